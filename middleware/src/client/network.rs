@@ -1,0 +1,73 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The network that a client counts as: an IPv4 address whole, an IPv6 address by its prefix.
+///
+/// A household or a server commonly holds a whole IPv6 /64, so a limit per address would be no limit.
+///
+/// ```
+/// use palisade::client::Network;
+///
+/// let network = Network::of("2001:db8:1:2:3:4:5:6".parse().unwrap(), 64);
+/// assert_eq!(network.to_string(), "2001:db8:1:2::/64");
+/// assert_eq!(Network::of("::ffff:192.0.2.1".parse().unwrap(), 64).to_string(), "192.0.2.1");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    /// Octets rather than an address: alignment 1 keeps keys small.
+    octets: [u8; 16],
+    /// 255 for IPv4, whose address stands in the last four octets.
+    prefix: u8,
+}
+
+const V4: u8 = 255;
+
+impl Network {
+    /// The network of `address`, an IPv6 address cut to its first `ipv6_prefix` bits.
+    ///
+    /// An IPv4-mapped IPv6 address is IPv4; a prefix above 128 is 128.
+    #[must_use]
+    pub fn of(address: IpAddr, ipv6_prefix: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let mut octets = [0; 16];
+                octets[12..].copy_from_slice(&v4.octets());
+                Self { octets, prefix: V4 }
+            }
+            IpAddr::V6(v6) => {
+                let prefix = ipv6_prefix.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                Self {
+                    octets: (v6.to_bits() & mask).to_be_bytes(),
+                    prefix,
+                }
+            }
+        }
+    }
+
+    /// The first address of the network.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        let [.., a, b, c, d] = self.octets;
+        if self.prefix == V4 {
+            Ipv4Addr::new(a, b, c, d).into()
+        } else {
+            Ipv6Addr::from(self.octets).into()
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address() {
+            IpAddr::V4(v4) => v4.fmt(f),
+            IpAddr::V6(v6) => write!(f, "{v6}/{}", self.prefix),
+        }
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

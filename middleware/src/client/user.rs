@@ -1,0 +1,139 @@
+use std::fmt;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::request::Parts;
+use sha2::Sha256;
+
+/// A verified user's id, in the bounded form that keys and events use.
+///
+/// An id of 1 to 64 characters of `A-Za-z0-9._@-` stands as it is; any other is replaced by a keyed hash,
+/// `~` and 32 hexadecimal digits, which no plain id can equal.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// Longest id, in characters, that is kept as it is.
+    pub const MAX_PLAIN: usize = 64;
+
+    /// The key form of `subject`, hashed with `secret` where it is not plain.
+    ///
+    /// ```
+    /// use palisade::client::{Secret, UserId};
+    ///
+    /// let secret = Secret::from_bytes(b"at least sixteen bytes, from a file");
+    /// assert_eq!(UserId::new("ada@example.org", &secret).as_str(), "ada@example.org");
+    /// assert!(UserId::new("Ada Lovelace", &secret).as_str().starts_with('~'));
+    /// ```
+    #[must_use]
+    pub fn new(subject: &str, secret: &Secret) -> Self {
+        if is_plain(subject) {
+            Self(subject.into())
+        } else {
+            Self(secret.hash(b"user", subject.as_bytes()).into())
+        }
+    }
+
+    /// The id as shared text.
+    pub(crate) fn into_text(self) -> Arc<str> {
+        self.0
+    }
+
+    /// The id as text, at most 64 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_plain(subject: &str) -> bool {
+    (1..=UserId::MAX_PLAIN).contains(&subject.len())
+        && subject
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'-'))
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The key of the hashes that replace client-chosen text in keys and events.
+///
+/// Processes that share a store must share it, or one user has as many limits as there are processes.
+#[derive(Clone)]
+pub struct Secret(Arc<Hmac<Sha256>>);
+
+impl Secret {
+    /// A secret from bytes of the operator's choice, of any length; 32 random bytes are a good one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        // HMAC takes keys of any length (RFC 2104, section 2), so the error arm is never taken.
+        let mac = Hmac::<Sha256>::new_from_slice(bytes)
+            .unwrap_or_else(|_| Hmac::new(&Default::default()));
+        Self(Arc::new(mac))
+    }
+
+    /// A secret of this process alone.
+    #[must_use]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        // The standard library seeds each thread's `RandomState` from the operating system; four draws over
+        // distinct inputs give a key that nobody outside the process can predict.
+        let mut bytes = [0; 32];
+        for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+            chunk.copy_from_slice(&RandomState::new().hash_one(i).to_ne_bytes());
+        }
+        Self::from_bytes(&bytes)
+    }
+
+    /// `~` and 128 bits of HMAC-SHA-256 over the domain and the text, in hexadecimal.
+    #[must_use]
+    pub(crate) fn hash(&self, domain: &[u8], text: &[u8]) -> String {
+        use fmt::Write;
+        let mut mac = Hmac::clone(&self.0);
+        mac.update(domain);
+        mac.update(&[0]);
+        mac.update(text);
+        let digest = mac.finalize().into_bytes();
+        digest
+            .iter()
+            .take(16)
+            .fold(String::from("~"), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Finds the verified user of a request.
+///
+/// The subject returned must already be verified: by this function (a signature, a session looked up) or by a
+/// layer outside palisade whose extension it reads. An unverified token would let anyone spend another user's
+/// quota, or mint users without end. Closures over `&Parts` implement it.
+pub trait ExtractUser: Send + Sync + 'static {
+    /// The verified subject, or `None` for an anonymous request.
+    fn extract(&self, request: &Parts) -> Option<String>;
+}
+
+impl<F> ExtractUser for F
+where
+    F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+{
+    fn extract(&self, request: &Parts) -> Option<String> {
+        self(request)
+    }
+}

@@ -1,0 +1,8 @@
+//! palisade
+
+pub mod client;
+mod error;
+pub mod rate_limit;
+pub mod store;
+
+pub use error::ConfigError;

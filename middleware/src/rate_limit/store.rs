@@ -1,0 +1,155 @@
+//! The port: what the layer needs from a store.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::{PartitionKey, Quota};
+
+/// Keeps the logs of admitted cost.
+///
+/// The contract that every store is held to, by one conformance suite: in every half-open window `(t-w, t]` on
+/// the store's clock the admitted cost of a key never exceeds its quota; a request that fits is never denied;
+/// a request is charged to all its enforced policies or to none.
+pub trait Store: Send + Sync + 'static {
+    /// Prepares the logs of the named policies, in this order; two binds of one name share its logs.
+    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit>;
+}
+
+/// A store bound to the policies of one layer.
+pub trait Admit: Send + Sync + 'static {
+    /// Charges all of the charges when every enforced one has room, otherwise none.
+    ///
+    /// A charge that is not enforced (dry run) is charged when the request is admitted and it has room itself.
+    /// `charges` name each policy at most once, in the order of the bind.
+    fn admit(&self, charges: &[Charge<'_>]) -> Admission;
+}
+
+/// What one request asks of one policy's log.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// The policy, by its place in [`Store::bind`].
+    pub policy: usize,
+    /// Whose log.
+    pub key: &'a PartitionKey,
+    /// The quota at this moment; a changed quota keeps the history.
+    pub quota: Quota,
+    /// How much the request costs, at least 1.
+    pub cost: u32,
+    /// Whether a lack of room denies the request; `false` in a dry run.
+    pub enforced: bool,
+}
+
+/// The answer of a store: at once from memory, later from a server.
+#[non_exhaustive]
+pub enum Admission {
+    /// Decided.
+    Ready(Result<Verdict, StoreError>),
+    /// Under way; the future times out by itself.
+    Pending(Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send>>),
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}
+
+impl Admission {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The store's own failure.
+    pub async fn wait(self) -> Result<Verdict, StoreError> {
+        match self {
+            Self::Ready(result) => result,
+            Self::Pending(future) => future.await,
+        }
+    }
+}
+
+/// What the store decided, one tier for each charge and in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether every enforced charge had room, and all were charged.
+    pub admitted: bool,
+    /// The state of each log after the decision.
+    pub tiers: SmallVec<[Tier; 4]>,
+}
+
+/// The state of one key's log after a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tier {
+    /// How much cost still fits now.
+    pub remaining: u32,
+    /// From the decision until more than `remaining` fits; zero for an empty log.
+    pub reset: Duration,
+    /// `None` where the charge had room; otherwise how long from the decision until it can have.
+    ///
+    /// [`Duration::MAX`] for a cost above the limit, which never fits.
+    pub retry: Option<Duration>,
+}
+
+/// A store failed to decide; the layer then does as the policy's failure mode says.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// How a store failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// No answer within the deadline; the call may have been executed.
+    Timeout,
+    /// Not asked: the breaker is open.
+    Rejected,
+    /// The connection failed, or the server answered with an error.
+    Failed,
+}
+
+impl StoreError {
+    /// An error of a kind, without a source.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// How the store failed.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Timeout => "the store did not answer within its deadline",
+            StoreErrorKind::Rejected => "the store was not asked: its breaker is open",
+            StoreErrorKind::Failed => "the store failed",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

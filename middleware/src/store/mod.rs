@@ -1,0 +1,1 @@
+//! The stores: adapters of the ports that the layers own.
