@@ -1,1 +1,2 @@
 //! The stores: adapters of the ports that the layers own.
+pub mod memory;

@@ -1,0 +1,173 @@
+//! A bounded part of one policy's keys, with the order in which they are forgotten.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use super::log::{Log, Micros};
+use crate::rate_limit::PartitionKey;
+
+const NONE: u32 = u32::MAX;
+
+/// Keys and their logs, at most `capacity` of them.
+///
+/// Two lists order the keys by their last admission: those at their limit and those with room to spare. A new
+/// key in a full shard takes the place of the first of these that exists: an idle key with room, an idle key at
+/// its limit, the longest-quiet key with room, the longest-quiet key at its limit. Each list's head is its
+/// longest-quiet key, so one look at both heads finds an idle key whenever there is one.
+#[derive(Debug)]
+pub(super) struct Shard {
+    index: HashTable<u32>,
+    slots: Vec<Slot>,
+    capacity: u32,
+    lists: [List; 2],
+    evicted_live: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: PartitionKey,
+    log: Log,
+    previous: u32,
+    next: u32,
+    at_limit: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl Shard {
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            capacity,
+            lists: [List {
+                head: NONE,
+                tail: NONE,
+            }; 2],
+            evicted_live: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many keys were forgotten while their log still counted.
+    pub(super) fn evicted_live(&self) -> u64 {
+        self.evicted_live
+    }
+
+    /// The slot of a key, if it is held.
+    pub(super) fn find(&self, hash: u64, key: &PartitionKey) -> Option<u32> {
+        self.index
+            .find(hash, |&slot| self.slots[slot as usize].key == *key)
+            .copied()
+    }
+
+    pub(super) fn log_mut(&mut self, slot: u32) -> &mut Log {
+        &mut self.slots[slot as usize].log
+    }
+
+    /// A slot for a key that is not held, with an empty log.
+    pub(super) fn insert(
+        &mut self,
+        hasher: &impl BuildHasher,
+        hash: u64,
+        key: &PartitionKey,
+        now: Micros,
+        window: Micros,
+    ) -> u32 {
+        let slot = if self.len() < self.capacity as usize {
+            if self.slots.len() == self.slots.capacity() {
+                // Doubling, but never past the bound: a full shard wastes nothing.
+                let most = self.capacity as usize - self.slots.len();
+                self.slots
+                    .reserve_exact(self.slots.len().clamp(4.min(most), most));
+            }
+            self.slots.push(Slot {
+                key: key.clone(),
+                log: Log::default(),
+                previous: NONE,
+                next: NONE,
+                at_limit: false,
+            });
+            self.slots.len() as u32 - 1
+        } else {
+            let victim = self.victim(now, window);
+            self.unlink(victim);
+            let slot = &mut self.slots[victim as usize];
+            slot.log.expire(now, window);
+            self.evicted_live += u64::from(slot.log.len() > 0);
+            let old_hash = hasher.hash_one(&slot.key);
+            slot.key = key.clone();
+            slot.log = Log::default();
+            slot.at_limit = false;
+            if let Ok(entry) = self.index.find_entry(old_hash, |&slot| slot == victim) {
+                entry.remove();
+            }
+            victim
+        };
+        self.link(slot);
+        let slots = &self.slots;
+        self.index.insert_unique(hash, slot, |&slot| {
+            hasher.hash_one(&slots[slot as usize].key)
+        });
+        slot
+    }
+
+    /// Moves a key that was just admitted behind all others of its kind.
+    pub(super) fn admitted(&mut self, slot: u32, at_limit: bool) {
+        self.unlink(slot);
+        self.slots[slot as usize].at_limit = at_limit;
+        self.link(slot);
+    }
+
+    fn victim(&self, now: Micros, window: Micros) -> u32 {
+        let [spare, at_limit] = self.lists.map(|list| list.head);
+        let idle = |slot: u32| {
+            self.slots.get(slot as usize).is_some_and(|slot| {
+                slot.log.len() == 0 || now.saturating_sub(slot.log.newest()) >= window
+            })
+        };
+        if idle(spare) || (spare != NONE && !idle(at_limit)) {
+            spare
+        } else {
+            at_limit
+        }
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Slot {
+            previous,
+            next,
+            at_limit,
+            ..
+        } = self.slots[slot as usize];
+        match self.slots.get_mut(previous as usize) {
+            Some(previous) => previous.next = next,
+            None => self.lists[usize::from(at_limit)].head = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(next) => next.previous = previous,
+            None => self.lists[usize::from(at_limit)].tail = previous,
+        }
+    }
+
+    fn link(&mut self, slot: u32) {
+        let at_limit = self.slots[slot as usize].at_limit;
+        let list = &mut self.lists[usize::from(at_limit)];
+        let last = std::mem::replace(&mut list.tail, slot);
+        if last == NONE {
+            list.head = slot;
+        } else {
+            self.slots[last as usize].next = slot;
+        }
+        self.slots[slot as usize].previous = last;
+        self.slots[slot as usize].next = NONE;
+    }
+}
