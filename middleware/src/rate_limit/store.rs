@@ -30,6 +30,18 @@ pub trait Admit: Send + Sync + 'static {
     fn admit(&self, charges: &[Charge<'_>]) -> Admission;
 }
 
+/// A store inside the process: it decides at once and cannot fail.
+pub trait LocalStore: Store {
+    /// As [`Store::bind`].
+    fn bind_local(&self, policies: &[Arc<str>]) -> Arc<dyn AdmitNow>;
+}
+
+/// A local store bound to the policies of one layer.
+pub trait AdmitNow: Send + Sync + 'static {
+    /// As [`Admit::admit`].
+    fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict;
+}
+
 /// What one request asks of one policy's log.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {

@@ -40,7 +40,9 @@ use smallvec::SmallVec;
 use self::log::{Log, Micros};
 use self::shard::Shard;
 use crate::ConfigError;
-use crate::rate_limit::{Admission, Admit, Charge, Quota, Store, Tier, Verdict};
+use crate::rate_limit::{
+    Admission, Admit, AdmitNow, Charge, LocalStore, Quota, Store, Tier, Verdict,
+};
 
 pub use clock::{Clock, MonotonicClock};
 
@@ -171,6 +173,18 @@ impl fmt::Debug for MemoryStoreBuilder {
 
 impl Store for MemoryStore {
     fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
+        self.bound(policies)
+    }
+}
+
+impl LocalStore for MemoryStore {
+    fn bind_local(&self, policies: &[Arc<str>]) -> Arc<dyn AdmitNow> {
+        self.bound(policies)
+    }
+}
+
+impl MemoryStore {
+    fn bound(&self, policies: &[Arc<str>]) -> Arc<Bound> {
         let mut tables = lock(&self.0.by_policy);
         let bound = policies
             .iter()
@@ -237,6 +251,12 @@ struct Held<'a> {
 
 impl Admit for Bound {
     fn admit(&self, charges: &[Charge<'_>]) -> Admission {
+        Admission::Ready(Ok(self.admit_now(charges)))
+    }
+}
+
+impl AdmitNow for Bound {
+    fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict {
         // Every policy has shards of its own and charges come in the order of the policies, so all requests
         // take their locks in one order and none waits for another in a circle.
         let mut held: SmallVec<[Held<'_>; 4]> = charges
@@ -285,7 +305,7 @@ impl Admit for Bound {
             )
         });
         let tiers = tiers.collect();
-        Admission::Ready(Ok(Verdict { admitted, tiers }))
+        Verdict { admitted, tiers }
     }
 }
 

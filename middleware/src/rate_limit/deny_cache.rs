@@ -1,0 +1,290 @@
+//! Denials that need no second question.
+//!
+//! **Why it is right.** At its moment of decision `d` the store said: cost `c` cannot fit before `d + r`. Between
+//! `d` and `d + r` the log can only gain cost, and none of the stamps that must leave has left; so nothing of cost
+//! `c` or more fits before `d + r`, under that quota. The call was sent at `s <= d`, and this process knows `s`
+//! exactly, so an entry that ends at `s + r` ends no later than the store would admit. It may end earlier, by the
+//! time the call was under way; the store is then asked again.
+//!
+//! **The one exception.** When the log is lost meanwhile (a flush, a failover to a replica that lacks the last
+//! writes, a forward step of the server's clock, which ages the log at once), the store would admit what an
+//! entry still denies, for at most the rest of that entry: one window at most.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{PartitionKey, Quota};
+
+/// Denials by (policy, key), each good for one quota and for its cost or a higher one.
+///
+/// Set-associative: a key can stand only in its own set of eight, so a lookup looks at eight entries at most and
+/// a full set forgets the entry that ends first. A forgotten denial costs a question, nothing else.
+#[derive(Debug)]
+pub(super) struct DenyCache {
+    hasher: RandomState,
+    sets: Box<[Mutex<Vec<Entry>>]>,
+}
+
+const WAYS: usize = 8;
+
+#[derive(Debug)]
+struct Entry {
+    policy: usize,
+    key: PartitionKey,
+    quota: Quota,
+    cost: u32,
+    remaining: u32,
+    ends: Duration,
+}
+
+/// A denial that still stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Denied {
+    /// What was left of the quota when the store was asked.
+    pub(super) remaining: u32,
+    /// How long the denial stands.
+    pub(super) retry: Duration,
+}
+
+impl DenyCache {
+    /// A cache of at least `capacity` entries, or `None` for 0.
+    pub(super) fn new(capacity: usize) -> Option<Self> {
+        let sets = capacity.div_ceil(WAYS);
+        (sets > 0).then(|| Self {
+            hasher: RandomState::new(),
+            sets: (0..sets).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    fn set(&self, policy: usize, key: &PartitionKey) -> &Mutex<Vec<Entry>> {
+        let hash = self.hasher.hash_one((policy, key));
+        &self.sets[(hash % self.sets.len() as u64) as usize]
+    }
+
+    /// Whether a known denial covers this cost at `now`, a time since the layer's start.
+    pub(super) fn get(
+        &self,
+        policy: usize,
+        key: &PartitionKey,
+        quota: Quota,
+        cost: u32,
+        now: Duration,
+    ) -> Option<Denied> {
+        let set = self
+            .set(policy, key)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = set
+            .iter()
+            .find(|entry| entry.policy == policy && entry.key == *key)?;
+        // At exactly `ends` the slot is free.
+        let stands = entry.quota == quota && cost >= entry.cost && now < entry.ends;
+        stands.then(|| Denied {
+            remaining: entry.remaining,
+            retry: entry.ends - now,
+        })
+    }
+
+    /// Remembers a denial of a call that was sent at `sent`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn insert(
+        &self,
+        policy: usize,
+        key: &PartitionKey,
+        quota: Quota,
+        cost: u32,
+        remaining: u32,
+        sent: Duration,
+        retry: Duration,
+    ) {
+        // A cost above the limit never fits; it is the store's to say so each time.
+        let Some(ends) = sent.checked_add(retry) else {
+            return;
+        };
+        let entry = Entry {
+            policy,
+            key: key.clone(),
+            quota,
+            cost,
+            remaining,
+            ends,
+        };
+        let mut set = self
+            .set(policy, key)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = set
+            .iter_mut()
+            .find(|old| old.policy == policy && old.key == *key)
+        {
+            *same = entry;
+        } else if set.len() < WAYS {
+            set.push(entry);
+        } else if let Some(first) = set.iter_mut().min_by_key(|old| old.ends) {
+            *first = entry;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::client::Network;
+
+    /// The store of the model: the times of all admitted units.
+    #[derive(Default)]
+    struct Reference(Vec<u64>);
+
+    impl Reference {
+        /// Decides at `now`; a denial names the remaining quota and the wait.
+        fn decide(&mut self, now: u64, quota: Quota, cost: u32) -> Result<(), (u32, u64)> {
+            let window = quota.window_micros();
+            let mut live: Vec<u64> = self
+                .0
+                .iter()
+                .copied()
+                .filter(|at| now - at < window)
+                .collect();
+            live.sort_unstable();
+            let (held, limit) = (live.len() as u32, quota.limit());
+            if held + cost <= limit {
+                self.0.extend(std::iter::repeat_n(now, cost as usize));
+                return Ok(());
+            }
+            let wait = if cost > limit {
+                u64::MAX
+            } else {
+                live[(held + cost - limit) as usize - 1] + window - now
+            };
+            Err((limit.saturating_sub(held), wait))
+        }
+
+        fn would_admit(&self, now: u64, quota: Quota, cost: u32) -> bool {
+            let held = self
+                .0
+                .iter()
+                .filter(|at| now - **at < quota.window_micros())
+                .count() as u32;
+            held + cost <= quota.limit()
+        }
+    }
+
+    fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    /// Two keys, two policies, changing costs and quotas, and calls that take their time both ways.
+    #[test]
+    fn never_denies_what_the_log_would_admit() {
+        let pause = (0_u64..400_000, 0_u64..30_000, 0_u64..30_000);
+        let step = (pause, 0_u8..2, 0_usize..2, 1_u32..8, 0_usize..3);
+        let quotas = [(5, 1_000), (3, 1_000), (5, 1_500)]
+            .map(|(limit, millis)| Quota::new(limit, Duration::from_millis(millis)).unwrap());
+        let hits = Cell::new(0);
+        let run = |steps: Vec<_>| {
+            let cache = DenyCache::new(64).unwrap();
+            let mut logs: [[Reference; 2]; 2] = Default::default();
+            let mut now = 0;
+            for ((pause, there, back), octet, policy, cost, quota) in steps {
+                now += pause;
+                let quota = quotas[quota];
+                let log: &mut Reference = &mut logs[policy][octet as usize];
+                if let Some(denied) = cache.get(policy, &key(octet), quota, cost, micros(now)) {
+                    hits.set(hits.get() + 1);
+                    prop_assert!(!log.would_admit(now, quota, cost));
+                    prop_assert!(denied.retry > Duration::ZERO);
+                    continue;
+                }
+                let sent = now;
+                now += there;
+                if let Err((remaining, wait)) = log.decide(now, quota, cost) {
+                    let wait = if wait == u64::MAX {
+                        Duration::MAX
+                    } else {
+                        micros(wait)
+                    };
+                    now += back;
+                    cache.insert(
+                        policy,
+                        &key(octet),
+                        quota,
+                        cost,
+                        remaining,
+                        micros(sent),
+                        wait,
+                    );
+                }
+            }
+            Ok(())
+        };
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(2_000));
+        runner
+            .run(&prop::collection::vec(step, 1..150), run)
+            .unwrap();
+        assert!(
+            hits.get() > 2_000,
+            "the cache was hardly asked: {} hits",
+            hits.get()
+        );
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn key(octet: u8) -> PartitionKey {
+        Network::of([192, 0, 2, octet].into(), 64).into()
+    }
+
+    #[test]
+    fn denies_until_the_moment_the_slot_frees_and_not_beyond() {
+        let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
+        cache.insert(0, &key(1), quota, 2, 1, micros(100), micros(50));
+        let denied = Some(Denied {
+            remaining: 1,
+            retry: micros(1),
+        });
+        assert_eq!(cache.get(0, &key(1), quota, 2, micros(149)), denied);
+        assert_eq!(cache.get(0, &key(1), quota, 2, micros(150)), None);
+    }
+
+    #[test]
+    fn denies_only_the_same_policy_key_and_quota_at_the_same_or_a_higher_cost() {
+        let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
+        cache.insert(0, &key(1), quota, 2, 1, Duration::ZERO, MINUTE);
+        assert!(cache.get(0, &key(1), quota, 2, micros(1)).is_some());
+        assert!(cache.get(0, &key(1), quota, 3, micros(1)).is_some());
+        assert!(cache.get(0, &key(1), quota, 1, micros(1)).is_none());
+        assert!(cache.get(1, &key(1), quota, 2, micros(1)).is_none());
+        assert!(cache.get(0, &key(2), quota, 2, micros(1)).is_none());
+        let raised = Quota::new(6, MINUTE).unwrap();
+        assert!(cache.get(0, &key(1), raised, 2, micros(1)).is_none());
+    }
+
+    #[test]
+    fn stays_within_its_capacity_and_forgets_what_ends_first() {
+        let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
+        for octet in 0..9 {
+            cache.insert(
+                0,
+                &key(octet),
+                quota,
+                1,
+                0,
+                Duration::ZERO,
+                micros(u64::from(octet) + 10),
+            );
+        }
+        assert!(cache.get(0, &key(0), quota, 1, Duration::ZERO).is_none());
+        assert!((1..9).all(|octet| {
+            cache
+                .get(0, &key(octet), quota, 1, Duration::ZERO)
+                .is_some()
+        }));
+        assert!(DenyCache::new(0).is_none());
+    }
+}

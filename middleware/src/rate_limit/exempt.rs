@@ -1,0 +1,67 @@
+use crate::client::Client;
+use crate::rate_limit::RouteFilter;
+use crate::{Cidrs, ConfigError};
+
+use http::Method;
+
+/// Who and what meets no policy at all: such requests are neither counted nor told any limits.
+///
+/// ```
+/// use palisade::rate_limit::Exemptions;
+///
+/// let exempt = Exemptions::new()
+///     .cidrs(["10.0.0.0/8", "2001:db8::1"])?
+///     .users(["monitoring"])
+///     .routes(["GET /healthz".parse()?]);
+/// # Ok::<(), palisade::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Exemptions {
+    cidrs: Cidrs,
+    users: Vec<Box<str>>,
+    routes: Vec<RouteFilter>,
+}
+
+impl Exemptions {
+    /// Nobody and nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Clients of these networks (`10.0.0.0/8`) and addresses, as the client layer identified them.
+    ///
+    /// # Errors
+    /// Text that is neither a network nor an address.
+    pub fn cidrs<'a>(
+        mut self,
+        cidrs: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        self.cidrs = Cidrs::parse("cidrs", cidrs)?;
+        Ok(self)
+    }
+
+    /// Verified users, by their ids.
+    pub fn users<'a>(mut self, users: impl IntoIterator<Item = &'a str>) -> Self {
+        self.users = users.into_iter().map(Box::from).collect();
+        self
+    }
+
+    /// Requests of these routes.
+    pub fn routes(mut self, routes: impl IntoIterator<Item = RouteFilter>) -> Self {
+        self.routes = routes.into_iter().collect();
+        self
+    }
+
+    pub(super) fn covers(&self, method: &Method, client: &Client) -> bool {
+        self.cidrs.contains(client.address)
+            || client
+                .user
+                .as_ref()
+                .is_some_and(|user| self.users.iter().any(|id| **id == *user.as_str()))
+            || self
+                .routes
+                .iter()
+                .any(|route| route.matches(method, &client.route))
+    }
+}

@@ -1,0 +1,202 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Response;
+use tower_layer::Layer;
+
+use super::decide::{Bound, Decider};
+use super::deny_cache::DenyCache;
+use super::exempt::Exemptions;
+use super::headers::{Headers, Renderer};
+use super::policy::Policy;
+use super::reject::{RejectWith, Rejecter, Rejection};
+use super::service::RateLimit;
+use super::store::{LocalStore, Store};
+use super::tally::Tally;
+use crate::ConfigError;
+
+/// Applies rate limits to a service. Clones share the limits.
+#[derive(Clone)]
+pub struct RateLimitLayer {
+    decider: Arc<Decider>,
+}
+
+impl RateLimitLayer {
+    /// A layer whose limits live in this process alone.
+    pub fn embedded(store: impl LocalStore) -> RateLimitLayerBuilder {
+        RateLimitLayerBuilder::new(Stores::Embedded(Box::new(store)))
+    }
+
+    /// A layer whose limits are shared through a store that may fail.
+    ///
+    /// While it fails, policies in mode [`OnStoreFailure::Local`](super::OnStoreFailure::Local) are kept by
+    /// `local`, a log of this process.
+    pub fn shared(store: impl Store, local: impl LocalStore) -> RateLimitLayerBuilder {
+        RateLimitLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
+    }
+
+    /// What the layer's policies decided so far.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.decider.tally)
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> RateLimit<S> {
+        RateLimit::new(inner, Arc::clone(&self.decider))
+    }
+}
+
+impl fmt::Debug for RateLimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer")
+            .field("policies", &self.decider.policies)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Stores {
+    Embedded(Box<dyn LocalStore>),
+    Shared(Box<dyn Store>, Box<dyn LocalStore>),
+}
+
+/// Settings of a [`RateLimitLayer`].
+#[must_use]
+pub struct RateLimitLayerBuilder {
+    stores: Stores,
+    policies: Vec<Policy>,
+    exempt: Exemptions,
+    headers: Headers,
+    reject: Option<RejectWith>,
+    deny_cache: usize,
+}
+
+impl RateLimitLayerBuilder {
+    /// More policies than this on one request would be a mistake.
+    const MOST_POLICIES: usize = 32;
+    /// About a megabyte when full.
+    const DENY_CACHE: usize = 16_384;
+    const MOST_DENY_CACHE: usize = 16_777_216;
+
+    fn new(stores: Stores) -> Self {
+        Self {
+            stores,
+            policies: Vec::new(),
+            exempt: Exemptions::default(),
+            headers: Headers::default(),
+            reject: None,
+            deny_cache: Self::DENY_CACHE,
+        }
+    }
+
+    /// Adds a policy; without any, the layer has [`Policy::ip`] and [`Policy::user`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// Who and what meets no policy.
+    pub fn exempt(mut self, exempt: Exemptions) -> Self {
+        self.exempt = exempt;
+        self
+    }
+
+    /// Which headers responses carry.
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// How many denials are remembered so that a flood does not reach a shared store, 16,384 unless set (about
+    /// 1 MB); 0 asks the store every time.
+    pub fn deny_cache(mut self, entries: usize) -> Self {
+        self.deny_cache = entries;
+        self
+    }
+
+    /// Answers refusals with responses of your own, gRPC included.
+    ///
+    /// The layer adds the rate-limit headers, and `Retry-After` where yours has none.
+    pub fn reject_with(
+        mut self,
+        respond: impl Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.reject = Some(Arc::new(respond));
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    /// A policy whose name, cost or number cannot be used, or two policies of one name.
+    pub fn build(self) -> Result<RateLimitLayer, ConfigError> {
+        let mut policies = self.policies;
+        if policies.is_empty() {
+            policies = vec![Policy::ip(), Policy::user()];
+        }
+        if policies.len() > Self::MOST_POLICIES {
+            return Err(ConfigError::new(
+                "policies",
+                policies.len(),
+                "at most 32 policies",
+            ));
+        }
+        if self.deny_cache > Self::MOST_DENY_CACHE {
+            return Err(ConfigError::new(
+                "deny_cache",
+                self.deny_cache,
+                "0 to 16777216 entries",
+            ));
+        }
+        for (index, policy) in policies.iter().enumerate() {
+            policy.validate()?;
+            if policies[..index]
+                .iter()
+                .any(|earlier| earlier.name == policy.name)
+            {
+                return Err(ConfigError::new(
+                    "name",
+                    &policy.name,
+                    "a name of its own for each policy",
+                ));
+            }
+        }
+        let names: Vec<_> = policies
+            .iter()
+            .map(|policy| Arc::clone(&policy.name))
+            .collect();
+        let store = match self.stores {
+            Stores::Embedded(store) => Bound::Embedded(store.bind_local(&names)),
+            Stores::Shared(store, local) => Bound::Shared {
+                store: store.bind(&names),
+                local: local.bind_local(&names),
+                deny_cache: DenyCache::new(self.deny_cache),
+                start: Instant::now(),
+            },
+        };
+        let decider = Decider {
+            renderer: Renderer::new(self.headers, policies.iter().map(|policy| policy.quota)),
+            rejecter: Rejecter::new(&policies, self.reject),
+            tally: Arc::new(Tally::new(names)),
+            policies: policies.into(),
+            exempt: self.exempt,
+            store,
+        };
+        Ok(RateLimitLayer {
+            decider: Arc::new(decider),
+        })
+    }
+}
+
+impl fmt::Debug for RateLimitLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayerBuilder")
+            .field("policies", &self.policies)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,355 @@
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::request::Parts;
+
+use super::{PartitionKey, Quota};
+use crate::ConfigError;
+use crate::client::{Client, Route};
+
+/// A limit: what is counted by which key, and how much of it fits in a window.
+///
+/// ```
+/// use palisade::rate_limit::{OnStoreFailure, PartitionBy, Policy};
+///
+/// let checkout = Policy::new("checkout", PartitionBy::User, "5/1m".parse()?)
+///     .routes(["POST /{country}/orders".parse()?])
+///     .on_store_failure(OnStoreFailure::Closed)
+///     .dry_run();
+/// # Ok::<(), palisade::ConfigError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Policy {
+    pub(super) name: Arc<str>,
+    pub(super) key: PartitionBy,
+    pub(super) quota: Quota,
+    pub(super) cost: Cost,
+    pub(super) routes: Vec<RouteFilter>,
+    pub(super) on_store_failure: OnStoreFailure,
+    pub(super) enforced: bool,
+}
+
+/// What a policy counts by.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum PartitionBy {
+    /// The client's network: an IPv4 address, an IPv6 prefix.
+    Ip,
+    /// The verified user; anonymous requests do not meet the policy.
+    User,
+    /// Any function of the request; requests that yield `None` do not meet the policy.
+    Request(Arc<dyn Fn(&Parts) -> Option<PartitionKey> + Send + Sync>),
+}
+
+/// What a request costs.
+#[derive(Clone)]
+pub(super) enum Cost {
+    Fixed(u32),
+    Request(Arc<dyn Fn(&Parts) -> u32 + Send + Sync>),
+}
+
+/// What a policy does while the store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum OnStoreFailure {
+    /// Keeps limiting in this process: an outage neither blocks users nor lifts the limits.
+    #[default]
+    Local,
+    /// Lets every request pass.
+    Open,
+    /// Answers 503 with problem type `temporary-reduced-capacity`.
+    Closed,
+}
+
+impl Policy {
+    /// A policy with cost 1 for every route, enforced, that falls back to this process's own log.
+    ///
+    /// The name labels metrics, headers and keys: 1 to 32 characters of `a-z0-9_-`, checked by the layer's
+    /// builder.
+    pub fn new(name: impl Into<Arc<str>>, key: PartitionBy, quota: Quota) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            quota,
+            cost: Cost::Fixed(1),
+            routes: Vec::new(),
+            on_store_failure: OnStoreFailure::default(),
+            enforced: true,
+        }
+    }
+
+    /// The default policy `ip`: 200 per minute for each client network.
+    pub fn ip() -> Self {
+        const LIMIT: NonZeroU32 = NonZeroU32::new(200).unwrap();
+        Self::new("ip", PartitionBy::Ip, Quota::per_minute(LIMIT))
+    }
+
+    /// The default policy `user`: 60 per minute for each verified user.
+    pub fn user() -> Self {
+        const LIMIT: NonZeroU32 = NonZeroU32::new(60).unwrap();
+        Self::new("user", PartitionBy::User, Quota::per_minute(LIMIT))
+    }
+
+    /// Another quota.
+    pub fn quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    /// A fixed cost for each request, from 1 to the quota's limit, checked by the layer's builder.
+    pub fn cost(mut self, cost: u32) -> Self {
+        self.cost = Cost::Fixed(cost);
+        self
+    }
+
+    /// A cost that depends on the request; 0 is free, and a cost above the limit is always denied.
+    pub fn cost_with(mut self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
+        self.cost = Cost::Request(Arc::new(cost));
+        self
+    }
+
+    /// Only these routes meet the policy; without any, all do.
+    pub fn routes(mut self, routes: impl IntoIterator<Item = RouteFilter>) -> Self {
+        self.routes = routes.into_iter().collect();
+        self
+    }
+
+    /// What to do while the store does not answer.
+    pub fn on_store_failure(mut self, mode: OnStoreFailure) -> Self {
+        self.on_store_failure = mode;
+        self
+    }
+
+    /// Decides and counts, but lets every request pass and stays out of the response's headers.
+    pub fn dry_run(mut self) -> Self {
+        self.enforced = false;
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let name = &*self.name;
+        let legal =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(legal) {
+            return Err(ConfigError::new(
+                "name",
+                name,
+                "1 to 32 characters of `a-z0-9_-`",
+            ));
+        }
+        match self.cost {
+            Cost::Fixed(cost) if cost == 0 || cost > self.quota.limit() => {
+                let allowed = format!("1 to the quota's limit, {}", self.quota.limit());
+                Err(ConfigError::new("cost", cost, allowed).under(name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a request of this client meets the policy at all.
+    pub(super) fn applies(&self, method: &Method, client: &Client) -> bool {
+        self.routes.is_empty()
+            || self
+                .routes
+                .iter()
+                .any(|route| route.matches(method, &client.route))
+    }
+
+    pub(super) fn partition(&self, request: &Parts, client: &Client) -> Option<PartitionKey> {
+        match &self.key {
+            PartitionBy::Ip => Some(client.network.into()),
+            PartitionBy::User => client.user.clone().map(PartitionKey::from),
+            PartitionBy::Request(key) => key(request),
+        }
+    }
+
+    pub(super) fn cost_of(&self, request: &Parts) -> u32 {
+        match &self.cost {
+            Cost::Fixed(cost) => *cost,
+            Cost::Request(cost) => cost(request),
+        }
+    }
+
+    /// How a denial's text names the key: `IP`, or the policy's own name.
+    pub(super) fn subject(&self) -> &str {
+        if &*self.name == "ip" {
+            "IP"
+        } else {
+            &self.name
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.name)
+            .field("quota", &format_args!("{}", self.quota))
+            .field("enforced", &self.enforced)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PartitionBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ip => "Ip",
+            Self::User => "User",
+            Self::Request(_) => "Request(…)",
+        })
+    }
+}
+
+/// A route's template, with a method or for all methods: `POST /{country}/orders`, `/health`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFilter {
+    method: Option<Method>,
+    template: Box<str>,
+}
+
+impl RouteFilter {
+    /// Whether the filter names this method and route.
+    #[must_use]
+    pub fn matches(&self, method: &Method, route: &Route) -> bool {
+        self.method.as_ref().is_none_or(|only| only == method) && *self.template == *route.as_str()
+    }
+}
+
+impl FromStr for RouteFilter {
+    type Err = ConfigError;
+
+    /// Reads a template, or a method, a space and a template; `unmatched` stands for requests without a route.
+    ///
+    /// # Errors
+    /// A method that is not in capitals, or a template that neither starts with `/` nor is `unmatched`.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        const ALLOWED: &str = "a route template such as `/{country}/orders`, optionally after a method in capitals \
+                               (`POST /{country}/orders`), or `unmatched`";
+        let refused = || ConfigError::new("routes", text, ALLOWED);
+        let (method, template) = match text.split_once(' ') {
+            Some((method, template)) => (Some(method), template),
+            None => (None, text),
+        };
+        if !template.starts_with('/') && template != Route::UNMATCHED.as_str()
+            || template.contains(' ')
+        {
+            return Err(refused());
+        }
+        let method = match method {
+            None => None,
+            Some(method) if method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
+                Some(method.parse().map_err(|_| refused())?)
+            }
+            Some(_) => return Err(refused()),
+        };
+        Ok(Self {
+            method,
+            template: template.into(),
+        })
+    }
+}
+
+/// The window as a sentence needs it: `minute`, `10 minutes`, `90 seconds`.
+pub(super) fn window_phrase(window: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    if window.subsec_nanos() != 0 {
+        return format!("{} seconds", window.as_secs_f64());
+    }
+    let seconds = window.as_secs();
+    let (unit, name) = UNITS
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit))
+        .unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => name.to_owned(),
+        count => format!("{count} {name}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_window_as_people_do() {
+        let phrases = [
+            (1, "second"),
+            (60, "minute"),
+            (90, "90 seconds"),
+            (600, "10 minutes"),
+            (3600, "hour"),
+        ];
+        for (seconds, phrase) in phrases {
+            assert_eq!(window_phrase(Duration::from_secs(seconds)), phrase);
+        }
+        assert_eq!(window_phrase(Duration::from_secs(86_400)), "day");
+        assert_eq!(window_phrase(Duration::from_millis(1500)), "1.5 seconds");
+    }
+
+    #[test]
+    fn a_route_filter_matches_method_and_template_exactly() {
+        let orders = Route::from("/{country}/orders");
+        let filter: RouteFilter = "POST /{country}/orders".parse().unwrap();
+        assert!(filter.matches(&Method::POST, &orders));
+        assert!(!filter.matches(&Method::GET, &orders));
+        assert!(!filter.matches(&Method::POST, &Route::UNMATCHED));
+        let any: RouteFilter = "/{country}/orders".parse().unwrap();
+        assert!(any.matches(&Method::GET, &orders));
+        let unmatched: RouteFilter = "unmatched".parse().unwrap();
+        assert!(unmatched.matches(&Method::GET, &Route::UNMATCHED));
+        for bad in [
+            "",
+            "orders",
+            "post /orders",
+            "POST",
+            "POST  /orders",
+            "GET /a b",
+        ] {
+            assert!(bad.parse::<RouteFilter>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn refuses_a_name_that_cannot_be_a_label_or_a_cost_that_never_fits() {
+        let quota: Quota = "5/1m".parse().unwrap();
+        for name in ["", "Ip", "a b", "a\"b", &"x".repeat(33)] {
+            let error = Policy::new(name, PartitionBy::Ip, quota)
+                .validate()
+                .unwrap_err();
+            assert_eq!(error.key(), "name");
+        }
+        assert!(
+            Policy::new("p", PartitionBy::Ip, quota)
+                .cost(0)
+                .validate()
+                .is_err()
+        );
+        assert!(
+            Policy::new("p", PartitionBy::Ip, quota)
+                .cost(6)
+                .validate()
+                .is_err()
+        );
+        assert!(
+            Policy::new("p", PartitionBy::Ip, quota)
+                .cost(5)
+                .validate()
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! A refusal becomes a response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
+use smallvec::SmallVec;
+
+use super::grpc::{self, Code, Violation};
+use super::headers::seconds_up;
+use super::policy::{Policy, window_phrase};
+
+/// Why a request was refused, for a service that writes its own answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rejection<'a> {
+    /// What stood in the way.
+    pub reason: Reason,
+    /// The names of the policies that are violated, or that cannot be checked.
+    pub policies: &'a [&'a str],
+    /// When the earliest retry can pass; `None` where none ever can.
+    pub retry_after: Option<Duration>,
+    /// One sentence for people: `Rate limit exceeded for IP. Maximum 200 requests per minute.`
+    pub detail: &'a str,
+    /// The request, without its body.
+    pub request: &'a Parts,
+}
+
+/// What stood in the way of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A quota is used up: 429.
+    QuotaExceeded,
+    /// The store does not answer, and a policy says to close: 503.
+    StoreUnavailable,
+}
+
+/// Marks a response as a refusal of the rate limits; an extension of the response, so that layers further out
+/// can tell it from the service's own answers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Rejected {
+    /// What stood in the way.
+    pub reason: Reason,
+    /// The names of the policies that were violated, or could not be checked.
+    pub policies: SmallVec<[Arc<str>; 2]>,
+}
+
+pub(super) type RejectWith = Arc<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
+
+/// Writes refusals; texts that depend on a policy alone are made once.
+pub(super) struct Rejecter {
+    replaced: Option<RejectWith>,
+    texts: Box<[Texts]>,
+}
+
+struct Texts {
+    exceeded: String,
+    /// The whole body of a denial by this policy alone.
+    exceeded_body: Bytes,
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const UNAVAILABLE: &str = "Rate limits cannot be checked at the moment. Try again shortly.";
+/// The breaker probes twice a second, so a second from now is worth a try.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+impl Rejecter {
+    pub(super) fn new(policies: &[Policy], replaced: Option<RejectWith>) -> Self {
+        let texts = policies.iter().map(|policy| {
+            let exceeded = format!(
+                "Rate limit exceeded for {}. Maximum {} requests per {}.",
+                policy.subject(),
+                policy.quota.limit(),
+                window_phrase(policy.quota.window()),
+            );
+            let exceeded_body = problem(Reason::QuotaExceeded, &exceeded, &[&policy.name]).into();
+            Texts {
+                exceeded,
+                exceeded_body,
+            }
+        });
+        Self {
+            texts: texts.collect(),
+            replaced,
+        }
+    }
+
+    /// The response, without the rate-limit headers.
+    pub(super) fn respond(
+        &self,
+        policies: &[Policy],
+        reason: Reason,
+        violated: &[usize],
+        retry: Option<Duration>,
+        request: &Parts,
+    ) -> Response<Bytes> {
+        let retry = match reason {
+            Reason::QuotaExceeded => retry,
+            Reason::StoreUnavailable => Some(UNAVAILABLE_RETRY),
+        };
+        let detail = match (reason, violated.first()) {
+            (Reason::QuotaExceeded, Some(&policy)) => &*self.texts[policy].exceeded,
+            _ => UNAVAILABLE,
+        };
+        let mut response = if let Some(replaced) = &self.replaced {
+            let names = names(policies, violated);
+            replaced(&Rejection {
+                reason,
+                policies: &names,
+                retry_after: retry,
+                detail,
+                request,
+            })
+        } else if let Some(content_type) = grpc::content_type(&request.headers) {
+            self.grpc(policies, reason, violated, retry, detail, content_type)
+        } else {
+            self.problem(policies, reason, violated, detail)
+        };
+        if let Some(retry) = retry
+            && !response.headers().contains_key(RETRY_AFTER)
+        {
+            // At least a second: `0` would ask for a retry that comes too early.
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, seconds_up(retry).max(1).into());
+        }
+        let policies = violated
+            .iter()
+            .map(|policy| Arc::clone(&policies[*policy].name))
+            .collect();
+        response
+            .extensions_mut()
+            .insert(Rejected { reason, policies });
+        response
+    }
+
+    fn problem(
+        &self,
+        policies: &[Policy],
+        reason: Reason,
+        violated: &[usize],
+        detail: &str,
+    ) -> Response<Bytes> {
+        let body = match (reason, violated) {
+            (Reason::QuotaExceeded, &[policy]) => self.texts[policy].exceeded_body.clone(),
+            _ => problem(reason, detail, &names(policies, violated)).into(),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = reason.status();
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+        response
+    }
+
+    fn grpc(
+        &self,
+        policies: &[Policy],
+        reason: Reason,
+        violated: &[usize],
+        retry: Option<Duration>,
+        detail: &str,
+        content_type: HeaderValue,
+    ) -> Response<Bytes> {
+        let (code, violated) = match reason {
+            Reason::QuotaExceeded => (Code::ResourceExhausted, violated),
+            Reason::StoreUnavailable => (Code::Unavailable, &[][..]),
+        };
+        let violations: SmallVec<[_; 4]> = violated
+            .iter()
+            .map(|&policy| Violation {
+                subject: &policies[policy].name,
+                description: &self.texts[policy].exceeded,
+            })
+            .collect();
+        grpc::response(content_type, code, detail, retry, &violations)
+    }
+}
+
+impl Reason {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+fn names<'a>(policies: &'a [Policy], violated: &[usize]) -> SmallVec<[&'a str; 4]> {
+    violated
+        .iter()
+        .map(|policy| &*policies[*policy].name)
+        .collect()
+}
+
+/// An RFC 9457 body. Names are `a-z0-9_-` and details our own sentences, so nothing needs escaping.
+fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
+    let (kind, title) = match reason {
+        Reason::QuotaExceeded => (
+            "quota-exceeded",
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        ),
+        Reason::StoreUnavailable => (
+            "temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        ),
+    };
+    let status = reason.status().as_u16();
+    let violated = violated.join("\",\"");
+    format!(
+        r#"{{"type":"https://iana.org/assignments/http-problem-types#{kind}","title":"{title}","status":{status},"detail":"{detail}","violated-policies":["{violated}"]}}"#
+    )
+}

@@ -1,0 +1,107 @@
+use std::fmt;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::decide::{Answer, Decider, Settled};
+use super::future::ResponseFuture;
+use crate::client::{Client, Country, MatchedRoute, Network, ResolveRoute, Route};
+
+/// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
+#[derive(Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    decider: Arc<Decider>,
+}
+
+impl<S> RateLimit<S> {
+    pub(super) fn new(inner: S, decider: Arc<Decider>) -> Self {
+        Self { inner, decider }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: From<Bytes>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S, ReqBody> {
+        let (mut parts, body) = request.into_parts();
+        let answer = match parts.extensions.get::<Client>() {
+            Some(client) => self.decider.ask(&parts, client),
+            None => self.decider.ask(&parts, &unidentified(&parts)),
+        };
+        match answer {
+            Answer::Free => {
+                ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)), None)
+            }
+            Answer::Settled(Settled::Pass { headers, decision }) => {
+                parts.extensions.insert(decision);
+                ResponseFuture::inner(
+                    self.inner.call(Request::from_parts(parts, body)),
+                    Some(headers),
+                )
+            }
+            Answer::Settled(Settled::Refuse(refusal)) => {
+                ResponseFuture::refused(self.decider.respond(refusal, &parts).map(ResBody::from))
+            }
+            Answer::Asked { pending, met, sent } => {
+                // The service that was polled ready goes with the request; a clone waits for the next.
+                let next = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, next);
+                let request = Request::from_parts(parts, body);
+                ResponseFuture::asked(
+                    pending,
+                    met,
+                    sent,
+                    ready,
+                    request,
+                    Arc::clone(&self.decider),
+                )
+            }
+        }
+    }
+}
+
+/// Without a client layer all requests are one client's: limited together, rather than not at all.
+#[cold]
+fn unidentified(request: &Parts) -> Client {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "rate limits found no `Client` in the request's extensions, so all requests count as one client; add \
+             `ClientLayer` outside of `RateLimitLayer`"
+        );
+    });
+    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let route = MatchedRoute.resolve(&request.method, &request.uri, &request.extensions);
+    Client {
+        address,
+        network: Network::of(address, 0),
+        user: None,
+        country: Country::OTHER,
+        route: route.unwrap_or(Route::UNMATCHED),
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for RateLimit<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
