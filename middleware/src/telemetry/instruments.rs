@@ -1,0 +1,376 @@
+//! The one table of everything that palisade measures.
+use std::borrow::Cow;
+
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
+use opentelemetry::{KeyValue, StringValue};
+
+use crate::error::ConfigError;
+
+/// The scope of every instrument. One scope for all, and its labels are left out of the export: a version in
+/// them would start every series anew at each release.
+pub(super) const SCOPE: &str = "palisade";
+
+/// Label keys of the HTTP metrics, sorted.
+pub(super) mod key {
+    pub(in crate::telemetry) const ERROR_TYPE: &str = "error.type";
+    pub(in crate::telemetry) const METHOD: &str = "http.request.method";
+    pub(in crate::telemetry) const STATUS: &str = "http.response.status_code";
+    pub(in crate::telemetry) const ROUTE: &str = "http.route";
+    pub(in crate::telemetry) const VERSION: &str = "network.protocol.version";
+    pub(in crate::telemetry) const SCHEME: &str = "url.scheme";
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(super) struct Instrument {
+    /// With dots; the Prometheus exporter puts underscores, the unit and `_total` of a counter.
+    name: &'static str,
+    /// Whether the user's namespace stands in front of the name.
+    namespaced: bool,
+    kind: Kind,
+    /// UCUM; a word in braces becomes no part of the Prometheus name.
+    unit: &'static str,
+    description: &'static str,
+    /// Every key that the instrument may carry, sorted: the SDK then keeps one copy of a set of attributes.
+    labels: &'static [&'static str],
+    /// Upper bounds of the buckets, of a histogram only.
+    boundaries: &'static [f64],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    UpDownCounter,
+    Gauge,
+    Histogram,
+}
+
+/// Duration of HTTP server requests; name, unit, keys and buckets of the OTel HTTP conventions 1.44.
+pub(super) const HTTP_DURATION: Instrument = Instrument {
+    name: "http.server.request.duration",
+    namespaced: false,
+    kind: Kind::Histogram,
+    unit: "s",
+    description: "Duration of HTTP server requests, until the response's body ended or the request was cancelled.",
+    labels: &[
+        key::ERROR_TYPE,
+        key::METHOD,
+        key::STATUS,
+        key::ROUTE,
+        key::VERSION,
+        key::SCHEME,
+    ],
+    boundaries: &[
+        0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    ],
+};
+
+/// Requests in flight.
+pub(super) const HTTP_ACTIVE: Instrument = Instrument {
+    name: "http.server.active_requests",
+    namespaced: false,
+    kind: Kind::UpDownCounter,
+    unit: "{request}",
+    description: "HTTP server requests in flight.",
+    labels: &[key::METHOD, key::SCHEME],
+    boundaries: &[],
+};
+
+/// Requests by policy and what it decided.
+pub(super) const RATE_LIMIT_REQUESTS: Instrument = Instrument {
+    name: "rate_limit.requests",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{request}",
+    description: "Requests that a rate limit policy decided on.",
+    labels: &["policy", "result"],
+    boundaries: &[],
+};
+
+/// Denials for lack of quota.
+pub(super) const RATE_LIMIT_EXCEEDED: Instrument = Instrument {
+    name: "rate_limit.exceeded",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{request}",
+    description: "Requests denied because a rate limit was exceeded.",
+    labels: &["limit_type"],
+    boundaries: &[],
+};
+
+/// Time that a call to the store took. Buckets start at 100 µs, since a healthy Redis answers in a fraction of
+/// a millisecond, and have a bound at 50 ms, the default deadline.
+pub(super) const STORE_DURATION: Instrument = Instrument {
+    name: "store.operation.duration",
+    namespaced: true,
+    kind: Kind::Histogram,
+    unit: "s",
+    description: "Duration of calls to the store.",
+    labels: &["operation", "outcome"],
+    boundaries: &[
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
+    ],
+};
+
+/// Whether the store is being left alone after failures.
+pub(super) const STORE_BREAKER: Instrument = Instrument {
+    name: "store.breaker.open",
+    namespaced: true,
+    kind: Kind::Gauge,
+    unit: "",
+    description: "1 while the store's circuit breaker is open, 0 while it is closed.",
+    labels: &[],
+    boundaries: &[],
+};
+
+/// Stored values that were not what palisade writes.
+pub(super) const STORE_CORRUPT: Instrument = Instrument {
+    name: "store.corrupt_keys",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{key}",
+    description: "Keys in the store that held something else and were treated as fresh.",
+    labels: &[],
+    boundaries: &[],
+};
+
+/// The prefix of all metrics but those of HTTP, such as `webstore`.
+#[derive(Debug, Clone)]
+pub(super) struct Namespace(String);
+
+impl Namespace {
+    const MAX: usize = 63;
+
+    pub(super) fn new(namespace: &str) -> Result<Self, ConfigError> {
+        let valid = namespace.len() <= Self::MAX
+            && namespace.starts_with(|c: char| c.is_ascii_lowercase())
+            && !namespace.ends_with('_')
+            && namespace
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if valid {
+            Ok(Self(namespace.into()))
+        } else {
+            Err(ConfigError::new(
+                "telemetry.namespace",
+                namespace,
+                "a lowercase letter, then lowercase letters, digits and inner underscores, at most 63 in all",
+            ))
+        }
+    }
+
+    fn name(&self, instrument: &Instrument) -> Cow<'static, str> {
+        if instrument.namespaced {
+            format!("{}.{}", self.0, instrument.name).into()
+        } else {
+            instrument.name.into()
+        }
+    }
+}
+
+/// Makes instruments of the table's lines.
+///
+/// Counters and gauges are observable ones, read from our own atomics at each collection: counting costs a
+/// request one relaxed addition, and all series exist at 0 from the start.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    pub(super) meter: Meter,
+    pub(super) namespace: Namespace,
+}
+
+impl Instruments {
+    pub(super) fn counter(
+        &self,
+        instrument: &Instrument,
+        observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+    ) {
+        debug_assert_eq!(instrument.kind, Kind::Counter);
+        self.meter
+            .u64_observable_counter(self.namespace.name(instrument))
+            .with_unit(instrument.unit)
+            .with_description(instrument.description)
+            .with_callback(observe)
+            .build();
+    }
+
+    pub(super) fn up_down_counter(
+        &self,
+        instrument: &Instrument,
+        observe: impl Fn(&dyn AsyncInstrument<i64>) + Send + Sync + 'static,
+    ) {
+        debug_assert_eq!(instrument.kind, Kind::UpDownCounter);
+        self.meter
+            .i64_observable_up_down_counter(self.namespace.name(instrument))
+            .with_unit(instrument.unit)
+            .with_description(instrument.description)
+            .with_callback(observe)
+            .build();
+    }
+
+    pub(super) fn gauge(
+        &self,
+        instrument: &Instrument,
+        observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+    ) {
+        debug_assert_eq!(instrument.kind, Kind::Gauge);
+        self.meter
+            .u64_observable_gauge(self.namespace.name(instrument))
+            .with_unit(instrument.unit)
+            .with_description(instrument.description)
+            .with_callback(observe)
+            .build();
+    }
+
+    pub(super) fn histogram(&self, instrument: &Instrument) -> Histogram<f64> {
+        debug_assert_eq!(instrument.kind, Kind::Histogram);
+        self.meter
+            .f64_histogram(self.namespace.name(instrument))
+            .with_unit(instrument.unit)
+            .with_description(instrument.description)
+            .with_boundaries(instrument.boundaries.to_vec())
+            .build()
+    }
+}
+
+impl Instrument {
+    /// The instrument's attributes with these values, one for each of its keys.
+    pub(super) fn attributes<const N: usize>(&self, values: [StringValue; N]) -> [KeyValue; N] {
+        debug_assert_eq!(self.labels.len(), N);
+        let mut keys = self.labels.iter().copied();
+        values.map(|value| KeyValue::new(keys.next().unwrap_or_default(), value))
+    }
+
+    /// Whether `name` is this instrument's, which is not namespaced.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        !self.namespaced && self.name == name
+    }
+}
+
+#[cfg(test)]
+pub(super) mod table {
+    use super::*;
+
+    pub(in crate::telemetry) const ALL: [&Instrument; 7] = [
+        &HTTP_DURATION,
+        &HTTP_ACTIVE,
+        &RATE_LIMIT_REQUESTS,
+        &RATE_LIMIT_EXCEEDED,
+        &STORE_DURATION,
+        &STORE_BREAKER,
+        &STORE_CORRUPT,
+    ];
+
+    #[test]
+    fn names_leave_the_suffixes_to_the_exporter() {
+        for instrument in ALL {
+            let words = || instrument.name.split(['.', '_']);
+            assert!(
+                words()
+                    .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+            );
+            for suffix in [
+                "total", "seconds", "s", "ms", "bytes", "ratio", "count", "sum", "bucket",
+            ] {
+                assert!(words().all(|word| word != suffix), "{}", instrument.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instrument_has_a_description_that_is_a_sentence() {
+        for Instrument {
+            name, description, ..
+        } in ALL
+        {
+            assert!(
+                description.ends_with('.') && !description.contains('\n'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn units_are_seconds_or_say_what_is_counted() {
+        for Instrument {
+            name, kind, unit, ..
+        } in ALL
+        {
+            match kind {
+                Kind::Histogram => assert_eq!(*unit, "s", "{name}"),
+                Kind::Counter | Kind::UpDownCounter => {
+                    assert!(
+                        unit.starts_with('{') && unit.ends_with('}'),
+                        "{name}: {unit}"
+                    );
+                }
+                // A truth value has none; `1` would make it a `_ratio`.
+                Kind::Gauge => assert_eq!(*unit, "", "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn label_keys_are_valid_sorted_and_distinct_in_prometheus() {
+        for Instrument { name, labels, .. } in ALL {
+            assert!(labels.is_sorted_by(|a, b| a < b), "{name}: {labels:?}");
+            let mut keys: Vec<_> = labels.iter().map(|key| key.replace('.', "_")).collect();
+            for key in &keys {
+                assert!(
+                    key.starts_with(|c: char| c.is_ascii_lowercase()),
+                    "{name}: {key}"
+                );
+                assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+                // Of the text format, of the scrape itself, and of the exporter.
+                assert!(
+                    !["le", "quantile", "job", "instance"].contains(&&**key),
+                    "{name}"
+                );
+                assert!(!key.starts_with("otel_"), "{name}: {key}");
+            }
+            keys.dedup();
+            assert_eq!(keys.len(), labels.len(), "{name}: {labels:?}");
+        }
+    }
+
+    #[test]
+    fn boundaries_have_the_shape_of_seconds() {
+        for Instrument {
+            name,
+            kind,
+            boundaries,
+            ..
+        } in ALL
+        {
+            assert_eq!(*kind == Kind::Histogram, !boundaries.is_empty(), "{name}");
+            assert!(boundaries.is_sorted_by(|a, b| a < b), "{name}");
+            assert!(
+                boundaries
+                    .first()
+                    .is_none_or(|first| (0.0001..=0.005).contains(first))
+            );
+            assert!(
+                boundaries
+                    .last()
+                    .is_none_or(|last| (1.0..=10.0).contains(last))
+            );
+        }
+    }
+
+    impl Instrument {
+        /// Name, type, help and label keys as Prometheus should see them, by the exporter's rules.
+        pub(in crate::telemetry) fn in_prometheus(
+            &self,
+            namespace: &str,
+        ) -> (String, &'static str, &'static str, Vec<String>) {
+            let prefix = if self.namespaced { namespace } else { "" };
+            let (kind, suffix) = match self.kind {
+                Kind::Counter => ("counter", "_total"),
+                Kind::Histogram => ("histogram", "_seconds"),
+                Kind::UpDownCounter | Kind::Gauge => ("gauge", ""),
+            };
+            let name = format!("{prefix}{}{suffix}", self.name.replace('.', "_"));
+            let labels = self.labels.iter().map(|key| key.replace('.', "_"));
+            (name, kind, self.description, labels.collect())
+        }
+    }
+}

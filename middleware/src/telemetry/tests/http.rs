@@ -1,0 +1,429 @@
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{pending, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use super::super::{HttpMetrics, MeasuredBody, ResponseFuture, Telemetry};
+use super::exposition::{Exposition, scrape, telemetry};
+use crate::client::Route;
+
+const COUNT: &str = "http_server_request_duration_seconds_count";
+const ACTIVE: &str = "http_server_active_requests";
+
+static_assertions::assert_impl_all!(super::super::HttpMetricsLayer: Send, Sync, Clone);
+static_assertions::assert_impl_all!(HttpMetrics<()>: Send, Sync, Clone);
+static_assertions::assert_impl_all!(ResponseFuture<()>: Send);
+static_assertions::assert_impl_all!(MeasuredBody<()>: Send);
+
+/// Says what it was told to say, then waits for ever.
+#[derive(Default)]
+struct Script(VecDeque<Option<Result<Frame<Bytes>, &'static str>>>);
+
+impl Script {
+    fn data(mut self, text: &'static str) -> Self {
+        self.0.push_back(Some(Ok(Frame::data(text.into()))));
+        self
+    }
+
+    fn trailers(mut self) -> Self {
+        self.0
+            .push_back(Some(Ok(Frame::trailers(HeaderMap::new()))));
+        self
+    }
+
+    fn error(mut self) -> Self {
+        self.0.push_back(Some(Err("disk full")));
+        self
+    }
+
+    fn end(mut self) -> Self {
+        self.0.push_back(None);
+        self
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        self.0.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+fn request(method: &str) -> Request<()> {
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    Request::builder().method(method).body(()).unwrap()
+}
+
+/// The response to a GET of a service that always answers thus, as far as its head.
+async fn respond<B: Body>(
+    telemetry: &Telemetry,
+    response: Response<B>,
+) -> Response<MeasuredBody<B>> {
+    respond_to(telemetry, "GET", response).await
+}
+
+async fn respond_to<B: Body>(
+    telemetry: &Telemetry,
+    method: &str,
+    response: Response<B>,
+) -> Response<MeasuredBody<B>> {
+    let mut response = Some(response);
+    let service = service_fn(move |_| ready(Ok::<_, Infallible>(response.take().unwrap())));
+    let service = telemetry.http_layer().layer(service);
+    service.oneshot(request(method)).await.unwrap()
+}
+
+/// The one request that ended so far, nothing being in flight any more.
+fn assert_ended_once(scrape: &Exposition, labels: &[(&str, &str)]) {
+    let expected = [
+        ("http_request_method", "GET"),
+        ("http_route", "unmatched"),
+        ("network_protocol_version", "1.1"),
+        ("url_scheme", "http"),
+    ];
+    let mut expected = [&expected, labels].concat();
+    expected.sort_unstable();
+    assert_eq!(scrape.labels(COUNT), [expected]);
+    assert_eq!(scrape.values(COUNT, &[]), [1.0]);
+    assert_none_in_flight(scrape);
+}
+
+fn assert_none_in_flight(scrape: &Exposition) {
+    let active = scrape.values(ACTIVE, &[]);
+    assert_eq!(active, [0.0; 11], "all methods, one scheme");
+}
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_its_body_has_ended() {
+    let telemetry = telemetry();
+    let body = Script::default().data("hello").end();
+    let mut response = respond(&telemetry, Response::new(body)).await;
+    let get = [("http_request_method", "GET"), ("url_scheme", "http")];
+    assert_eq!(scrape(&telemetry).await.values(ACTIVE, &get), [1.0]);
+
+    let body = response.body_mut();
+    let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(data, "hello");
+    assert_eq!(scrape(&telemetry).await.values(ACTIVE, &get), [1.0]);
+    assert!(body.frame().await.is_none());
+
+    let ended = scrape(&telemetry).await;
+    assert_ended_once(&ended, &[("http_response_status_code", "200")]);
+    drop(response);
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[("http_response_status_code", "200")],
+    );
+}
+
+#[tokio::test]
+async fn a_future_dropped_before_its_response_is_a_cancelled_request() {
+    let telemetry = telemetry();
+    let wait = service_fn(|_| pending::<Result<Response<Empty<Bytes>>, Infallible>>());
+    let mut service = telemetry.http_layer().layer(wait);
+    let mut future = Box::pin(service.call(request("GET")));
+    assert!(futures_poll(future.as_mut()).is_pending());
+    assert!(scrape(&telemetry).await.values(COUNT, &[]).is_empty());
+    drop(future);
+    assert_ended_once(&scrape(&telemetry).await, &[("error_type", "cancelled")]);
+}
+
+#[tokio::test]
+async fn a_future_that_was_never_polled_is_a_cancelled_request() {
+    let telemetry = telemetry();
+    let wait = service_fn(|_| pending::<Result<Response<Empty<Bytes>>, Infallible>>());
+    drop(telemetry.http_layer().layer(wait).call(request("GET")));
+    assert_ended_once(&scrape(&telemetry).await, &[("error_type", "cancelled")]);
+}
+
+#[tokio::test]
+async fn a_body_dropped_before_its_end_is_a_cancelled_request_with_the_status_that_was_sent() {
+    let telemetry = telemetry();
+    let body = Script::default().data("hello").data("world").end();
+    let mut response = respond(&telemetry, Response::new(body)).await;
+    response.body_mut().frame().await.unwrap().unwrap();
+    drop(response);
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[
+            ("error_type", "cancelled"),
+            ("http_response_status_code", "200"),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_body_dropped_after_what_the_server_reads_is_no_cancellation() {
+    let announced = Response::builder()
+        .header(CONTENT_LENGTH, 10)
+        .body(Script::default().data("hello").data("world"))
+        .unwrap();
+    for (response, frames) in [
+        (announced, 2),
+        (Response::new(Script::default().data("hello").trailers()), 2),
+    ] {
+        let telemetry = telemetry();
+        let mut response = respond(&telemetry, response).await;
+        for _ in 0..frames {
+            assert!(scrape(&telemetry).await.values(COUNT, &[]).is_empty());
+            response.body_mut().frame().await.unwrap().unwrap();
+        }
+        drop(response);
+        assert_ended_once(
+            &scrape(&telemetry).await,
+            &[("http_response_status_code", "200")],
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_known_size_ends_with_its_last_byte() {
+    let telemetry = telemetry();
+    let body = Full::new(Bytes::from("hello"));
+    let mut response = respond(&telemetry, Response::new(body)).await;
+    assert_eq!(response.body().size_hint().exact(), Some(5));
+    response.body_mut().frame().await.unwrap().unwrap();
+    assert!(response.body().is_end_stream());
+    drop(response);
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[("http_response_status_code", "200")],
+    );
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_ends_with_its_head() {
+    let telemetry = telemetry();
+    let response = respond(&telemetry, Response::new(Empty::<Bytes>::new())).await;
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[("http_response_status_code", "200")],
+    );
+    drop(response);
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[("http_response_status_code", "200")],
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_http_does_not_allow_is_no_cancellation_when_dropped_unread() {
+    for (method, status) in [
+        ("HEAD", StatusCode::OK),
+        ("CONNECT", StatusCode::OK),
+        ("GET", StatusCode::NO_CONTENT),
+        ("GET", StatusCode::NOT_MODIFIED),
+        ("GET", StatusCode::SWITCHING_PROTOCOLS),
+    ] {
+        let telemetry = telemetry();
+        let response = Response::builder()
+            .status(status)
+            .body(Script::default().data("unread"))
+            .unwrap();
+        drop(respond_to(&telemetry, method, response).await);
+        let scrape = scrape(&telemetry).await;
+        let counts = scrape.labels(COUNT);
+        assert_eq!(counts.len(), 1, "{method} {status}");
+        assert!(!counts[0].iter().any(|(key, _)| *key == "error_type"));
+        assert_none_in_flight(&scrape);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_fails_is_a_body_error() {
+    let telemetry = telemetry();
+    let body = Script::default().data("hello").error();
+    let response = respond(&telemetry, Response::new(body)).await;
+    assert_eq!(response.collect().await.unwrap_err(), "disk full");
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[
+            ("error_type", "body_error"),
+            ("http_response_status_code", "200"),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_passes_through_and_is_a_service_error() {
+    let telemetry = telemetry();
+    let fail = service_fn(|_| ready(Err::<Response<Empty<Bytes>>, _>("no route to host")));
+    let service = telemetry.http_layer().layer(fail);
+    let error = service.oneshot(request("GET")).await.unwrap_err();
+    assert_eq!(error, "no route to host");
+    assert_ended_once(
+        &scrape(&telemetry).await,
+        &[("error_type", "service_error")],
+    );
+}
+
+#[tokio::test]
+async fn a_5xx_status_is_its_own_error_type_and_a_4xx_is_none() {
+    for (status, labels) in [("503", &[("error_type", "503")][..]), ("429", &[])] {
+        let telemetry = telemetry();
+        let response = Response::builder().status(status);
+        let response = response.body(Empty::<Bytes>::new()).unwrap();
+        respond(&telemetry, response).await;
+        let labels = [labels, &[("http_response_status_code", status)]].concat();
+        assert_ended_once(&scrape(&telemetry).await, &labels);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_service_is_released_and_counted_wherever_it_is_caught() {
+    let polled = service_fn(|_| async {
+        if true {
+            panic!("the handler's own");
+        }
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let telemetry = telemetry();
+    let service = telemetry.http_layer().layer(polled);
+    let task = tokio::spawn(service.oneshot(request("GET")));
+    assert!(task.await.unwrap_err().is_panic());
+    assert_ended_once(&scrape(&telemetry).await, &[("error_type", "panic")]);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_call_itself_is_released_and_counted() {
+    let called = service_fn(|_: Request<()>| {
+        if true {
+            panic!("the handler's own");
+        }
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    });
+    let telemetry = telemetry();
+    let service = telemetry.http_layer().layer(called);
+    let task = tokio::spawn(service.oneshot(request("GET")));
+    assert!(task.await.unwrap_err().is_panic());
+    assert_ended_once(&scrape(&telemetry).await, &[("error_type", "panic")]);
+}
+
+#[tokio::test]
+async fn the_route_is_the_resolvers_template() {
+    let telemetry = telemetry();
+    let template: Arc<str> = "/{country}/products/{id}".into();
+    let layer =
+        telemetry
+            .http_layer()
+            .route(move |_: &Method, uri: &http::Uri, _: &http::Extensions| {
+                uri.path()
+                    .starts_with("/us/products/")
+                    .then(|| Route::from(Arc::clone(&template)))
+            });
+    let service = layer.layer(service_fn(|_| {
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    }));
+    for path in ["/us/products/1", "/us/products/2", "/.env", "/wp-admin"] {
+        let request = Request::builder().uri(path).body(()).unwrap();
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let scrape = scrape(&telemetry).await;
+    let of = |route| scrape.values(COUNT, &[("http_route", route)]);
+    assert_eq!(of("/{country}/products/{id}"), [2.0]);
+    assert_eq!(of("unmatched"), [2.0]);
+}
+
+#[tokio::test]
+async fn the_scheme_is_the_layers_setting_and_not_the_requests_target() {
+    let telemetry = telemetry();
+    let ok = service_fn(|_| ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))));
+    let request = || Request::builder().uri("gopher://evil.example/");
+    let plain = telemetry.http_layer().layer(ok);
+    plain.oneshot(request().body(()).unwrap()).await.unwrap();
+    let tls = telemetry.http_layer().https().layer(ok);
+    tls.oneshot(request().body(()).unwrap()).await.unwrap();
+    let scrape = scrape(&telemetry).await;
+    assert_eq!(scrape.values(COUNT, &[("url_scheme", "http")]), [1.0]);
+    assert_eq!(scrape.values(COUNT, &[("url_scheme", "https")]), [1.0]);
+    assert_eq!(scrape.values(COUNT, &[]).len(), 2);
+    assert_eq!(scrape.values(ACTIVE, &[]), [0.0; 22]);
+}
+
+#[tokio::test]
+async fn methods_are_known_ones_or_other() {
+    let telemetry = telemetry();
+    let known = [
+        "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+    ];
+    for method in known {
+        respond_to(&telemetry, method, Response::new(Empty::<Bytes>::new())).await;
+    }
+    for method in ["get", "EVIL0", "EVIL1", "PROPFIND", "_OTHER"] {
+        respond_to(&telemetry, method, Response::new(Empty::<Bytes>::new())).await;
+    }
+    let scrape = scrape(&telemetry).await;
+    for method in known {
+        assert_eq!(
+            scrape.values(COUNT, &[("http_request_method", method)]),
+            [1.0]
+        );
+    }
+    assert_eq!(
+        scrape.values(COUNT, &[("http_request_method", "_OTHER")]),
+        [5.0]
+    );
+    assert_none_in_flight(&scrape);
+}
+
+#[tokio::test]
+async fn the_number_of_series_stays_once_each_kind_of_input_was_seen() {
+    let telemetry = telemetry();
+    let not_found = service_fn(|_| {
+        let response = Response::builder().status(404);
+        ready(Ok::<_, Infallible>(
+            response.body(Empty::<Bytes>::new()).unwrap(),
+        ))
+    });
+    let service = telemetry.http_layer().layer(not_found);
+    let attack = async |round: usize| {
+        let methods = ["GET".into(), format!("EVIL{round}"), format!("get{round}")];
+        for method in &methods {
+            for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+                for uri in [
+                    format!("/{round}/.env?session={round}"),
+                    format!("http://host-{round}.example/%00%0a\"{round}"),
+                    format!("ftp://evil-{round}.example:{}/x", 1000 + round),
+                ] {
+                    let request = Request::builder()
+                        .method(&**method)
+                        .version(version)
+                        .uri(uri.replace('"', "%22"))
+                        .header("host", format!("host-{round}"))
+                        .header("user-agent", format!("agent-{round}\t\u{e9}"))
+                        .header("x-forwarded-proto", format!("proto{round}"))
+                        .body(())
+                        .unwrap();
+                    service.clone().oneshot(request).await.unwrap();
+                }
+            }
+        }
+    };
+    attack(0).await;
+    let seen = scrape(&telemetry).await;
+    for round in 1..50 {
+        attack(round).await;
+    }
+    let after = scrape(&telemetry).await;
+    assert_eq!(after.series(), seen.series());
+    let requests: f64 = after.values(COUNT, &[]).into_iter().sum();
+    assert_eq!(requests, 50.0 * 27.0, "and none was lost");
+}
+
+fn futures_poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+}

@@ -1,0 +1,6 @@
+mod admin;
+mod connection;
+mod exposition;
+mod http;
+mod instruments;
+mod rate_limit;
