@@ -1,15 +1,113 @@
-//! What happened, in numbers.
+//! What happens, in numbers: HTTP server metrics, what the rate limits decide, and how the store fares.
+//!
+//! [`Telemetry`] owns the instruments and, unless it is given a meter, a Prometheus exporter. `shop` below stands
+//! for the namespace that you choose; the metrics of HTTP have the names of the OTel HTTP conventions (1.44).
+//!
+//! | Prometheus name | type | labels |
+//! |---|---|---|
+//! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version` |
+//! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
+//! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
+//! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
+//! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
+//! | `shop_store_breaker_open` | gauge, 0 or 1 | |
+//! | `shop_store_corrupt_keys_total` | counter | |
+//!
+//! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
+//! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
+//!
+//! # What a request's duration is
+//! From the layer being called to the response's body having been handed to the server to its end: the last
+//! frame, the announced length, or the head where HTTP allows no body. What the kernel and the network still do
+//! with it is not seen. `error_type` is absent for a request that went well, and otherwise the first that applies:
+//!
+//! | `error_type` | what happened | status |
+//! |---|---|---|
+//! | `panic` | the service or its body panicked | as sent |
+//! | `cancelled` | the future or the body was dropped before its end: the client left, or a timeout further out | as sent |
+//! | `service_error` | the service returned an error, and the server closed the connection | none |
+//! | `body_error` | the body failed midway | as sent |
+//! | `500` to `599` | the response had that status | the same |
+//!
+//! # What a client cannot do
+//! No label holds text of the client's choice. Unknown methods are `_OTHER`, requests without a route are
+//! `unmatched`, and the scheme is the layer's setting. Beyond 10,000 series of the duration, which the routes
+//! and statuses of a service come nowhere near, further ones are counted together under
+//! `otel_metric_overflow="true"`; alert on that label.
+//!
+//! # Examples
+//! A service that is measured:
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Extensions, Method, Request, Response, Uri};
+//! use http_body_util::{BodyExt, Full};
+//! use palisade::client::Route;
+//! use palisade::telemetry::Telemetry;
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let telemetry = Telemetry::builder("shop").build()?;
+//! let route = |_: &Method, uri: &Uri, _: &Extensions| {
+//!     uri.path().starts_with("/products/").then(|| Route::from("/products/{id}"))
+//! };
+//! let service = ServiceBuilder::new()
+//!     .layer(telemetry.http_layer().route(route))
+//!     .service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("a teapot"))));
+//!
+//! let request = Request::builder().uri("/products/7").body(())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "a teapot");
+//!
+//! let metrics = telemetry.prometheus().unwrap().scrape().await?;
+//! let metrics = str::from_utf8(&metrics)?;
+//! assert!(metrics.contains(r#"http_route="/products/{id}""#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! The admin listener, which tells Prometheus the metrics and an orchestrator whether to send requests:
+//!
+//! ```
+//! use palisade::telemetry::{Readiness, Telemetry};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::{TcpListener, TcpStream};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let telemetry = Telemetry::builder("shop").service_name("shop-eu").build()?;
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! let admin = telemetry.admin().readiness(|| Readiness::not_ready("warming up"));
+//! let admin = tokio::spawn(admin.serve(listener, async { drop(stopped.await) }));
+//!
+//! let mut client = TcpStream::connect(address).await?;
+//! client.write_all(b"GET /readyz HTTP/1.1\r\nhost: admin\r\n\r\n").await?;
+//! let mut answer = String::new();
+//! client.read_to_string(&mut answer).await?;
+//! assert!(answer.starts_with("HTTP/1.1 503"));
+//! assert!(answer.ends_with("warming up"));
+//!
+//! drop(stop);
+//! admin.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 mod admin;
 mod exporter;
 mod http;
 mod instruments;
 mod rate_limit;
 mod setup;
+mod store;
 
 pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};
 pub use http::{HttpMetrics, HttpMetricsLayer, MeasuredBody, ResponseFuture};
 pub use setup::{Telemetry, TelemetryBuilder};
+pub use store::StoreState;
 
 #[cfg(test)]
 mod tests;

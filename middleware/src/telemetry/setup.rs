@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 
@@ -7,8 +8,10 @@ use super::exporter::Prometheus;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
 use super::rate_limit::Tallies;
+use super::store::{StoreMetrics, StoreState};
 use crate::error::ConfigError;
 use crate::rate_limit::Tally;
+use crate::store::{Operation, Outcome};
 
 /// All instruments of palisade, and where they are exported.
 ///
@@ -17,6 +20,7 @@ use crate::rate_limit::Tally;
 pub struct Telemetry {
     http: Arc<HttpInstruments>,
     tallies: Tallies,
+    store: StoreMetrics,
     prometheus: Option<Prometheus>,
 }
 
@@ -47,6 +51,7 @@ impl Telemetry {
         Self {
             http: Arc::new(HttpInstruments::new(&instruments)),
             tallies: Tallies::new(&instruments),
+            store: StoreMetrics::new(&instruments),
             prometheus,
         }
     }
@@ -59,6 +64,22 @@ impl Telemetry {
     /// Exports what the policies of a rate limit decide, all series at 0 from now on.
     pub fn watch_rate_limit(&self, tally: Arc<Tally>) {
         self.tallies.watch(tally);
+    }
+
+    /// Exports the state of a store: whether its breaker is open, and how many corrupt keys it has met. Asked at
+    /// each scrape, so it must not block.
+    pub fn watch_store(&self, state: impl Fn() -> StoreState + Send + Sync + 'static) {
+        self.store.watch(Box::new(state));
+    }
+
+    /// Records how long each call to a store took; for the store's builder.
+    ///
+    /// A series begins with its first call: the OpenTelemetry API cannot create a histogram's series at 0.
+    pub fn store_observer(
+        &self,
+    ) -> impl Fn(Operation, Outcome, Duration) + Clone + Send + Sync + use<> {
+        let store = self.store.clone();
+        move |operation, outcome, took| store.record(operation, outcome, took)
     }
 
     /// The exporter, for a `/metrics` route of your own; none with [`Telemetry::with_meter`].

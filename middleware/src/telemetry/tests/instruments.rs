@@ -1,5 +1,21 @@
-use super::super::Telemetry;
-use super::exposition::scrape;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::super::instruments::table;
+use super::super::{StoreState, Telemetry};
+use super::exposition::{Exposition, scrape, telemetry};
+use crate::client::Route;
+use crate::rate_limit::{Policy, RateLimitLayer};
+use crate::store::memory::MemoryStore;
+use crate::store::{Operation, Outcome};
 
 #[test]
 fn a_namespace_that_prometheus_would_change_is_refused() {
@@ -36,4 +52,112 @@ async fn the_scrape_names_the_service() {
     let scrape = scrape(&telemetry.build().unwrap()).await;
     let labels = [("service_name", "Shop \"1\"")];
     assert_eq!(scrape.values("target_info", &labels), [1.0]);
+}
+
+/// A service under load and a store in use: everything that the table names has a series.
+async fn in_use() -> Telemetry {
+    let telemetry = telemetry();
+    let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
+    telemetry.watch_rate_limit(limit.build().unwrap().tally());
+    telemetry.watch_store(StoreState::default);
+    for operation in Operation::ALL {
+        for outcome in Outcome::ALL {
+            telemetry.store_observer()(operation, outcome, Duration::from_millis(1));
+        }
+    }
+    for status in [200, 503] {
+        let service = telemetry.http_layer().layer(service_fn(move |_| {
+            let response = Response::builder().status(status);
+            ready(response.body(Empty::<Bytes>::new()))
+        }));
+        service.oneshot(Request::new(())).await.unwrap();
+    }
+    telemetry
+}
+
+#[tokio::test]
+async fn prometheus_sees_the_table_and_nothing_else() {
+    let Exposition(mut families) = scrape(&in_use().await).await;
+    assert!(families.remove("target_info").is_some());
+    for instrument in table::ALL {
+        let (name, kind, help, labels) = instrument.in_prometheus("shop_");
+        let family = families.remove(&name).expect(&name);
+        assert_eq!(family.kind, kind, "{name}");
+        assert_eq!(family.help, help, "{name}");
+        let seen: BTreeSet<_> = family
+            .samples
+            .iter()
+            .flat_map(|sample| sample.labels.keys().map(String::as_str))
+            .filter(|key| *key != "le")
+            .collect();
+        assert_eq!(seen, labels.iter().map(String::as_str).collect(), "{name}");
+    }
+    assert!(families.is_empty(), "{families:?}");
+}
+
+#[tokio::test]
+async fn the_names_are_those_of_the_documentation() {
+    let Exposition(families) = scrape(&in_use().await).await;
+    let names: Vec<_> = families.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "http_server_active_requests",
+            "http_server_request_duration_seconds",
+            "shop_rate_limit_exceeded_total",
+            "shop_rate_limit_requests_total",
+            "shop_store_breaker_open",
+            "shop_store_corrupt_keys_total",
+            "shop_store_operation_duration_seconds",
+            "target_info",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_buckets_are_those_of_the_conventions() {
+    let scrape = scrape(&in_use().await).await;
+    let bounds = |name: &str, labels: &[(&str, &str)]| -> Vec<String> {
+        let samples = scrape.0[name].samples.iter();
+        samples
+            .filter(|sample| {
+                let has = |(key, value): &(&str, &str)| sample.labels[*key] == *value;
+                sample.name.ends_with("_bucket") && labels.iter().all(has)
+            })
+            .map(|sample| sample.labels["le"].clone())
+            .collect()
+    };
+    let http = bounds(
+        "http_server_request_duration_seconds",
+        &[("http_response_status_code", "200")],
+    );
+    assert_eq!(
+        http.join(" "),
+        "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 +Inf"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_the_services_own_routes_ends_in_one_overflow_series() {
+    let telemetry = telemetry();
+    let layer =
+        telemetry
+            .http_layer()
+            .route(|_: &http::Method, uri: &http::Uri, _: &http::Extensions| {
+                Some(Route::from(Arc::<str>::from(uri.path())))
+            });
+    let service = layer.layer(service_fn(|_| {
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    }));
+    for path in 0..10_100 {
+        let request = Request::builder().uri(format!("/{path}")).body(()).unwrap();
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let scrape = scrape(&telemetry).await;
+    let count = "http_server_request_duration_seconds_count";
+    assert_eq!(scrape.labels(count).len(), 10_001);
+    assert_eq!(
+        scrape.values(count, &[("otel_metric_overflow", "true")]),
+        [100.0]
+    );
 }

@@ -4,3 +4,4 @@ mod exposition;
 mod http;
 mod instruments;
 mod rate_limit;
+mod store;

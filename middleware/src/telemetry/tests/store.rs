@@ -1,0 +1,69 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::super::StoreState;
+use super::exposition::{scrape, telemetry};
+use crate::store::{Operation, Outcome};
+
+const BREAKER: &str = "shop_store_breaker_open";
+const CORRUPT: &str = "shop_store_corrupt_keys_total";
+
+#[tokio::test]
+async fn a_store_that_is_watched_shows_its_state_at_each_scrape() {
+    let telemetry = telemetry();
+    assert!(scrape(&telemetry).await.values(BREAKER, &[]).is_empty());
+
+    let corrupt = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&corrupt);
+    telemetry.watch_store(move || {
+        let corrupt_keys = seen.load(Ordering::Relaxed);
+        StoreState {
+            breaker_open: corrupt_keys > 1,
+            corrupt_keys,
+        }
+    });
+    for (count, open) in [(0, 0.0), (1, 0.0), (2, 1.0)] {
+        corrupt.store(count, Ordering::Relaxed);
+        let scrape = scrape(&telemetry).await;
+        assert_eq!(scrape.values(CORRUPT, &[]), [count as f64]);
+        assert_eq!(scrape.values(BREAKER, &[]), [open]);
+    }
+}
+
+#[tokio::test]
+async fn several_stores_are_one_metric() {
+    let telemetry = telemetry();
+    for (breaker_open, corrupt_keys) in [(false, 3), (true, 4), (false, 0)] {
+        telemetry.watch_store(move || StoreState {
+            breaker_open,
+            corrupt_keys,
+        });
+    }
+    let scrape = scrape(&telemetry).await;
+    assert_eq!(scrape.values(CORRUPT, &[]), [7.0]);
+    assert_eq!(scrape.values(BREAKER, &[]), [1.0]);
+}
+
+#[tokio::test]
+async fn calls_are_recorded_in_seconds_by_operation_and_outcome() {
+    let telemetry = telemetry();
+    let observe = telemetry.store_observer();
+    observe(Operation::Admit, Outcome::Ok, Duration::from_micros(200));
+    observe(Operation::Admit, Outcome::Ok, Duration::from_micros(300));
+    observe(
+        Operation::Admit,
+        Outcome::Timeout,
+        Duration::from_millis(51),
+    );
+    let scrape = scrape(&telemetry).await;
+    let bucket = |outcome, le| {
+        let labels = [("operation", "admit"), ("outcome", outcome), ("le", le)];
+        scrape.values("shop_store_operation_duration_seconds_bucket", &labels)
+    };
+    assert_eq!(bucket("ok", "0.0001"), [0.0]);
+    assert_eq!(bucket("ok", "0.00025"), [1.0]);
+    assert_eq!(bucket("ok", "0.0005"), [2.0]);
+    assert_eq!(bucket("timeout", "0.05"), [0.0]);
+    assert_eq!(bucket("timeout", "0.1"), [1.0]);
+}
