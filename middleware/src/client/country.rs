@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use http::request::Parts;
 
+use super::Origin;
+
 /// A country as a bounded label: ISO 3166-1 alpha-2 in capitals, or `other`.
 ///
 /// `UK` is read as `GB`. Only a [`Countries`] list makes labels of what a resolver returns.
@@ -73,18 +75,18 @@ impl fmt::Debug for Country {
 /// use palisade::client::Countries;
 ///
 /// let countries: Countries = ["US", "GB"].into_iter().map(|code| code.parse().unwrap()).collect();
-/// assert_eq!(countries.label(Some("uk")).as_str(), "GB");
-/// assert_eq!(countries.label(Some("XX")).as_str(), "other");
+/// assert_eq!(countries.label("uk".parse().ok()).as_str(), "GB");
+/// assert_eq!(countries.label("XX".parse().ok()).as_str(), "other");
 /// assert_eq!(countries.label(None).as_str(), "other");
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Countries(Vec<Country>);
 
 impl Countries {
-    /// The label of what a resolver returned.
+    /// The label of what a resolver returned: the country itself when it is on the list.
     #[must_use]
-    pub fn label(&self, code: Option<&str>) -> Country {
-        code.and_then(|code| code.parse().ok())
+    pub fn label(&self, country: Option<Country>) -> Country {
+        country
             .filter(|country| self.0.contains(country))
             .unwrap_or(Country::OTHER)
     }
@@ -109,18 +111,34 @@ impl FromIterator<Country> for Countries {
 
 /// Finds the country of a request: a path segment, a header that a trusted proxy set, GeoIP.
 ///
-/// The text may be anything: only codes on the [`Countries`] list become labels. Closures over `&Parts`
-/// implement it.
+/// It may return any country: only those on the [`Countries`] list become labels. Closures over
+/// `(&Parts, &Origin)` implement it. [`Origin`] has the address that GeoIP looks up, and tells whether a header
+/// was written by a trusted proxy or by the client itself:
+///
+/// ```
+/// use http::request::Parts;
+/// use palisade::client::{Country, Origin, ResolveCountry};
+///
+/// fn resolver(_: impl ResolveCountry) {}
+///
+/// resolver(|request: &Parts, _: &Origin| -> Option<Country> {
+///     request.uri.path().split('/').nth(1)?.parse().ok()
+/// });
+/// resolver(|request: &Parts, origin: &Origin| -> Option<Country> {
+///     let header = request.headers.get("cf-ipcountry").filter(|_| origin.via_trusted_proxy)?;
+///     header.to_str().ok()?.parse().ok()
+/// });
+/// ```
 pub trait ResolveCountry: Send + Sync + 'static {
-    /// The country's code, in any case.
-    fn resolve<'a>(&self, request: &'a Parts) -> Option<&'a str>;
+    /// The country of the request, if it can be told.
+    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country>;
 }
 
 impl<F> ResolveCountry for F
 where
-    F: for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
+    F: Fn(&Parts, &Origin) -> Option<Country> + Send + Sync + 'static,
 {
-    fn resolve<'a>(&self, request: &'a Parts) -> Option<&'a str> {
-        self(request)
+    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country> {
+        self(request, origin)
     }
 }

@@ -1,6 +1,7 @@
 //! Who is calling: address, user, country, route.
 mod country;
 mod network;
+mod origin;
 mod route;
 mod user;
 
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 
 pub use country::{Countries, Country, ResolveCountry, UnknownCountry};
 pub use network::Network;
+pub use origin::{Origin, Peer};
 pub use route::{MatchedRoute, ResolveRoute, Route};
 pub use user::{ExtractUser, Secret, UserId};
 

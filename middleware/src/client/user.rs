@@ -5,6 +5,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
 use sha2::Sha256;
 
+use crate::ConfigError;
+
 /// A verified user's id, in the bounded form that keys and events use.
 ///
 /// An id of 1 to 64 characters of `A-Za-z0-9._@-` stands as it is; any other is replaced by a keyed hash,
@@ -81,17 +83,20 @@ impl Secret {
         Self(Arc::new(mac))
     }
 
-    /// A secret of this process alone.
-    #[must_use]
-    pub fn random() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        // The standard library seeds each thread's `RandomState` from the operating system; four draws over
-        // distinct inputs give a key that nobody outside the process can predict.
+    /// A secret of this process alone: 32 bytes from the operating system, drawn once at start.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the operating system has no random bytes to give; [`Secret::from_bytes`] needs none.
+    pub fn random() -> Result<Self, ConfigError> {
         let mut bytes = [0; 32];
-        for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-            chunk.copy_from_slice(&RandomState::new().hash_one(i).to_ne_bytes());
-        }
-        Self::from_bytes(&bytes)
+        getrandom::fill(&mut bytes).map_err(|error| {
+            ConfigError::new(
+                "secret",
+                "random",
+                format!("a secret of your own, because the operating system gave no random bytes ({error})"),
+            )
+        })?;
+        Ok(Self::from_bytes(&bytes))
     }
 
     /// `~` and 128 bits of HMAC-SHA-256 over the domain and the text, in hexadecimal.

@@ -1,0 +1,27 @@
+use std::net::{IpAddr, SocketAddr};
+
+/// The connected peer of a request: an extension that a plain hyper server inserts for each connection.
+///
+/// It beats axum's `ConnectInfo`, so that a listener that knows better (the PROXY protocol, a Unix socket
+/// behind a local proxy) can say who its peer is.
+///
+/// ```
+/// use palisade::client::Peer;
+///
+/// # fn handle(stream: &std::net::TcpStream, request: &mut http::Request<()>) -> std::io::Result<()> {
+/// request.extensions_mut().insert(Peer(stream.peer_addr()?));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Peer(pub SocketAddr);
+
+/// Where a request came from, as the layer's own walk found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The address of the client itself, behind any trusted proxies; IPv4-mapped IPv6 is IPv4.
+    pub address: IpAddr,
+    /// Whether the connected peer is a trusted proxy: only then may a header that it sets be believed.
+    pub via_trusted_proxy: bool,
+}
