@@ -1,0 +1,125 @@
+//! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
+use super::*;
+
+pub(in crate::telemetry) const ALL: [&Instrument; 7] = [
+    &HTTP_DURATION,
+    &HTTP_ACTIVE,
+    &RATE_LIMIT_REQUESTS,
+    &RATE_LIMIT_EXCEEDED,
+    &STORE_DURATION,
+    &STORE_BREAKER,
+    &STORE_CORRUPT,
+];
+
+#[test]
+fn names_leave_the_suffixes_to_the_exporter() {
+    for instrument in ALL {
+        let words = || instrument.name.split(['.', '_']);
+        assert!(
+            words().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        );
+        for suffix in [
+            "total", "seconds", "s", "ms", "bytes", "ratio", "count", "sum", "bucket",
+        ] {
+            assert!(words().all(|word| word != suffix), "{}", instrument.name);
+        }
+    }
+}
+
+#[test]
+fn every_instrument_has_a_description_that_is_a_sentence() {
+    for Instrument {
+        name, description, ..
+    } in ALL
+    {
+        assert!(
+            description.ends_with('.') && !description.contains('\n'),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn units_are_seconds_or_say_what_is_counted() {
+    for Instrument {
+        name, kind, unit, ..
+    } in ALL
+    {
+        match kind {
+            Kind::Histogram => assert_eq!(*unit, "s", "{name}"),
+            Kind::Counter | Kind::UpDownCounter => {
+                assert!(
+                    unit.starts_with('{') && unit.ends_with('}'),
+                    "{name}: {unit}"
+                );
+            }
+            // A truth value has none; `1` would make it a `_ratio`.
+            Kind::Gauge => assert_eq!(*unit, "", "{name}"),
+        }
+    }
+}
+
+#[test]
+fn label_keys_are_valid_sorted_and_distinct_in_prometheus() {
+    for Instrument { name, labels, .. } in ALL {
+        assert!(labels.is_sorted_by(|a, b| a < b), "{name}: {labels:?}");
+        let mut keys: Vec<_> = labels.iter().map(|key| key.replace('.', "_")).collect();
+        for key in &keys {
+            assert!(
+                key.starts_with(|c: char| c.is_ascii_lowercase()),
+                "{name}: {key}"
+            );
+            assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            // Of the text format, of the scrape itself, and of the exporter.
+            assert!(
+                !["le", "quantile", "job", "instance"].contains(&&**key),
+                "{name}"
+            );
+            assert!(!key.starts_with("otel_"), "{name}: {key}");
+        }
+        keys.dedup();
+        assert_eq!(keys.len(), labels.len(), "{name}: {labels:?}");
+    }
+}
+
+#[test]
+fn boundaries_have_the_shape_of_seconds() {
+    for Instrument {
+        name,
+        kind,
+        boundaries,
+        ..
+    } in ALL
+    {
+        assert_eq!(*kind == Kind::Histogram, !boundaries.is_empty(), "{name}");
+        assert!(boundaries.is_sorted_by(|a, b| a < b), "{name}");
+        assert!(
+            boundaries
+                .first()
+                .is_none_or(|first| (0.0001..=0.005).contains(first))
+        );
+        assert!(
+            boundaries
+                .last()
+                .is_none_or(|last| (1.0..=10.0).contains(last))
+        );
+    }
+}
+
+impl Instrument {
+    /// Name, type, help and label keys as Prometheus should see them, by the exporter's rules.
+    pub(in crate::telemetry) fn in_prometheus(
+        &self,
+        namespace: &str,
+    ) -> (String, &'static str, &'static str, Vec<String>) {
+        let prefix = if self.namespaced { namespace } else { "" };
+        let (kind, suffix) = match self.kind {
+            Kind::Counter => ("counter", "_total"),
+            Kind::Histogram => ("histogram", "_seconds"),
+            Kind::UpDownCounter | Kind::Gauge => ("gauge", ""),
+        };
+        let name = format!("{prefix}{}{suffix}", self.name.replace('.', "_"));
+        let labels = self.labels.iter().map(|key| key.replace('.', "_"));
+        (name, kind, self.description, labels.collect())
+    }
+}
