@@ -29,6 +29,8 @@
 mod clock;
 mod log;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

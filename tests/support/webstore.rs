@@ -1,0 +1,164 @@
+//! The example service as its own process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::http::Client;
+use crate::metrics::Scrape;
+
+/// A running webstore on free ports; killed when dropped.
+pub struct Webstore {
+    child: Child,
+    /// `127.0.0.1:port` of the shop.
+    pub shop: String,
+    /// `127.0.0.1:port` of the admin listener.
+    pub admin: String,
+    _config: tempfile::NamedTempFile,
+}
+
+impl Webstore {
+    /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
+    #[must_use]
+    pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        let file = tempfile::Builder::new()
+            .suffix(".toml")
+            .tempfile()
+            .expect("a temporary file");
+        std::fs::write(file.path(), config).expect("the configuration is written");
+        let mut command = Command::new(binary());
+        command
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--config",
+            ])
+            .arg(file.path());
+        command
+            .env_remove("REDIS_URL")
+            .env("PALISADE_SECRET", "a secret that the tests share");
+        if let Some(url) = redis_url {
+            command.env("REDIS_URL", url);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("webstore starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        stdout
+            .read_line(&mut line)
+            .expect("webstore says where it listens");
+        // Whatever it prints later must not fill the pipe.
+        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+        let address = |after: &str| {
+            let (_, rest) = line
+                .split_once(after)
+                .unwrap_or_else(|| panic!("no {after:?} in {line:?}"));
+            rest.split(|c: char| c == ',' || c.is_whitespace())
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Self {
+            shop: address("listening on http://"),
+            admin: address("admin on http://"),
+            child,
+            _config: file,
+        }
+    }
+
+    /// A client of the shop.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.shop)
+    }
+
+    /// What `/metrics` says now.
+    pub async fn scrape(&self) -> Scrape {
+        let reply = Client::new(&self.admin).get("/metrics", &[]).await;
+        assert_eq!(reply.status, 200);
+        Scrape::parse(&reply.body)
+    }
+
+    /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Waits for the process to end.
+    ///
+    /// # Panics
+    /// It still runs after `within`.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
+                return status;
+            }
+            assert!(
+                start.elapsed() < within,
+                "webstore still runs after {within:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Webstore {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status();
+    assert!(
+        status.expect("kill runs").success(),
+        "kill -{name} {pid} failed"
+    );
+}
+
+/// Builds the example once, and tells where it is.
+fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY
+        .get_or_init(|| {
+            let built = Command::new(env!("CARGO"))
+                .args([
+                    "build",
+                    "--quiet",
+                    "--package",
+                    "webstore",
+                    "--message-format",
+                    "json",
+                ])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("cargo runs");
+            assert!(built.status.success(), "cargo build -p webstore failed");
+            let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
+            let executable = output
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+            executable.expect("cargo names the executable")
+        })
+        .clone()
+}
