@@ -1,2 +1,180 @@
-//! .
-fn main() {}
+//! `webstore`: the shop, its admin listener, and an orderly end.
+
+mod cli;
+mod signals;
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use palisade::ConfigError;
+use palisade::telemetry::{Readiness, Telemetry};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+use webstore::{Shop, server};
+
+use cli::Cli;
+use signals::Signals;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(io::stderr)
+        .init();
+    match start(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("webstore: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[tokio::main]
+async fn start(cli: &Cli) -> Result<(), Failure> {
+    let telemetry = Telemetry::builder("webstore").build()?;
+    let shop = webstore::router(Arc::new(Shop::new())).layer(telemetry.http_layer());
+
+    let mut signals = Signals::listen()?;
+    let shop_listener = bind(cli.listen, "--listen").await?;
+    let admin_listener = bind(cli.admin, "--admin").await?;
+    announce(&shop_listener, &admin_listener)?;
+
+    let draining = Arc::new(AtomicBool::new(false));
+    let admin = telemetry.admin().readiness({
+        let draining = Arc::clone(&draining);
+        move || match draining.load(Ordering::Relaxed) {
+            true => Readiness::not_ready("draining"),
+            false => Readiness::ready(),
+        }
+    });
+    // The admin listener answers to the end, so that the drain can be watched.
+    tokio::spawn(admin.serve(admin_listener, std::future::pending()));
+
+    let (stop, stopped) = oneshot::channel();
+    let mut serving = tokio::spawn(server::serve(shop_listener, shop, async {
+        let _ = stopped.await;
+    }));
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        ended = &mut serving => return Err(ended_early(ended)),
+    };
+    draining.store(true, Ordering::Relaxed);
+    tracing::info!(signal, limit_seconds = cli.drain.as_secs(), "draining");
+    let _ = stop.send(());
+    tokio::select! {
+        ended = &mut serving => match ended {
+            Ok(Ok(())) => {
+                tracing::info!("drained");
+                Ok(())
+            }
+            ended => Err(ended_early(ended)),
+        },
+        () = tokio::time::sleep(cli.drain) => Err(Failure::DrainTooLong(cli.drain)),
+        signal = signals.next() => Err(Failure::Interrupted(signal)),
+    }
+}
+
+async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::Bind {
+            address,
+            option,
+            error,
+        })
+}
+
+/// Says on stdout where the process listens: the bound addresses, so that port 0 is of use to a script.
+fn announce(shop: &TcpListener, admin: &TcpListener) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(
+        stdout,
+        "webstore listening on http://{}, admin on http://{}",
+        shop.local_addr()?,
+        admin.local_addr()?
+    )?;
+    stdout.flush()
+}
+
+fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Failure {
+    Failure::Io(match ended {
+        Ok(Ok(())) => io::Error::other("the server ended without being told to"),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    })
+}
+
+/// Why the process ends with another status than 0.
+enum Failure {
+    Config(ConfigError),
+    Bind {
+        address: SocketAddr,
+        option: &'static str,
+        error: io::Error,
+    },
+    Io(io::Error),
+    DrainTooLong(Duration),
+    Interrupted(&'static str),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(2),
+            Self::Bind { .. } | Self::Io(_) | Self::DrainTooLong(_) | Self::Interrupted(_) => {
+                ExitCode::from(1)
+            }
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Bind {
+                address,
+                option,
+                error,
+            } => {
+                write!(
+                    f,
+                    "cannot listen on {address} ({error}); choose another address with {option}"
+                )
+            }
+            Self::Io(error) => error.fmt(f),
+            Self::DrainTooLong(limit) => write!(
+                f,
+                "requests were still in flight {} after the signal and are cut; --drain allows more",
+                humantime::format_duration(*limit)
+            ),
+            Self::Interrupted(signal) => {
+                write!(f, "a second signal ({signal}): requests in flight are cut")
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// A small shop that stands behind palisade's rate limits.
+///
+/// It serves on --listen; /metrics, /healthz and /readyz are on --admin. SIGTERM and SIGINT drain it: requests in
+/// flight are answered, and it exits with status 0.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES, after_help = "`--help` shows examples.")]
+pub(crate) struct Cli {
+    /// Settings of the limits, the store and the trusted proxies (TOML)
+    ///
+    /// Without it, every setting has its default. What cannot be used is refused at start with exit status 2.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where the shop is served; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where operators find /metrics, /healthz and /readyz; keep it from the public
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464")]
+    pub(crate) admin: SocketAddr,
+
+    /// How long a drain may take before requests in flight are cut, with exit status 1
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+}
+
+const EXAMPLES: &str = "\
+Environment:
+  REDIS_URL        the Redis that keeps the limits, for several processes to share; beats the file's
+                   store.redis_url. Without either, the memory of this process keeps them.
+  PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats store.secret_file.
+  RUST_LOG         which events are logged to stderr as JSON; `info` by default.
+
+Examples:
+  webstore
+      the shop on http://127.0.0.1:8000, nothing else needed
+
+  REDIS_URL=redis://127.0.0.1:6379 webstore --config webstore.toml
+      limits from the file, shared through Redis
+
+  webstore --listen 127.0.0.1:8001 --admin 127.0.0.1:9465
+      a second process beside the first
+
+  curl -i http://127.0.0.1:8000/GB/products
+  curl -i http://127.0.0.1:8000/GB/cart -H 'Authorization: Bearer user-token-ada' \\
+       -d '{\"product_id\": 1, \"quantity\": 2}'
+  curl -i http://127.0.0.1:8000/GB/orders -H 'Authorization: Bearer user-token-ada' \\
+       -d '{\"order_id\": \"A-1\", \"payment_method\": \"paypal\"}'
+      browse, fill a cart, buy it
+
+  for i in $(seq 201); do curl -so /dev/null -w '%{http_code}\\n' http://127.0.0.1:8000/US/products; done | uniq -c
+      200 pass, the 201st is denied
+
+Exit status: 0 after a drain; 1 when an address cannot be bound or the drain was cut short; 2 for a command line or
+a configuration that cannot be used.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

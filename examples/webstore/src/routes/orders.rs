@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::Problem;
+use super::cart::CartView;
+use super::input::{JsonBody, Shopfront};
+use crate::shop::{Order, OrderId, Owner, PaymentMethod, Shop};
+
+#[derive(Deserialize)]
+pub(super) struct Checkout {
+    order_id: OrderId,
+    payment_method: PaymentMethod,
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderView {
+    order_id: String,
+    country: String,
+    payment_method: PaymentMethod,
+    #[serde(flatten)]
+    cart: CartView,
+}
+
+impl From<&Order> for OrderView {
+    fn from(order: &Order) -> Self {
+        Self {
+            order_id: order.id.as_str().to_owned(),
+            country: order.country.to_string(),
+            payment_method: order.payment_method,
+            cart: CartView::from(&order.cart),
+        }
+    }
+}
+
+/// `POST /{country}/orders`: 201, also for the repeat of an id, which answers as the first time and changes
+/// nothing; 409 when the cart is empty.
+pub(super) async fn place(
+    Shopfront(country): Shopfront,
+    State(shop): State<Arc<Shop>>,
+    owner: Owner,
+    JsonBody(checkout): JsonBody<Checkout>,
+) -> Result<(StatusCode, Json<OrderView>), Problem> {
+    let order = shop
+        .order(&owner, checkout.order_id, checkout.payment_method, country)
+        .map_err(|empty| Problem::new(StatusCode::CONFLICT, empty.to_string()))?;
+    Ok((StatusCode::CREATED, Json(OrderView::from(&*order))))
+}

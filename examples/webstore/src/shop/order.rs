@@ -1,0 +1,96 @@
+use std::fmt;
+use std::sync::Arc;
+
+use palisade::client::Country;
+use serde::{Deserialize, Serialize};
+
+use super::Cart;
+use crate::identifier;
+
+/// What has been bought; never changed again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) id: OrderId,
+    pub(crate) country: Country,
+    pub(crate) payment_method: PaymentMethod,
+    pub(crate) cart: Cart,
+}
+
+impl Order {
+    pub(super) fn new(
+        id: OrderId,
+        country: Country,
+        payment_method: PaymentMethod,
+        cart: Cart,
+    ) -> Self {
+        Self {
+            id,
+            country,
+            payment_method,
+            cart,
+        }
+    }
+}
+
+/// The id that the client gives an order, by which a repeat is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct OrderId(Arc<str>);
+
+impl OrderId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for OrderId {
+    type Error = InvalidOrderId;
+
+    fn try_from(text: String) -> Result<Self, InvalidOrderId> {
+        identifier::is_valid(&text)
+            .then(|| Self(text.into()))
+            .ok_or(InvalidOrderId)
+    }
+}
+
+/// The text cannot be an order's id.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InvalidOrderId;
+
+impl fmt::Display for InvalidOrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`order_id` must be {}", identifier::FORM)
+    }
+}
+
+/// How an order is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PaymentMethod {
+    CreditCard,
+    Paypal,
+    BankTransfer,
+}
+
+/// There is nothing in the cart to order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EmptyCart;
+
+impl fmt::Display for EmptyCart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The cart is empty: add something to it before you order.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_id_is_bounded_plain_text() {
+        assert_eq!(OrderId::try_from("A-1".to_owned()).unwrap().as_str(), "A-1");
+        for refused in ["", "a b", &"x".repeat(65)] {
+            assert_eq!(OrderId::try_from(refused.to_owned()), Err(InvalidOrderId));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The program over real sockets, as a shopper and as an operator meet it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
+
+mod cart;
+mod catalogue;
+mod login;
+mod orders;
+mod process;
+mod support;

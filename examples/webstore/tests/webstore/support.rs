@@ -1,0 +1,248 @@
+//! The real program, and an HTTP/1.1 client that shows every byte that matters.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Nothing here takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `webstore` on free ports, killed at the end of the test.
+pub struct Webstore {
+    process: Child,
+    stderr: BufReader<ChildStderr>,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Webstore {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut process = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let (address, admin) = line
+            .trim_end()
+            .strip_prefix("webstore listening on http://")
+            .and_then(|rest| rest.split_once(", admin on http://"))
+            .unwrap_or_else(|| panic!("unexpected first line: {line:?}"));
+        Self {
+            address: address.parse().unwrap(),
+            admin: admin.parse().unwrap(),
+            stderr: BufReader::new(process.stderr.take().unwrap()),
+            process,
+        }
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::to(self.address)
+    }
+
+    /// A request on a connection of its own.
+    pub fn ask(&self, request: Request) -> Response {
+        self.connect().ask(request)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.ask(Request::get(path))
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the log event with this message.
+    pub fn wait_for_log(&mut self, message: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.stderr.read_line(&mut line).unwrap(),
+                0,
+                "no event {message:?}"
+            );
+            let event: Value = serde_json::from_str(&line).expect("a log line of JSON");
+            if event["fields"]["message"] == message {
+                return event;
+            }
+        }
+    }
+
+    /// Waits for the end: the exit status, and what is left on stderr.
+    pub fn wait(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.process.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Webstore {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The program, run to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webstore"));
+    for variable in ["REDIS_URL", "PALISADE_SECRET", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments);
+    command
+}
+
+/// A request to be written.
+#[derive(Clone)]
+pub struct Request {
+    head: String,
+    body: String,
+}
+
+impl Request {
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            head: format!("{method} {path} HTTP/1.1\r\nhost: shop\r\n"),
+            body: String::new(),
+        }
+    }
+
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    pub fn post(path: &str, body: &str) -> Self {
+        let mut request = Self::new("POST", path).header("content-length", &body.len().to_string());
+        request.body.push_str(body);
+        request
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.head += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    pub fn user(self, user: &str) -> Self {
+        self.header("authorization", &format!("Bearer user-token-{user}"))
+    }
+}
+
+/// A connection that stays open from one request to the next.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub fn write(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn send(&mut self, request: Request) {
+        self.write(&format!("{}\r\n{}", request.head, request.body));
+    }
+
+    pub fn ask(&mut self, request: Request) -> Response {
+        self.send(request);
+        self.response()
+    }
+
+    pub fn response(&mut self) -> Response {
+        let status_line = self.line();
+        let status = status_line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok());
+        let mut response = Response {
+            status: status.unwrap_or_else(|| panic!("not a status line: {status_line:?}")),
+            headers: Vec::new(),
+            body: String::new(),
+        };
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
+            response
+                .headers
+                .push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let length = response
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        response.body = String::from_utf8(body).unwrap();
+        response
+    }
+
+    /// Waits until the server closes; returns what it sent before that.
+    pub fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end_matches("\r\n").to_owned()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// Holds an error to RFC 9457, and returns its detail.
+    #[track_caller]
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        let body = self.json();
+        assert_eq!(body["status"], status);
+        body["detail"].as_str().unwrap().to_owned()
+    }
+}
