@@ -187,7 +187,8 @@ mod tests {
         let quotas = [(5, 1_000), (3, 1_000), (5, 1_500)]
             .map(|(limit, millis)| Quota::new(limit, Duration::from_millis(millis)).unwrap());
         let hits = Cell::new(0);
-        let run = |steps: Vec<((u64, u64, u64), u8, usize, u32, usize)>| {
+        type Step = ((u64, u64, u64), u8, usize, u32, usize);
+        let run = |steps: Vec<Step>| {
             let cache = DenyCache::new(64).unwrap();
             let mut logs: [[Reference; 2]; 2] = Default::default();
             let mut now = 0;

@@ -1,4 +1,75 @@
-//! May the request pass.
+//! May the request pass: exact sliding windows, several policies decided at once.
+//!
+//! A [`Policy`] says what is counted (by [`PartitionBy`]) and how much fits in a window ([`Quota`]). A request passes
+//! when every policy that it meets has room, and then all are charged; otherwise none is, so that a denied user
+//! spends nothing of the address that it shares with others.
+//!
+//! **Exact.** In every half-open window `(t-w, t]` on the store's clock the admitted cost never exceeds the quota,
+//! and a request that fits is never denied. Only admitted requests count. The promise holds while the log survives and
+//! the store's clock runs forward. Each loss of the log (a flush, a failover to a replica that lacks the last writes, a
+//! forward step of the server's clock) can add at most one quota to one window; so can outages, for each process,
+//! however many fall into that window, since the process's own log outlives them.
+//!
+//! **When the store fails**, each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline may still
+//! have been charged, so that right after an outage a client can find up to that much less room.
+//!
+//! **Denials are remembered.** A client that a shared store denied is denied again without asking, until the moment
+//! its next slot frees, and never beyond it: an entry ends at the time the call was *sent* plus the wait that the store
+//! named, and the store decided no earlier than that; it denies only the same or a higher cost under the same quota.
+//! The one exception: when the log is lost meanwhile, the store would admit what the entry still denies, for the rest
+//! of that window at most.
+//!
+//! Limits of one process, by client address:
+//!
+//! ```
+//! use palisade::client::{ClientLayer, Peer};
+//! use palisade::rate_limit::{Policy, RateLimitLayer};
+//! use palisade::store::memory::MemoryStore;
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let mut service = ServiceBuilder::new()
+//!     .layer(ClientLayer::builder().build()?)
+//!     .layer(RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip().quota("1/1m".parse()?)).build()?)
+//!     .service_fn(|_request: http::Request<()>| async {
+//!         Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::<bytes::Bytes>::from("hello")))
+//!     });
+//! let request = || {
+//!     let mut request = http::Request::new(());
+//!     request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));
+//!     request
+//! };
+//! assert_eq!(service.ready().await.unwrap().call(request()).await.unwrap().status(), 200);
+//! let denied = service.ready().await.unwrap().call(request()).await.unwrap();
+//! assert_eq!((denied.status().as_u16(), &denied.headers()["retry-after"]), (429, &"60".parse().unwrap()));
+//! # Ok::<(), palisade::ConfigError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! A policy of your own, tried out without denying anybody:
+//!
+//! ```
+//! use palisade::client::Secret;
+//! use palisade::rate_limit::{PartitionBy, PartitionKey, Policy, RateLimitLayer};
+//! use palisade::store::memory::MemoryStore;
+//!
+//! let secret = Secret::from_bytes(b"keys that are no plain ids are hashed with it");
+//! let by_api_key = PartitionBy::request(move |request| {
+//!     let key = request.headers.get("x-api-key")?.to_str().ok()?;
+//!     Some(PartitionKey::text(key, &secret))
+//! });
+//! let layer = RateLimitLayer::embedded(MemoryStore::new())
+//!     .policy(Policy::ip())
+//!     .policy(
+//!         Policy::new("upload", by_api_key, "1000/1h".parse()?)
+//!             .routes(["POST /files".parse()?])
+//!             .cost_with(|request| if request.headers.contains_key("x-bulk") { 10 } else { 1 })
+//!             .dry_run(),
+//!     )
+//!     .build()?;
+//! assert_eq!(layer.tally().policies().count(), 2);
+//! # Ok::<(), palisade::ConfigError>(())
+//! ```
 mod decide;
 mod deny_cache;
 mod exempt;

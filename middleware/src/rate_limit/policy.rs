@@ -42,8 +42,20 @@ pub enum PartitionBy {
     Ip,
     /// The verified user; anonymous requests do not meet the policy.
     User,
+    /// Any function of the request; see [`PartitionBy::request`].
+    Request(Partition),
+}
+
+/// A function that finds the key of a request.
+type Partition = Arc<dyn Fn(&Parts) -> Option<PartitionKey> + Send + Sync>;
+
+impl PartitionBy {
     /// Any function of the request; requests that yield `None` do not meet the policy.
-    Request(Arc<dyn Fn(&Parts) -> Option<PartitionKey> + Send + Sync>),
+    pub fn request(
+        partition: impl Fn(&Parts) -> Option<PartitionKey> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Request(Arc::new(partition))
+    }
 }
 
 /// What a request costs.
@@ -136,7 +148,7 @@ impl Policy {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let name = &*self.name;
         let legal =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');

@@ -23,7 +23,7 @@ impl Quota {
     /// The longest window: 24 hours.
     pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
-    const ALLOWED: &str = "`<count>/<duration>`, such as `200/1m`: a count of 1 to 1000000 and a duration of \
+    pub(crate) const ALLOWED: &str = "`<count>/<duration>`, such as `200/1m`: a count of 1 to 1000000 and a duration of \
                            1s to 24h (`1s`, `1m`, `1h30m`, or `s`, `m`, `min`, `h`, `d` alone)";
 
     /// A quota of `limit` in each `window`, cut to whole microseconds.
