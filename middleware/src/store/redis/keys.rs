@@ -1,0 +1,125 @@
+//! The names of everything that the store keeps in Redis; no other file makes one.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::ConfigError;
+use crate::rate_limit::PartitionKey;
+
+/// What every key starts with, so that several services can share a server.
+#[derive(Debug, Clone)]
+pub(super) struct Prefix(Arc<str>);
+
+impl Prefix {
+    const ALLOWED: &str = "1 to 64 printable ASCII characters without spaces, braces, brackets, quotes, `*`, `?` or `\\`";
+
+    /// Braces would turn part of the key into a Cluster hash tag, and glob characters make `SCAN MATCH` and ACL
+    /// patterns mean something else.
+    pub(super) fn new(text: &str) -> Result<Self, ConfigError> {
+        let plain = |b: u8| b.is_ascii_graphic() && !br#"{}[]*?\"'`"#.contains(&b);
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ConfigError::new("prefix", text, Self::ALLOWED))
+        }
+    }
+
+    /// What the keys of a policy's logs start with: `<prefix>rate:<policy>:`.
+    pub(super) fn of_policy(&self, policy: &str) -> Box<str> {
+        format!("{}rate:{policy}:", self.0).into()
+    }
+
+    /// The log that a probe charges.
+    pub(super) fn probe(&self) -> String {
+        format!("{}probe", self.0)
+    }
+}
+
+/// The keys of one or more charges, end to end in one buffer.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    text: String,
+    ends: SmallVec<[u32; 4]>,
+}
+
+impl Keys {
+    /// `palisade:rate:user:` and a key of the longest kind.
+    const TYPICAL: usize = 96;
+
+    pub(super) fn with_room_for(keys: usize) -> Self {
+        Self {
+            text: String::with_capacity(keys * Self::TYPICAL),
+            ends: SmallVec::new(),
+        }
+    }
+
+    /// Adds `<policy prefix><key>`.
+    pub(super) fn push(&mut self, policy_prefix: &str, key: &PartitionKey) {
+        self.text.push_str(policy_prefix);
+        match key {
+            PartitionKey::Text(text) => self.text.push_str(text),
+            // Writing to a String cannot fail.
+            PartitionKey::Network(network) => {
+                let _ = write!(self.text, "{network}");
+            }
+        }
+        self.ends.push(self.text.len() as u32);
+    }
+
+    pub(super) fn push_text(&mut self, key: &str) {
+        self.text.push_str(key);
+        self.ends.push(self.text.len() as u32);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let key = &self.text[start..end as usize];
+            start = end as usize;
+            key
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Network;
+
+    #[test]
+    fn names_a_log_by_prefix_policy_and_key() {
+        let prefix = Prefix::new("shop-1:").unwrap();
+        let mut keys = Keys::with_room_for(3);
+        keys.push(
+            &prefix.of_policy("ip"),
+            &Network::of("2001:db8::1".parse().unwrap(), 64).into(),
+        );
+        keys.push(
+            &prefix.of_policy("user"),
+            &PartitionKey::Text("ada@example.org".into()),
+        );
+        keys.push_text(&prefix.probe());
+        assert_eq!(
+            keys.iter().collect::<Vec<_>>(),
+            [
+                "shop-1:rate:ip:2001:db8::/64",
+                "shop-1:rate:user:ada@example.org",
+                "shop-1:probe"
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_prefixes_that_mean_something_to_redis() {
+        let long = "x".repeat(65);
+        for text in [
+            "", "a b", "{tag}:", "a*", "a?", "[a]", "a\\", "ü:", "a\n", &long,
+        ] {
+            let error = Prefix::new(text).unwrap_err();
+            assert_eq!(error.key(), "prefix", "{text:?}");
+        }
+        assert!(Prefix::new(&"x".repeat(64)).is_ok());
+    }
+}

@@ -1,0 +1,97 @@
+//! Whether the server decides again, asked off the requests' path.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::Core;
+use super::failure::Failure;
+use super::scripts::{Answers, Ask};
+use crate::rate_limit::{Charge, PartitionKey, Quota};
+use crate::store::{Operation, Outcome};
+
+/// Never reached by probes, so that each of them writes: a read-only replica, or a server out of memory, would
+/// still answer a request that it denies.
+const QUOTA: Quota = Quota::per_minute(NonZeroU32::MIN.saturating_add(Quota::MAX_LIMIT - 1));
+
+impl Core {
+    /// Runs the real script on a log of its own.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let result = self.charge_probe().await;
+        let outcome = match &result {
+            Ok(()) => Outcome::Ok,
+            Err(failure) => failure.outcome(),
+        };
+        self.observe(Operation::Probe, outcome, started.elapsed());
+        result
+    }
+
+    async fn charge_probe(&self) -> Result<(), Failure> {
+        let charge = Charge {
+            policy: 0,
+            key: &PartitionKey::Text("".into()),
+            quota: QUOTA,
+            cost: 1,
+            enforced: true,
+        };
+        let mut ask = Ask::with_room_for(1);
+        ask.push_named(&charge, &self.probe_key);
+        let asks = std::slice::from_ref(&ask).iter();
+        let reply = self
+            .connections
+            .call_exclusively(&self.script, asks.clone(), self.deadline)
+            .await?;
+        let answers = Answers::decode(reply, asks.map(Ask::charges))?;
+        self.health.count_broken_logs(answers.broken_logs);
+        Ok(())
+    }
+
+    /// Counts a failed call; the failure that opens the breaker starts the probes.
+    pub(super) fn note_failure(self: &Arc<Self>, failure: &Failure) {
+        self.health.remember(failure.kind());
+        if !self.health.breaker.fail(Instant::now()) {
+            return;
+        }
+        tracing::warn!(
+            cause = %failure,
+            probe_interval = ?self.probe_interval,
+            "the Redis store stopped answering: its breaker is open"
+        );
+        let probing = Probing(Arc::downgrade(self));
+        tokio::spawn(probing.until_closed(self.probe_interval));
+    }
+}
+
+/// The probes of one outage. They hold no store: one that is dropped meanwhile ends them.
+struct Probing(Weak<Core>);
+
+impl Probing {
+    async fn until_closed(self, interval: std::time::Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            let Some(core) = self.0.upgrade() else {
+                return;
+            };
+            // The requests' own connection is made before they are let back to it.
+            if core.probe().await.is_ok() && core.connections.ensure().await.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Probing {
+    /// Also when the runtime of the probes shuts down: without probes an open breaker would never close.
+    fn drop(&mut self) {
+        let Some(core) = self.0.upgrade() else {
+            return;
+        };
+        if let Some(outage) = core.health.breaker.close(Instant::now()) {
+            tracing::info!(
+                ?outage,
+                "the Redis store answers again: its breaker is closed"
+            );
+        }
+    }
+}
