@@ -53,6 +53,12 @@ impl Exemptions {
         self
     }
 
+    /// The exempt routes.
+    #[must_use]
+    pub fn get_routes(&self) -> &[RouteFilter] {
+        &self.routes
+    }
+
     pub(super) fn covers(&self, method: &Method, client: &Client) -> bool {
         self.cidrs.contains(client.address)
             || client

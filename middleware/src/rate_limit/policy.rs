@@ -148,6 +148,45 @@ impl Policy {
         self
     }
 
+    /// The name.
+    #[must_use]
+    pub fn get_name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it counts by.
+    #[must_use]
+    pub fn get_key(&self) -> &PartitionBy {
+        &self.key
+    }
+
+    /// The quota.
+    #[must_use]
+    pub fn get_quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// The fixed cost of a request; `None` where it depends on the request.
+    #[must_use]
+    pub fn get_cost(&self) -> Option<u32> {
+        match self.cost {
+            Cost::Fixed(cost) => Some(cost),
+            Cost::Request(_) => None,
+        }
+    }
+
+    /// The routes that meet it; empty where all do.
+    #[must_use]
+    pub fn get_routes(&self) -> &[RouteFilter] {
+        &self.routes
+    }
+
+    /// Whether it only decides and counts.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        !self.enforced
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let name = &*self.name;
         let legal =
@@ -230,6 +269,12 @@ pub struct RouteFilter {
 }
 
 impl RouteFilter {
+    /// The route's template, or `unmatched`.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
     /// Whether the filter names this method and route.
     #[must_use]
     pub fn matches(&self, method: &Method, route: &Route) -> bool {
