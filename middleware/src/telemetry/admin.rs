@@ -22,12 +22,12 @@ use tokio::task::JoinSet;
 
 use super::exporter::Prometheus;
 
-/// Connections at a time; others wait in the listener's backlog.
-const CONNECTIONS: usize = 32;
+/// Connections at a time, each of which may hold one scrape's text; others wait in the listener's backlog.
+const CONNECTIONS: usize = 16;
 /// For the head of a request. A client that sends it byte by byte is cut off then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole connection, its one answer read: as much as Prometheus may wait at most by default
-/// (`scrape_timeout` is 10 s), and time to queue.
+/// For a whole connection, its answer read: three times what Prometheus waits by default (`scrape_timeout`, 10 s),
+/// since scrapes queue.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// For answers under way when the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl Readiness {
 
 /// Serves GET and HEAD of `/metrics`, `/healthz` and `/readyz` on a listener that only operators should reach.
 ///
-/// HTTP/1.1, one request a connection, at most 32 connections at a time, 5 s for a request's head and 30 s for
+/// HTTP/1.1, one request a connection, at most 16 connections at a time, 5 s for a request's head and 30 s for
 /// a connection as a whole.
 #[derive(Clone)]
 #[must_use = "nothing is served until `serve` is awaited"]

@@ -31,7 +31,7 @@
 //!
 //! # What a client cannot do
 //! No label holds text of the client's choice. Unknown methods are `_OTHER`, requests without a route are
-//! `unmatched`, and the scheme is the layer's setting. Beyond 10,000 series of the duration, which the routes
+//! `unmatched`, and the scheme is the layer's setting. Beyond 5,000 series of the duration, which the routes
 //! and statuses of a service come nowhere near, further ones are counted together under
 //! `otel_metric_overflow="true"`; alert on that label.
 //!

@@ -149,13 +149,13 @@ async fn a_flood_of_the_services_own_routes_ends_in_one_overflow_series() {
     let service = layer.layer(service_fn(|_| {
         ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
     }));
-    for path in 0..10_100 {
+    for path in 0..5_100 {
         let request = Request::builder().uri(format!("/{path}")).body(()).unwrap();
         service.clone().oneshot(request).await.unwrap();
     }
     let scrape = scrape(&telemetry).await;
     let count = "http_server_request_duration_seconds_count";
-    assert_eq!(scrape.labels(count).len(), 10_001);
+    assert_eq!(scrape.labels(count).len(), 5_001);
     assert_eq!(
         scrape.values(count, &[("otel_metric_overflow", "true")]),
         [100.0]

@@ -129,3 +129,36 @@ async fn the_number_of_series_stays_once_each_kind_of_input_was_seen() {
     let requests: f64 = after.values(COUNT, &[]).into_iter().sum();
     assert_eq!(requests, 50.0 * 27.0, "and none was lost");
 }
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn with_axum_the_route_is_the_matched_path() {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+
+    let telemetry = telemetry();
+    let router = Router::new()
+        .route("/{country}/products/{id}", get(async || "a teapot"))
+        .layer(telemetry.http_layer());
+    for path in [
+        "/us/products/1",
+        "/gb/products/2",
+        "/.env",
+        "/us/products/1/.git",
+    ] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        axum::body::to_bytes(response.into_body(), 64)
+            .await
+            .unwrap();
+    }
+    let scrape = scrape(&telemetry).await;
+    let of = |route, status| {
+        let labels = [("http_route", route), ("http_response_status_code", status)];
+        scrape.values(COUNT, &labels)
+    };
+    assert_eq!(of("/{country}/products/{id}", "200"), [2.0]);
+    assert_eq!(of("unmatched", "404"), [2.0]);
+    assert_eq!(scrape.values(ACTIVE, &[]), [0.0; 11]);
+}
