@@ -142,3 +142,46 @@ where
         self(request, origin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_two_ascii_letters_in_any_case() {
+        for (code, country) in [
+            ("US", "US"),
+            ("gb", "GB"),
+            ("uk", "GB"),
+            ("Uk", "GB"),
+            ("dE", "DE"),
+        ] {
+            assert_eq!(code.parse::<Country>().unwrap().as_str(), country);
+        }
+        for code in ["", "U", "USA", "U1", " U", "é", "ÜÜ", "\0\0", "--"] {
+            assert_eq!(code.parse::<Country>(), Err(UnknownCountry), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn only_listed_countries_are_labels() {
+        let countries: Countries = ["uk", "GB", "us"]
+            .into_iter()
+            .map(|code| code.parse().unwrap())
+            .chain([Country::OTHER])
+            .collect();
+        assert_eq!(
+            countries
+                .iter()
+                .map(|country| country.to_string())
+                .collect::<Vec<_>>(),
+            ["GB", "US"]
+        );
+        assert_eq!(countries.label("DE".parse().ok()), Country::OTHER);
+        assert_eq!(countries.label(None), Country::OTHER);
+        assert_eq!(
+            Countries::default().label("US".parse().ok()),
+            Country::OTHER
+        );
+    }
+}

@@ -1,16 +1,82 @@
 //! Who is calling: address, user, country, route.
+//!
+//! [`ClientLayer`] finds out and leaves one [`Client`] extension in each request. Every layer inside it and every
+//! handler reads that, so the question is answered once.
+//!
+//! # The address
+//! It is the connected peer, and no header changes that unless the peer lies in [`TrustedProxies`]. Then one header,
+//! `X-Forwarded-For` or `Forwarded`, is walked from the right to the first address that is not trusted; see
+//! [`ForwardedHeader::client`]. What a client writes itself stands further left, and is never reached.
+//!
+//! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. When there is
+//! neither, all such requests count as **one** client, `0.0.0.0`, and a warning is logged once: to let everyone
+//! pass unlimited would be worse. Behind a proxy on a Unix socket, insert `Peer` with an address such as
+//! `127.0.0.1` and trust that.
+//!
+//! # With axum
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use std::net::SocketAddr;
+//!
+//! use axum::{Extension, Router, routing::get};
+//! use palisade::client::{Client, ClientLayer, TrustedProxies};
+//!
+//! let layer = ClientLayer::builder()
+//!     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"])?)
+//!     .build()?;
+//! let app = Router::new()
+//!     .route("/", get(|Extension(client): Extension<Client>| async move { client.address.to_string() }))
+//!     .layer(layer);
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
+//! # let _ = async { axum::serve(tokio::net::TcpListener::bind("127.0.0.1:0").await?, service).await };
+//! # }
+//! # Ok::<(), palisade::ConfigError>(())
+//! ```
+//!
+//! # With plain tower
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response};
+//! use palisade::client::{Client, ClientLayer, Peer};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let service = ClientLayer::builder().build()?.layer(service_fn(|request: Request<()>| async move {
+//!     let client = request.extensions().get::<Client>().map(|client| client.network.to_string());
+//!     Ok::<_, Infallible>(Response::new(client))
+//! }));
+//!
+//! let mut request = Request::new(());
+//! request.extensions_mut().insert(Peer("[2001:db8:1:2::3]:5000".parse()?));
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.into_body().as_deref(), Some("2001:db8:1:2::/64"));
+//! # Ok(())
+//! # }
+//! ```
 mod country;
+mod forwarded;
+mod layer;
 mod network;
 mod origin;
 mod route;
+mod service;
+#[cfg(test)]
+mod tests;
+mod trust;
 mod user;
 
 use std::net::IpAddr;
 
 pub use country::{Countries, Country, ResolveCountry, UnknownCountry};
+pub use forwarded::ForwardedHeader;
+pub use layer::{ClientLayer, ClientLayerBuilder};
 pub use network::Network;
 pub use origin::{Origin, Peer};
 pub use route::{MatchedRoute, ResolveRoute, Route};
+pub use service::IdentifyClient;
+pub use trust::TrustedProxies;
 pub use user::{ExtractUser, Secret, UserId};
 
 /// What the client layer found out about a request; an extension that every inner layer and handler can read.

@@ -71,3 +71,35 @@ impl fmt::Debug for Network {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_cut_at_the_prefix_and_ipv4_is_whole() {
+        let all = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for (address, prefix, network) in [
+            (all, 0, "::/0"),
+            (all, 1, "8000::/1"),
+            (all, 64, "ffff:ffff:ffff:ffff::/64"),
+            (all, 65, "ffff:ffff:ffff:ffff:8000::/65"),
+            (all, 127, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127"),
+            (all, 128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"),
+            (all, 255, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"),
+            ("192.0.2.255", 1, "192.0.2.255"),
+            ("::ffff:192.0.2.255", 1, "192.0.2.255"),
+        ] {
+            let found = Network::of(address.parse().unwrap(), prefix);
+            assert_eq!(found.to_string(), network, "{address} {prefix}");
+        }
+    }
+
+    #[test]
+    fn networks_that_share_octets_but_not_the_family_or_prefix_differ() {
+        let of = |address: &str, prefix| Network::of(address.parse().unwrap(), prefix);
+        assert_ne!(of("0.0.0.1", 128), of("::1", 128));
+        assert_ne!(of("2001:db8::", 64), of("2001:db8::", 65));
+        assert_eq!(of("2001:db8::1", 64), of("2001:db8::2", 64));
+    }
+}

@@ -142,3 +142,52 @@ where
         self(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_1_to_64_plain_characters_stands_as_it_is() {
+        let secret = Secret::from_bytes(b"secret");
+        for id in ["a", "ada@example.org", "A-Z_a.z-0", &"x".repeat(64)] {
+            assert_eq!(UserId::new(id, &secret).as_str(), id);
+        }
+        for id in [
+            "",
+            "~",
+            "a b",
+            "a:b",
+            "a{b}",
+            "a\nb",
+            "ädä",
+            "\u{202e}",
+            &"x".repeat(65),
+            &"x".repeat(100_000),
+        ] {
+            let hashed = UserId::new(id, &secret);
+            let digits = hashed.as_str().strip_prefix('~').unwrap();
+            assert!(
+                digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()),
+                "{hashed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_text_and_the_secret_and_cannot_be_chosen() {
+        let (one, two) = (Secret::from_bytes(b"one"), Secret::from_bytes(b"two"));
+        let hashed = UserId::new("a b", &one);
+        assert_eq!(hashed, UserId::new("a b", &Secret::from_bytes(b"one")));
+        assert_ne!(hashed, UserId::new("a c", &one));
+        assert_ne!(hashed, UserId::new("a b", &two));
+        assert_ne!(hashed, UserId::new(hashed.as_str(), &one));
+    }
+
+    #[test]
+    fn random_secrets_differ_and_show_nothing() {
+        let (one, two) = (Secret::random().unwrap(), Secret::random().unwrap());
+        assert_ne!(UserId::new("a b", &one), UserId::new("a b", &two));
+        assert_eq!(format!("{one:?}"), "Secret(…)");
+    }
+}

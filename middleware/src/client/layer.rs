@@ -1,0 +1,214 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
+use tower_layer::Layer;
+
+use super::{
+    Countries, Country, ExtractUser, ForwardedHeader, IdentifyClient, MatchedRoute, Origin, Peer,
+    ResolveCountry, ResolveRoute, Secret, TrustedProxies, UserId,
+};
+use crate::ConfigError;
+
+/// Finds out who is calling and leaves it as a [`Client`](super::Client) extension; see the
+/// [module](crate::client) for what it needs to know the peer.
+///
+/// Cheap to clone: clones share their settings.
+#[derive(Debug, Clone)]
+pub struct ClientLayer {
+    config: Arc<Config>,
+}
+
+impl ClientLayer {
+    /// Starts from: no trusted proxies, `X-Forwarded-For`, IPv6 by /64, no users, no countries, axum's route.
+    pub fn builder() -> ClientLayerBuilder {
+        ClientLayerBuilder {
+            trusted_proxies: TrustedProxies::default(),
+            forwarded_header: ForwardedHeader::default(),
+            ipv6_prefix: 64,
+            user: None,
+            country: None,
+            route: Box::new(MatchedRoute),
+            secret: None,
+        }
+    }
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = IdentifyClient<S>;
+
+    fn layer(&self, inner: S) -> IdentifyClient<S> {
+        IdentifyClient::new(inner, Arc::clone(&self.config))
+    }
+}
+
+/// Settings of a [`ClientLayer`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientLayerBuilder {
+    trusted_proxies: TrustedProxies,
+    forwarded_header: ForwardedHeader,
+    ipv6_prefix: u8,
+    user: Option<Box<dyn ExtractUser>>,
+    country: Option<(Countries, Box<dyn ResolveCountry>)>,
+    route: Box<dyn ResolveRoute>,
+    secret: Option<Secret>,
+}
+
+impl ClientLayerBuilder {
+    /// The networks whose hosts are believed about who connected to them.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = proxies;
+        self
+    }
+
+    /// The one header that the trusted proxies write; any other is ignored.
+    pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
+        self.forwarded_header = header;
+        self
+    }
+
+    /// How many bits of an IPv6 address count as one client, 1 to 128.
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.ipv6_prefix = bits;
+        self
+    }
+
+    /// How the verified user is found; without it every request is anonymous.
+    pub fn user(mut self, user: impl ExtractUser) -> Self {
+        self.user = Some(Box::new(user));
+        self
+    }
+
+    /// Which countries are labels, and how the country is found; without it every country is `other`.
+    pub fn country(mut self, countries: Countries, country: impl ResolveCountry) -> Self {
+        self.country = Some((countries, Box::new(country)));
+        self
+    }
+
+    /// How the route is found; [`MatchedRoute`] unless set.
+    pub fn route(mut self, route: impl ResolveRoute) -> Self {
+        self.route = Box::new(route);
+        self
+    }
+
+    /// The key of the hashes that replace user ids that are not plain; random unless set, which serves a single
+    /// process only.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an IPv6 prefix outside 1 to 128, and when a secret must be drawn and cannot be.
+    pub fn build(self) -> Result<ClientLayer, ConfigError> {
+        if !(1..=128).contains(&self.ipv6_prefix) {
+            return Err(ConfigError::new(
+                "ipv6_prefix",
+                self.ipv6_prefix,
+                "1 to 128 bits",
+            ));
+        }
+        let user = match (self.user, self.secret) {
+            (None, _) => None,
+            (Some(user), Some(secret)) => Some((user, secret)),
+            (Some(user), None) => Some((user, Secret::random()?)),
+        };
+        Ok(ClientLayer {
+            config: Arc::new(Config {
+                trusted_proxies: self.trusted_proxies,
+                forwarded_header: self.forwarded_header,
+                ipv6_prefix: self.ipv6_prefix,
+                user,
+                country: self.country,
+                route: self.route,
+                warned: AtomicBool::new(false),
+            }),
+        })
+    }
+}
+
+impl std::fmt::Debug for ClientLayerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientLayerBuilder")
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("forwarded_header", &self.forwarded_header)
+            .field("ipv6_prefix", &self.ipv6_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that the services of one layer share.
+pub(super) struct Config {
+    trusted_proxies: TrustedProxies,
+    forwarded_header: ForwardedHeader,
+    pub(super) ipv6_prefix: u8,
+    user: Option<(Box<dyn ExtractUser>, Secret)>,
+    country: Option<(Countries, Box<dyn ResolveCountry>)>,
+    pub(super) route: Box<dyn ResolveRoute>,
+    /// Whether the missing peer was reported: once for a layer, not for each request.
+    warned: AtomicBool,
+}
+
+impl Config {
+    pub(super) fn origin(&self, headers: &HeaderMap, extensions: &Extensions) -> Origin {
+        let peer = connected_peer(extensions).unwrap_or_else(|| {
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "the connected peer of a request is unknown, so all such requests count as one client, 0.0.0.0; \
+                     serve an axum router with `into_make_service_with_connect_info::<SocketAddr>()`, or insert \
+                     `palisade::client::Peer` into each request's extensions"
+                );
+            }
+            Ipv4Addr::UNSPECIFIED.into()
+        });
+        Origin {
+            address: self
+                .forwarded_header
+                .client(peer, headers, &self.trusted_proxies),
+            via_trusted_proxy: self.trusted_proxies.contains(peer),
+        }
+    }
+
+    /// Whether a request's user or country is asked for, which takes the request apart.
+    pub(super) fn reads_parts(&self) -> bool {
+        self.user.is_some() || self.country.is_some()
+    }
+
+    pub(super) fn user(&self, request: &Parts) -> Option<UserId> {
+        let (user, secret) = self.user.as_ref()?;
+        Some(UserId::new(&user.extract(request)?, secret))
+    }
+
+    pub(super) fn country(&self, request: &Parts, origin: &Origin) -> Country {
+        self.country
+            .as_ref()
+            .map_or(Country::OTHER, |(countries, country)| {
+                countries.label(country.resolve(request, origin))
+            })
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("forwarded_header", &self.forwarded_header)
+            .field("ipv6_prefix", &self.ipv6_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+fn connected_peer(extensions: &Extensions) -> Option<IpAddr> {
+    let peer = extensions.get::<Peer>().map(|Peer(peer)| peer);
+    #[cfg(feature = "axum")]
+    let peer = peer.or_else(|| {
+        extensions
+            .get::<axum::extract::ConnectInfo<SocketAddr>>()
+            .map(|axum::extract::ConnectInfo(peer)| peer)
+    });
+    peer.map(SocketAddr::ip)
+}

@@ -1,0 +1,198 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::request::Parts;
+use http::{Extensions, Method, Request, Response, Uri};
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::span;
+
+use super::*;
+
+static_assertions::assert_impl_all!(ClientLayer: Send, Sync, Clone);
+static_assertions::assert_impl_all!(IdentifyClient<()>: Send, Sync, Clone);
+
+async fn identify(layer: &ClientLayer, request: Request<()>) -> Client {
+    let service = layer.layer(service_fn(|request: Request<()>| async move {
+        let client = request.extensions().get::<Client>().cloned();
+        Ok::<_, Infallible>(Response::new(client))
+    }));
+    let response = service.oneshot(request).await.unwrap();
+    response.into_body().unwrap()
+}
+
+fn from(peer: &str) -> Request<()> {
+    let mut request = Request::new(());
+    request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+    request
+}
+
+fn with(mut request: Request<()>, name: &'static str, value: &str) -> Request<()> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+fn behind_proxies() -> ClientLayerBuilder {
+    ClientLayer::builder().trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"]).unwrap())
+}
+
+#[tokio::test]
+async fn a_bare_layer_knows_the_peer_and_nothing_else() {
+    let layer = ClientLayer::builder().build().unwrap();
+    let request = with(
+        from("[::ffff:192.0.2.1]:5000"),
+        "x-forwarded-for",
+        "203.0.113.9",
+    );
+    let client = identify(&layer, request).await;
+    assert_eq!(client.address.to_string(), "192.0.2.1");
+    assert_eq!(client.network.to_string(), "192.0.2.1");
+    assert_eq!(client.user, None);
+    assert_eq!(client.country, Country::OTHER);
+    assert_eq!(client.route, Route::UNMATCHED);
+}
+
+#[tokio::test]
+async fn only_the_configured_header_of_a_trusted_peer_names_the_client() {
+    let request = |peer| {
+        let request = with(from(peer), "x-forwarded-for", "203.0.113.1");
+        with(request, "forwarded", "for=203.0.113.2")
+    };
+    let default = behind_proxies().build().unwrap();
+    let forwarded = behind_proxies()
+        .forwarded_header(ForwardedHeader::Forwarded)
+        .build()
+        .unwrap();
+    for (layer, peer, client) in [
+        (&default, "10.0.0.1:1", "203.0.113.1"),
+        (&forwarded, "10.0.0.1:1", "203.0.113.2"),
+        (&default, "192.0.2.1:1", "192.0.2.1"),
+        (&forwarded, "192.0.2.1:1", "192.0.2.1"),
+    ] {
+        assert_eq!(
+            identify(layer, request(peer)).await.address.to_string(),
+            client
+        );
+    }
+}
+
+#[tokio::test]
+async fn ipv6_clients_share_the_configured_prefix() {
+    let layer = ClientLayer::builder().ipv6_prefix(56).build().unwrap();
+    let client = identify(&layer, from("[2001:db8:1:2ff::1]:1")).await;
+    assert_eq!(client.network.to_string(), "2001:db8:1:200::/56");
+}
+
+#[test]
+fn an_ipv6_prefix_is_1_to_128_bits() {
+    for bits in [1, 64, 128] {
+        assert!(ClientLayer::builder().ipv6_prefix(bits).build().is_ok());
+    }
+    for bits in [0, 129] {
+        let message = ClientLayer::builder()
+            .ipv6_prefix(bits)
+            .build()
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            format!("`ipv6_prefix` cannot be `{bits}`: allowed is 1 to 128 bits")
+        );
+    }
+}
+
+#[tokio::test]
+async fn extractors_see_the_request_and_only_configured_countries_become_labels() {
+    let layer = behind_proxies()
+        .user(|request: &Parts| Some(request.headers.get("subject")?.to_str().ok()?.to_owned()))
+        .country(
+            ["GB"].iter().map(|code| code.parse().unwrap()).collect(),
+            |request: &Parts, origin: &Origin| {
+                let header = request
+                    .headers
+                    .get("country")
+                    .filter(|_| origin.via_trusted_proxy)?;
+                header.to_str().ok()?.parse().ok()
+            },
+        )
+        .route(|method: &Method, uri: &Uri, _: &Extensions| {
+            (method == Method::GET && uri.path() == "/").then(|| Route::from("/"))
+        })
+        .secret(Secret::from_bytes(b"shared between processes"))
+        .build()
+        .unwrap();
+    for (peer, country, label) in [
+        ("10.0.0.1:1", "uk", "GB"),
+        ("10.0.0.1:1", "DE", "other"),
+        ("10.0.0.1:1", "a\"}", "other"),
+        ("192.0.2.1:1", "GB", "other"),
+    ] {
+        let request = with(with(from(peer), "country", country), "subject", "ada");
+        let client = identify(&layer, request).await;
+        assert_eq!(client.country.as_str(), label, "{peer} {country}");
+        assert_eq!(client.user.unwrap().as_str(), "ada");
+        assert_eq!(client.route.as_str(), "/");
+    }
+    let client = identify(&layer, with(from("10.0.0.1:1"), "subject", "Ada Lovelace")).await;
+    let expected = UserId::new(
+        "Ada Lovelace",
+        &Secret::from_bytes(b"shared between processes"),
+    );
+    assert_eq!(client.user, Some(expected));
+    assert_eq!(identify(&layer, from("10.0.0.1:1")).await.user, None);
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn axum_connect_info_is_the_peer_and_an_explicit_peer_beats_it() {
+    let layer = ClientLayer::builder().build().unwrap();
+    let info = axum::extract::ConnectInfo::<std::net::SocketAddr>("192.0.2.1:1".parse().unwrap());
+    let mut request = Request::new(());
+    request.extensions_mut().insert(info);
+    assert_eq!(
+        identify(&layer, request).await.address.to_string(),
+        "192.0.2.1"
+    );
+    let mut request = from("192.0.2.2:1");
+    request.extensions_mut().insert(info);
+    assert_eq!(
+        identify(&layer, request).await.address.to_string(),
+        "192.0.2.2"
+    );
+}
+
+/// Counts warnings.
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn requests_without_a_peer_are_one_client_and_warned_of_once() {
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+    let layer = behind_proxies().build().unwrap();
+    identify(&layer, from("192.0.2.1:1")).await;
+    assert_eq!(warnings.load(Ordering::Relaxed), 0);
+    for _ in 0..3 {
+        let request = with(Request::new(()), "x-forwarded-for", "203.0.113.9");
+        assert_eq!(
+            identify(&layer, request).await.address.to_string(),
+            "0.0.0.0"
+        );
+    }
+    assert_eq!(warnings.load(Ordering::Relaxed), 1);
+}
