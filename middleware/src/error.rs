@@ -1,13 +1,21 @@
 use std::fmt;
+use std::path::{Path, PathBuf};
 
-/// A setting that cannot be used: names the setting, the value and what is allowed.
+/// A setting that cannot be used: names the setting, the value and what is allowed, and the file where there is
+/// one.
 ///
 /// Returned by builders and by the configuration file's reader at start; no request ever meets one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    key: String,
-    value: String,
-    allowed: String,
+    file: Option<PathBuf>,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Problem {
+    Value { key: String, value: Option<String>, allowed: String },
+    /// A file that cannot be read at all; the text says where and why.
+    File(String),
 }
 
 impl ConfigError {
@@ -16,36 +24,71 @@ impl ConfigError {
         value: impl fmt::Display,
         allowed: impl Into<String>,
     ) -> Self {
-        Self {
-            key: key.into(),
-            value: value.to_string(),
-            allowed: allowed.into(),
-        }
+        let value = Some(value.to_string());
+        Self { file: None, problem: Problem::Value { key: key.into(), value, allowed: allowed.into() } }
+    }
+
+    /// An error that must not repeat the value, or has none to repeat.
+    pub(crate) fn without_value(key: impl Into<String>, allowed: impl Into<String>) -> Self {
+        let problem = Problem::Value { key: key.into(), value: None, allowed: allowed.into() };
+        Self { file: None, problem }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn unreadable(why: impl fmt::Display) -> Self {
+        Self { file: None, problem: Problem::File(why.to_string()) }
     }
 
     /// The same error about a setting further out: `quota` under `rate_limit.policies.ip` and so on.
     #[must_use]
     pub(crate) fn under(mut self, section: &str) -> Self {
-        self.key = format!("{section}.{}", self.key);
+        if let Problem::Value { key, .. } = &mut self.problem {
+            *key = format!("{section}.{key}");
+        }
         self
     }
 
-    /// The setting, with dots between its sections.
+    /// The same error about a value that stands under another key.
+    #[cfg(feature = "serde")]
+    #[must_use]
+    pub(crate) fn at(mut self, at: impl Into<String>) -> Self {
+        if let Problem::Value { key, .. } = &mut self.problem {
+            *key = at.into();
+        }
+        self
+    }
+
+    /// The same error, in a file.
+    #[must_use]
+    pub fn in_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// The setting, with dots between its sections; empty where a file cannot be read at all.
     #[must_use]
     pub fn key(&self) -> &str {
-        &self.key
+        match &self.problem {
+            Problem::Value { key, .. } => key,
+            Problem::File(_) => "",
+        }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` cannot be `{}`: allowed is {}",
-            self.key,
-            self.value.escape_debug(),
-            self.allowed
-        )
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
+        match &self.problem {
+            Problem::Value { key, value: Some(value), allowed } => {
+                write!(f, "`{key}` cannot be `{}`: allowed is {allowed}", value.escape_debug())
+            }
+            Problem::Value { key, value: None, allowed } => {
+                write!(f, "`{key}` cannot be used: allowed is {allowed}")
+            }
+            Problem::File(why) => f.write_str(why),
+        }
     }
 }
 

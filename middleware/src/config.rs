@@ -1,0 +1,203 @@
+//! The whole configuration, read from TOML and validated once.
+//!
+//! ```
+//! # #[cfg(feature = "serde")]
+//! # fn main() -> Result<(), palisade::ConfigError> {
+//! use palisade::config::Config;
+//!
+//! let config = Config::from_toml(r#"
+//!     [store]
+//!     prefix = "shop:"
+//!
+//!     [rate_limit]
+//!     ip = "300/1m"
+//!
+//!     [rate_limit.policies.checkout]
+//!     key = "user"
+//!     quota = "5/1m"
+//!     routes = ["POST /{country}/orders"]
+//! "#)?;
+//! assert_eq!(config.rate_limit.policies.len(), 3);
+//!
+//! let error = Config::from_toml("rate_limit.ip = '0/1m'").unwrap_err();
+//! assert!(error.to_string().starts_with("`rate_limit.ip` cannot be `0/1m`: allowed is `<count>/<duration>`"));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "serde"))]
+//! # fn main() {}
+//! ```
+#[cfg(feature = "serde")]
+mod sections;
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
+#[cfg(feature = "serde")]
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ConfigError;
+use crate::client::{ForwardedHeader, Secret};
+use crate::rate_limit::{Exemptions, Headers, Policy};
+
+/// Every setting, each with its default where the file is silent.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// `[store]`
+    pub store: StoreConfig,
+    /// `[client]`
+    pub client: ClientConfig,
+    /// `[rate_limit]`
+    pub rate_limit: RateLimitConfig,
+    /// Sections that were checked but that no layer of this version uses, such as `suspicion`.
+    pub unused: Vec<&'static str>,
+}
+
+/// Where the limits are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StoreConfig {
+    /// The Redis server; without one, the memory of this process.
+    pub redis_url: Option<RedisUrl>,
+    /// What every key starts with.
+    pub prefix: String,
+    /// The longest that a request waits for the store.
+    pub deadline: Duration,
+    /// The file with the secret of the keyed hashes.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// The address of a Redis server, whose text may hold a password and is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+/// How clients are identified.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Networks whose forwarding header is believed.
+    pub trusted_proxies: Vec<String>,
+    /// Which header that is.
+    pub forwarded_header: ForwardedHeader,
+    /// Length of the IPv6 prefix that counts as one client, in bits.
+    pub ipv6_prefix: u8,
+}
+
+/// The limits.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RateLimitConfig {
+    /// The policies: `ip`, `user`, then any others by name.
+    pub policies: Vec<Policy>,
+    /// Who and what meets none of them.
+    pub exempt: Exemptions,
+    /// Which headers responses carry.
+    pub headers: Headers,
+}
+
+impl Config {
+    /// Reads a TOML text.
+    ///
+    /// # Errors
+    /// An unknown key, a value that cannot be used, or settings that contradict each other.
+    #[cfg(feature = "serde")]
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        sections::File::read(text)?.validate()
+    }
+
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// As [`Config::from_toml`], and a file that cannot be read.
+    #[cfg(feature = "serde")]
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::unreadable(format_args!("cannot be read: {error}")))
+            .and_then(|text| Self::from_toml(&text))
+            .map_err(|error| error.in_file(path))
+    }
+
+    /// The secret that keys the hashes: `PALISADE_SECRET` where the environment has it, else the content of
+    /// `store.secret_file`, else none.
+    ///
+    /// Without one, use [`Secret::random`]: it serves a single process, but processes that share a store must share
+    /// the secret too.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a secret of less than 16 bytes.
+    pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
+        const ALLOWED: &str = "a secret of at least 16 bytes";
+        const LEAST: usize = 16;
+        if let Some(secret) = std::env::var_os("PALISADE_SECRET") {
+            let bytes = secret.as_encoded_bytes();
+            return if bytes.len() < LEAST {
+                Err(ConfigError::without_value("PALISADE_SECRET", ALLOWED))
+            } else {
+                Ok(Some(Secret::from_bytes(bytes)))
+            };
+        }
+        let Some(path) = &self.store.secret_file else {
+            return Ok(None);
+        };
+        let refused = |why| ConfigError::new("store.secret_file", path.display(), why);
+        let bytes = std::fs::read(path)
+            .map_err(|error| refused(format!("a file that can be read ({error})")))?;
+        let bytes = bytes.trim_ascii_end();
+        if bytes.len() < LEAST {
+            return Err(refused(format!("a file with {ALLOWED}")));
+        }
+        Ok(Some(Secret::from_bytes(bytes)))
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            redis_url: None,
+            prefix: "palisade:".to_owned(),
+            deadline: Duration::from_millis(50),
+            secret_file: None,
+        }
+    }
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            ipv6_prefix: 64,
+        }
+    }
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self {
+            policies: vec![Policy::ip(), Policy::user()],
+            exempt: Exemptions::new(),
+            headers: Headers::default(),
+        }
+    }
+}
+
+impl RedisUrl {
+    /// The text, password included: for connecting only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RedisUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedisUrl(…)")
+    }
+}

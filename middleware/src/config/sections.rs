@@ -1,0 +1,361 @@
+//! The file as it is written, and its validation.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig};
+use crate::client::ForwardedHeader;
+use crate::rate_limit::{
+    Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
+};
+use crate::{Cidrs, ConfigError};
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    store: Store,
+    client: Client,
+    rate_limit: RateLimit,
+    suspicion: Option<Suspicion>,
+    segments: Option<Segments>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Store {
+    redis_url: Option<String>,
+    prefix: Option<String>,
+    deadline: Option<String>,
+    secret_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Client {
+    trusted_proxies: Vec<String>,
+    forwarded_header: ForwardedHeader,
+    ipv6_prefix: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RateLimit {
+    ip: Option<String>,
+    user: Option<String>,
+    on_store_failure: OnStoreFailure,
+    mode: Mode,
+    headers: Headers,
+    exempt: Exempt,
+    policies: BTreeMap<String, PolicySection>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Exempt {
+    cidrs: Vec<String>,
+    users: Vec<String>,
+    routes: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct PolicySection {
+    key: Option<Key>,
+    quota: Option<String>,
+    cost: Option<i64>,
+    routes: Vec<String>,
+    on_store_failure: Option<OnStoreFailure>,
+    mode: Option<Mode>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Key {
+    Ip,
+    User,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Enforce,
+    DryRun,
+}
+
+/// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Suspicion {
+    credential_stuffing: Option<String>,
+    endpoint_scanning: Option<String>,
+    abuse: Option<String>,
+}
+
+/// As [`Suspicion`].
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Segments {
+    retention: Option<String>,
+    vip_spend: Option<i64>,
+    vip_orders: Option<i64>,
+    at_risk_after: Option<String>,
+    churned_after: Option<String>,
+}
+
+const DURATION: &str = "a duration such as `50ms`, `1m` or `1h30m`";
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl File {
+    pub(super) fn read(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::unreadable(error.to_string().trim_end()))
+    }
+
+    pub(super) fn validate(self) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        config.store = self.store.validate()?;
+        config.client = self.client.validate()?;
+        config.rate_limit = self.rate_limit.validate()?;
+        if let Some(suspicion) = self.suspicion {
+            suspicion.validate()?;
+            config.unused.push("suspicion");
+        }
+        if let Some(segments) = self.segments {
+            segments.validate()?;
+            config.unused.push("segments");
+        }
+        Ok(config)
+    }
+}
+
+impl Store {
+    fn validate(self) -> Result<StoreConfig, ConfigError> {
+        let default = StoreConfig::default();
+        let prefix = self.prefix.unwrap_or(default.prefix);
+        // Braces would make a Cluster hash tag of the prefix, and send every key to one slot.
+        let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'{' | b'}');
+        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(legal) {
+            let allowed = "1 to 64 visible ASCII characters without `{` and `}`";
+            return Err(ConfigError::new("store.prefix", prefix, allowed));
+        }
+        let deadline = match self.deadline {
+            None => default.deadline,
+            Some(text) => {
+                let range = Duration::from_millis(1)..=Duration::from_secs(10);
+                let allowed = "a duration of `1ms` to `10s`";
+                let parsed = humantime::parse_duration(&text)
+                    .ok()
+                    .filter(|deadline| range.contains(deadline));
+                parsed.ok_or_else(|| ConfigError::new("store.deadline", text, allowed))?
+            }
+        };
+        let redis_url = self.redis_url.map(RedisUrl::from);
+        Ok(StoreConfig {
+            redis_url,
+            prefix,
+            deadline,
+            secret_file: self.secret_file,
+        })
+    }
+}
+
+impl Client {
+    fn validate(self) -> Result<ClientConfig, ConfigError> {
+        Cidrs::parse(
+            "client.trusted_proxies",
+            self.trusted_proxies.iter().map(String::as_str),
+        )?;
+        let ipv6_prefix = match self.ipv6_prefix {
+            None => ClientConfig::default().ipv6_prefix,
+            Some(bits) => in_range("client.ipv6_prefix", bits, 1, 128, "bits")?,
+        };
+        Ok(ClientConfig {
+            trusted_proxies: self.trusted_proxies,
+            forwarded_header: self.forwarded_header,
+            ipv6_prefix,
+        })
+    }
+}
+
+impl RateLimit {
+    fn validate(mut self) -> Result<RateLimitConfig, ConfigError> {
+        let exempt = Exemptions::new()
+            .cidrs(self.exempt.cidrs.iter().map(String::as_str))
+            .map_err(|error| error.at("rate_limit.exempt.cidrs"))?
+            .users(self.exempt.users.iter().map(String::as_str))
+            .routes(routes("rate_limit.exempt.routes", &self.exempt.routes)?);
+        let mut sections = std::mem::take(&mut self.policies);
+        let mut policies = Vec::with_capacity(sections.len() + 2);
+        for (default, key, short) in [
+            (Policy::ip(), Key::Ip, self.ip.take()),
+            (Policy::user(), Key::User, self.user.take()),
+        ] {
+            let name = if key == Key::Ip { "ip" } else { "user" };
+            let section = sections.remove(name).unwrap_or_default();
+            let at = format!("rate_limit.policies.{name}");
+            if section.key.is_some_and(|written| written != key) {
+                let (key, written) = (
+                    format!("{at}.key"),
+                    if key == Key::Ip { "user" } else { "ip" },
+                );
+                return Err(ConfigError::new(
+                    key,
+                    written,
+                    format!("`{name}`, or another name for the policy"),
+                ));
+            }
+            if let (Some(short), Some(_)) = (&short, &section.quota) {
+                let allowed =
+                    format!("one of `rate_limit.{name}` and `{at}.quota`, which mean the same");
+                return Err(ConfigError::new(
+                    format!("rate_limit.{name}"),
+                    short,
+                    allowed,
+                ));
+            }
+            let default = match short {
+                Some(quota) => default.quota(parse_quota(format!("rate_limit.{name}"), &quota)?),
+                None => default,
+            };
+            policies.push(self.finish(&at, default, section)?);
+        }
+        for (name, section) in sections {
+            let at = format!("rate_limit.policies.{name}");
+            let missing = |key: &str, allowed: &str| {
+                ConfigError::new(format!("{at}.{key}"), "(absent)", allowed)
+            };
+            let key = match section.key {
+                Some(Key::Ip) => PartitionBy::Ip,
+                Some(Key::User) => PartitionBy::User,
+                None => return Err(missing("key", "`ip` or `user`")),
+            };
+            let quota = section
+                .quota
+                .as_deref()
+                .ok_or_else(|| missing("quota", Quota::ALLOWED))?;
+            let quota = parse_quota(format!("{at}.quota"), quota)?;
+            policies.push(self.finish(&at, Policy::new(name, key, quota), section)?);
+        }
+        Ok(RateLimitConfig {
+            policies,
+            exempt,
+            headers: self.headers,
+        })
+    }
+
+    /// Applies what a section says beyond name, key and shorthand.
+    fn finish(
+        &self,
+        at: &str,
+        mut policy: Policy,
+        section: PolicySection,
+    ) -> Result<Policy, ConfigError> {
+        if let Some(quota) = &section.quota {
+            policy = policy.quota(parse_quota(format!("{at}.quota"), quota)?);
+        }
+        if let Some(cost) = section.cost {
+            policy = policy.cost(in_range(
+                &format!("{at}.cost"),
+                cost,
+                1,
+                Quota::MAX_LIMIT.into(),
+                "",
+            )?);
+        }
+        policy = policy
+            .routes(routes(&format!("{at}.routes"), &section.routes)?)
+            .on_store_failure(section.on_store_failure.unwrap_or(self.on_store_failure));
+        if section.mode.unwrap_or(self.mode) == Mode::DryRun {
+            policy = policy.dry_run();
+        }
+        policy
+            .validate()
+            .map_err(|error| error.under("rate_limit.policies"))?;
+        Ok(policy)
+    }
+}
+
+impl Suspicion {
+    fn validate(self) -> Result<(), ConfigError> {
+        let kinds = [
+            ("suspicion.credential_stuffing", self.credential_stuffing),
+            ("suspicion.endpoint_scanning", self.endpoint_scanning),
+            ("suspicion.abuse", self.abuse),
+        ];
+        for (key, threshold) in kinds {
+            if let Some(threshold) = threshold {
+                parse_quota(key.to_owned(), &threshold)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Segments {
+    fn validate(self) -> Result<(), ConfigError> {
+        let read = |key: &str, text: Option<String>, default: u32| match text {
+            None => Ok(DAY * default),
+            Some(text) => humantime::parse_duration(&text)
+                .map_err(|_| ConfigError::new(format!("segments.{key}"), text, DURATION)),
+        };
+        let retention = read("retention", self.retention.clone(), 400)?;
+        let at_risk = read("at_risk_after", self.at_risk_after.clone(), 30)?;
+        let churned = read("churned_after", self.churned_after, 90)?;
+        if churned <= at_risk {
+            let (value, allowed) = (
+                self.at_risk_after.unwrap_or_else(|| "30d".into()),
+                "less than `segments.churned_after`",
+            );
+            return Err(ConfigError::new("segments.at_risk_after", value, allowed));
+        }
+        if retention <= churned {
+            let (value, allowed) = (
+                self.retention.unwrap_or_else(|| "400d".into()),
+                "more than `segments.churned_after`",
+            );
+            return Err(ConfigError::new("segments.retention", value, allowed));
+        }
+        for (key, value) in [
+            ("segments.vip_spend", self.vip_spend),
+            ("segments.vip_orders", self.vip_orders),
+        ] {
+            if let Some(value) = value {
+                in_range::<i64>(key, value, 0, i64::MAX, "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_quota(key: String, text: &str) -> Result<Quota, ConfigError> {
+    text.parse::<Quota>().map_err(|error| error.at(key))
+}
+
+fn routes(key: &str, texts: &[String]) -> Result<Vec<RouteFilter>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| text.parse::<RouteFilter>().map_err(|error| error.at(key)))
+        .collect()
+}
+
+/// A number within its bounds, in a type that holds all of them.
+fn in_range<T: TryFrom<i64>>(
+    key: &str,
+    value: i64,
+    least: i64,
+    most: i64,
+    unit: impl Display,
+) -> Result<T, ConfigError> {
+    let refused = || {
+        let allowed = format!("a whole number from {least} to {most} {unit}");
+        ConfigError::new(key, value, allowed.trim_end())
+    };
+    if !(least..=most).contains(&value) {
+        return Err(refused());
+    }
+    T::try_from(value).map_err(|_| refused())
+}

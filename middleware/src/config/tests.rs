@@ -1,0 +1,223 @@
+use super::*;
+use crate::client::ForwardedHeader;
+
+/// The file of the documentation, whole.
+const FULL: &str = r#"
+    [store]
+    redis_url = "redis://127.0.0.1:6379"
+    prefix = "shop:"
+    deadline = "50ms"
+    secret_file = "/run/secrets/palisade"
+
+    [client]
+    trusted_proxies = ["10.0.0.0/8", "192.0.2.1"]
+    forwarded_header = "forwarded"
+    ipv6_prefix = 56
+
+    [rate_limit]
+    ip = "300/1m"
+    user = "60/min"
+    on_store_failure = "open"
+    mode = "enforce"
+    headers = "legacy"
+    exempt = { cidrs = ["127.0.0.0/8"], users = ["root"], routes = ["GET /healthz"] }
+
+    [rate_limit.policies.checkout]
+    key = "user"
+    quota = "5/1m"
+    cost = 1
+    routes = ["POST /{country}/orders"]
+    on_store_failure = "closed"
+    mode = "dry_run"
+
+    [suspicion]
+    credential_stuffing = "5/5m"
+    endpoint_scanning = "10/5m"
+    abuse = "20/5m"
+
+    [segments]
+    retention = "400d"
+    vip_spend = 50000
+    vip_orders = 5
+    at_risk_after = "30d"
+    churned_after = "90d"
+"#;
+
+#[test]
+fn reads_every_setting() {
+    let config = Config::from_toml(FULL).unwrap();
+    assert_eq!(
+        config.store.redis_url.unwrap().as_str(),
+        "redis://127.0.0.1:6379"
+    );
+    assert_eq!(
+        (&*config.store.prefix, config.store.deadline),
+        ("shop:", Duration::from_millis(50))
+    );
+    assert_eq!(config.client.trusted_proxies, ["10.0.0.0/8", "192.0.2.1"]);
+    assert_eq!(config.client.forwarded_header, ForwardedHeader::Forwarded);
+    assert_eq!(config.client.ipv6_prefix, 56);
+    assert_eq!(config.rate_limit.headers, Headers::Legacy);
+    let policies = format!("{:?}", config.rate_limit.policies);
+    let expected = [
+        r#"Policy { name: "ip", quota: 300/1m, enforced: true, .. }"#,
+        r#"Policy { name: "user", quota: 60/1m, enforced: true, .. }"#,
+        r#"Policy { name: "checkout", quota: 5/1m, enforced: false, .. }"#,
+    ];
+    assert_eq!(policies, format!("[{}]", expected.join(", ")));
+    assert_eq!(config.unused, ["suspicion", "segments"]);
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let (read, default) = (Config::from_toml("").unwrap(), Config::default());
+    assert_eq!(format!("{read:?}"), format!("{default:?}"));
+    assert_eq!(
+        (&*read.store.prefix, read.client.ipv6_prefix),
+        ("palisade:", 64)
+    );
+    assert!(format!("{:?}", read.rate_limit.policies).contains(r#"name: "ip", quota: 200/1m"#));
+}
+
+#[test]
+fn refuses_with_the_key_the_value_and_what_is_allowed() {
+    let cases = [
+        (
+            "store.prefix = ''",
+            "`store.prefix` cannot be ``: allowed is 1 to 64 visible",
+        ),
+        ("store.prefix = 'a{b}'", "`store.prefix` cannot be `a{b}`"),
+        (
+            "store.deadline = '0s'",
+            "`store.deadline` cannot be `0s`: allowed is a duration of `1ms` to `10s`",
+        ),
+        (
+            "client.trusted_proxies = ['10.0.0.0/99']",
+            "`client.trusted_proxies` cannot be `10.0.0.0/99`",
+        ),
+        (
+            "client.ipv6_prefix = 0",
+            "`client.ipv6_prefix` cannot be `0`: allowed is a whole number from 1 to 128 bits",
+        ),
+        (
+            "client.ipv6_prefix = 1000",
+            "`client.ipv6_prefix` cannot be `1000`",
+        ),
+        (
+            "rate_limit.ip = '200'",
+            "`rate_limit.ip` cannot be `200`: allowed is `<count>/<duration>`",
+        ),
+        (
+            "rate_limit.user = '1000001/1m'",
+            "`rate_limit.user` cannot be `1000001/1m`",
+        ),
+        (
+            "rate_limit.ip = '1/25h'",
+            "`rate_limit.ip` cannot be `1/25h`",
+        ),
+        (
+            "rate_limit.exempt.cidrs = ['x']",
+            "`rate_limit.exempt.cidrs` cannot be `x`",
+        ),
+        (
+            "rate_limit.exempt.routes = ['get /x']",
+            "`rate_limit.exempt.routes` cannot be `get /x`",
+        ),
+        (
+            "[rate_limit.policies.p]\nquota = '1/1m'",
+            "`rate_limit.policies.p.key` cannot be `(absent)`: allowed is `ip` or `user`",
+        ),
+        (
+            "[rate_limit.policies.p]\nkey = 'ip'",
+            "`rate_limit.policies.p.quota` cannot be `(absent)`",
+        ),
+        (
+            "[rate_limit.policies.p]\nkey = 'ip'\nquota = '5/1m'\ncost = 6",
+            "`rate_limit.policies.p.cost` cannot be `6`: allowed is 1 to the quota's limit, 5",
+        ),
+        (
+            "[rate_limit.policies.'P p']\nkey = 'ip'\nquota = '5/1m'",
+            "`rate_limit.policies.name` cannot be `P p`",
+        ),
+        (
+            "[rate_limit]\nip = '1/1m'\n[rate_limit.policies.ip]\nquota = '2/1m'",
+            "`rate_limit.ip` cannot be `1/1m`: allowed is one of",
+        ),
+        (
+            "[rate_limit.policies.ip]\nkey = 'user'",
+            "`rate_limit.policies.ip.key` cannot be `user`",
+        ),
+        ("suspicion.abuse = 'x'", "`suspicion.abuse` cannot be `x`"),
+        (
+            "segments.retention = '60d'",
+            "`segments.retention` cannot be `60d`: allowed is more than `segments.churned_after`",
+        ),
+        (
+            "segments.at_risk_after = '90d'",
+            "`segments.at_risk_after` cannot be `90d`",
+        ),
+        (
+            "segments.vip_spend = -1",
+            "`segments.vip_spend` cannot be `-1`",
+        ),
+    ];
+    for (toml, expected) in cases {
+        let error = Config::from_toml(toml).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{toml}\n  {error}");
+    }
+}
+
+#[test]
+fn refuses_an_unknown_key_or_word_with_its_place_and_the_known_ones() {
+    let cases = [
+        (
+            "[rate_limit]\nipp = '1/1m'",
+            ["line 2", "unknown field `ipp`", "`ip`"],
+        ),
+        (
+            "stores = 1",
+            ["line 1", "unknown field `stores`", "`store`"],
+        ),
+        (
+            "rate_limit.mode = 'off'",
+            ["line 1", "unknown variant `off`", "`dry_run`"],
+        ),
+        (
+            "rate_limit.headers = 'draft-7'",
+            ["line 1", "unknown variant `draft-7`", "`draft-11`"],
+        ),
+        (
+            "rate_limit.on_store_failure = 'shut'",
+            ["line 1", "unknown variant `shut`", "`closed`"],
+        ),
+        (
+            "client.forwarded_header = 'via'",
+            ["line 1", "unknown variant `via`", "`x-forwarded-for`"],
+        ),
+        ("rate_limit.ip = 5", ["line 1", "integer `5`", "a string"]),
+    ];
+    for (toml, parts) in cases {
+        let error = Config::from_toml(toml).unwrap_err().to_string();
+        assert!(
+            parts.iter().all(|part| error.contains(part)),
+            "{toml}\n  {error}"
+        );
+    }
+}
+
+#[test]
+fn names_the_file() {
+    let error = Config::from_file(Path::new("/nonexistent/palisade.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("/nonexistent/palisade.toml: cannot be read: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn never_prints_the_redis_url() {
+    let config = Config::from_toml("store.redis_url = 'redis://:hunter2@localhost'").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

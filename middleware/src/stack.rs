@@ -1,0 +1,256 @@
+//! Every layer and their order: the only file that knows them all.
+//!
+//! A request meets them from the top down, its response from the bottom up. A layer reads only what those above
+//! it wrote.
+//!
+//! | layer | reads | writes | on the way back |
+//! |---|---|---|---|
+//! | telemetry ([`Stack::measured_by`]) | | start | status, duration, cancellation |
+//! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
+//!
+//! ```
+//! use palisade::client::Peer;
+//! use palisade::stack::Stack;
+//! use tower::{Layer, Service, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let stack = Stack::builder().build()?;
+//! let mut service = stack.layer(tower::service_fn(|_request: http::Request<()>| async {
+//!     Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::<bytes::Bytes>::from("hello")))
+//! }));
+//! let mut request = http::Request::new(());
+//! request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));
+//! let response = service.ready().await.unwrap().call(request).await.unwrap();
+//! assert_eq!(response.headers()["ratelimit"], r#""ip";r=199;t=60"#);
+//! # Ok::<(), palisade::ConfigError>(())
+//! # }).unwrap();
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::{Identity, Layer};
+
+use crate::ConfigError;
+use crate::client::{
+    ClientLayer, ClientLayerBuilder, Countries, ExtractUser, IdentifyClient, ResolveCountry,
+    ResolveRoute, Secret, TrustedProxies,
+};
+use crate::config::Config;
+use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Tally};
+use crate::store::memory::MemoryStore;
+#[cfg(feature = "redis")]
+use crate::store::redis::{RedisStore, StoreHealth};
+#[cfg(feature = "redis")]
+use crate::store::{Operation, Outcome};
+
+/// The layers in their order, as one layer. Clones share everything.
+///
+/// `T` stands for what is outermost: nothing, or the HTTP metrics.
+#[derive(Clone)]
+pub struct Stack<T = Identity> {
+    telemetry: T,
+    client: ClientLayer,
+    rate_limit: RateLimitLayer,
+    #[cfg(feature = "redis")]
+    health: Option<StoreHealth>,
+}
+
+impl Stack {
+    /// A stack with every default: limits of 200 per minute and network and 60 per minute and user, kept in the
+    /// memory of this process.
+    pub fn builder() -> StackBuilder {
+        StackBuilder {
+            config: Config::default(),
+            client: ClientLayer::builder(),
+            memory: MemoryStore::new(),
+            #[cfg(feature = "redis")]
+            observer: None,
+        }
+    }
+
+    /// The same stack inside `telemetry`, the outermost layer.
+    #[must_use]
+    pub fn measured_by<T>(self, telemetry: T) -> Stack<T> {
+        Stack {
+            telemetry,
+            client: self.client,
+            rate_limit: self.rate_limit,
+            #[cfg(feature = "redis")]
+            health: self.health,
+        }
+    }
+}
+
+impl<T> Stack<T> {
+    /// What the rate limits decided so far.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        self.rate_limit.tally()
+    }
+
+    /// The state of the Redis store; `None` on memory.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn store_health(&self) -> Option<&StoreHealth> {
+        self.health.as_ref()
+    }
+}
+
+impl<S, T> Layer<S> for Stack<T>
+where
+    T: Layer<IdentifyClient<RateLimit<S>>>,
+{
+    type Service = T::Service;
+
+    fn layer(&self, inner: S) -> T::Service {
+        self.telemetry
+            .layer(self.client.layer(self.rate_limit.layer(inner)))
+    }
+}
+
+impl<T> fmt::Debug for Stack<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("rate_limit", &self.rate_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Stack`].
+#[must_use]
+pub struct StackBuilder {
+    config: Config,
+    client: ClientLayerBuilder,
+    memory: MemoryStore,
+    #[cfg(feature = "redis")]
+    observer: Option<Observer>,
+}
+
+#[cfg(feature = "redis")]
+type Observer = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
+
+impl StackBuilder {
+    /// Everything that a configuration file can say.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How the verified user of a request is found; without it, every request is anonymous.
+    pub fn user(mut self, user: impl ExtractUser) -> Self {
+        self.client = self.client.user(user);
+        self
+    }
+
+    /// Which countries are labels, and how the country of a request is found.
+    pub fn country(mut self, countries: Countries, country: impl ResolveCountry) -> Self {
+        self.client = self.client.country(countries, country);
+        self
+    }
+
+    /// How the route of a request is found; axum's `MatchedPath` unless set.
+    pub fn route(mut self, route: impl ResolveRoute) -> Self {
+        self.client = self.client.route(route);
+        self
+    }
+
+    /// The store of this process: all there is without Redis, and what `local` policies fall back to with it.
+    ///
+    /// Set it for another bound on its keys, or another clock.
+    pub fn memory(mut self, memory: MemoryStore) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Is told of every call to Redis, with its outcome and how long it took.
+    #[cfg(feature = "redis")]
+    pub fn observe_store(
+        mut self,
+        observer: impl Fn(Operation, Outcome, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    pub fn build(self) -> Result<Stack, ConfigError> {
+        let secret = match self.config.secret()? {
+            Some(secret) => secret,
+            None => {
+                if self.config.store.redis_url.is_some() {
+                    tracing::warn!(
+                        "no secret is configured: ids that are hashed differ from process to process, so such \
+                         users are limited by each process apart; set `store.secret_file` or PALISADE_SECRET"
+                    );
+                }
+                Secret::random()?
+            }
+        };
+        let settings = &self.config.client;
+        let proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
+        let client = self
+            .client
+            .trusted_proxies(proxies)
+            .forwarded_header(settings.forwarded_header)
+            .ipv6_prefix(settings.ipv6_prefix)
+            .secret(secret)
+            .build()?;
+
+        #[cfg(feature = "redis")]
+        if let Some(url) = &self.config.store.redis_url {
+            let mut redis = RedisStore::builder(url.as_str())
+                .prefix(&self.config.store.prefix)
+                .deadline(self.config.store.deadline);
+            if let Some(observer) = self.observer {
+                redis = redis.observer(observer);
+            }
+            let redis = redis.build()?;
+            let health = Some(redis.health());
+            let rate_limit = limits(RateLimitLayer::shared(redis, self.memory), &self.config)?;
+            return Ok(Stack {
+                telemetry: Identity::new(),
+                client,
+                rate_limit,
+                health,
+            });
+        }
+        #[cfg(not(feature = "redis"))]
+        if self.config.store.redis_url.is_some() {
+            let allowed = "nothing in this build: palisade's feature `redis` is off";
+            return Err(ConfigError::without_value("store.redis_url", allowed));
+        }
+        Ok(Stack {
+            telemetry: Identity::new(),
+            client,
+            rate_limit: limits(RateLimitLayer::embedded(self.memory), &self.config)?,
+            #[cfg(feature = "redis")]
+            health: None,
+        })
+    }
+}
+
+fn limits(builder: RateLimitLayerBuilder, config: &Config) -> Result<RateLimitLayer, ConfigError> {
+    let settings = &config.rate_limit;
+    let builder = builder
+        .exempt(settings.exempt.clone())
+        .headers(settings.headers);
+    settings
+        .policies
+        .iter()
+        .cloned()
+        .fold(builder, RateLimitLayerBuilder::policy)
+        .build()
+}
+
+impl fmt::Debug for StackBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
