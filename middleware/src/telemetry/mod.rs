@@ -30,9 +30,10 @@
 //! | `500` to `599` | the response had that status | the same |
 //!
 //! # What a client cannot do
-//! No label holds text of the client's choice. Unknown methods are `_OTHER`, requests without a route are
-//! `unmatched`, and the scheme is the layer's setting. Beyond 5,000 series of the duration, which the routes
-//! and statuses of a service come nowhere near, further ones are counted together under
+//! No label holds text of the client's choice. Methods other than those of RFC 9110, PATCH and QUERY are `_OTHER`
+//! (the list is fixed, where the conventions would have it replaceable), requests without a route are
+//! `unmatched`, and the scheme is the layer's setting. Beyond 5,000 series of the duration, which the routes and
+//! statuses of a service come nowhere near, further ones are counted together under
 //! `otel_metric_overflow="true"`; alert on that label.
 //!
 //! # Examples

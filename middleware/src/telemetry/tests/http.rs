@@ -27,6 +27,7 @@ static_assertions::assert_impl_all!(MeasuredBody<()>: Send);
 struct Script {
     frames: VecDeque<Option<Result<Frame<Bytes>, &'static str>>>,
     panics: bool,
+    tells_its_end: bool,
 }
 
 impl Script {
@@ -51,6 +52,12 @@ impl Script {
         self
     }
 
+    /// `is_end_stream` is true after the last frame.
+    fn telling_its_end(mut self) -> Self {
+        self.tells_its_end = true;
+        self
+    }
+
     fn end(mut self) -> Self {
         self.frames.push_back(None);
         self
@@ -68,6 +75,10 @@ impl Body for Script {
         let frame = self.frames.pop_front();
         assert!(frame.is_some() || !self.panics, "the body's own");
         frame.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tells_its_end && self.frames.is_empty()
     }
 }
 
@@ -183,6 +194,15 @@ async fn a_body_dropped_after_what_the_server_reads_is_no_cancellation() {
     for (response, frames) in [
         (announced, 2),
         (Response::new(Script::default().data("hello").trailers()), 2),
+        (
+            Response::new(
+                Script::default()
+                    .data("hello")
+                    .data("world")
+                    .telling_its_end(),
+            ),
+            2,
+        ),
     ] {
         let telemetry = telemetry();
         let mut response = respond(&telemetry, response).await;
@@ -215,17 +235,18 @@ async fn a_body_of_known_size_ends_with_its_last_byte() {
 
 #[tokio::test]
 async fn a_response_without_a_body_ends_with_its_head() {
-    let telemetry = telemetry();
-    let response = respond(&telemetry, Response::new(Empty::<Bytes>::new())).await;
-    assert_ended_once(
-        &scrape(&telemetry).await,
-        &[("http_response_status_code", "200")],
-    );
-    drop(response);
-    assert_ended_once(
-        &scrape(&telemetry).await,
-        &[("http_response_status_code", "200")],
-    );
+    let announced = Response::builder().header(CONTENT_LENGTH, 0);
+    for response in [
+        Response::new(Script::default().telling_its_end()),
+        announced.body(Script::default()).unwrap(),
+    ] {
+        let telemetry = telemetry();
+        let response = respond(&telemetry, response).await;
+        let labels = [("http_response_status_code", "200")];
+        assert_ended_once(&scrape(&telemetry).await, &labels);
+        drop(response);
+        assert_ended_once(&scrape(&telemetry).await, &labels);
+    }
 }
 
 #[tokio::test]
