@@ -27,10 +27,6 @@ impl Cidrs {
             self.0.iter().any(|network| network.contains(&address))
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 fn parse(key: &str, text: &str) -> Result<IpNet, ConfigError> {

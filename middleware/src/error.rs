@@ -13,8 +13,13 @@ pub struct ConfigError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Problem {
-    Value { key: String, value: Option<String>, allowed: String },
+    Value {
+        key: String,
+        value: Option<String>,
+        allowed: String,
+    },
     /// A file that cannot be read at all; the text says where and why.
+    #[cfg(feature = "serde")]
     File(String),
 }
 
@@ -25,26 +30,41 @@ impl ConfigError {
         allowed: impl Into<String>,
     ) -> Self {
         let value = Some(value.to_string());
-        Self { file: None, problem: Problem::Value { key: key.into(), value, allowed: allowed.into() } }
+        Self {
+            file: None,
+            problem: Problem::Value {
+                key: key.into(),
+                value,
+                allowed: allowed.into(),
+            },
+        }
     }
 
     /// An error that must not repeat the value, or has none to repeat.
     pub(crate) fn without_value(key: impl Into<String>, allowed: impl Into<String>) -> Self {
-        let problem = Problem::Value { key: key.into(), value: None, allowed: allowed.into() };
-        Self { file: None, problem }
+        let problem = Problem::Value {
+            key: key.into(),
+            value: None,
+            allowed: allowed.into(),
+        };
+        Self {
+            file: None,
+            problem,
+        }
     }
 
     #[cfg(feature = "serde")]
     pub(crate) fn unreadable(why: impl fmt::Display) -> Self {
-        Self { file: None, problem: Problem::File(why.to_string()) }
+        Self {
+            file: None,
+            problem: Problem::File(why.to_string()),
+        }
     }
 
     /// The same error about a setting further out: `quota` under `rate_limit.policies.ip` and so on.
     #[must_use]
     pub(crate) fn under(mut self, section: &str) -> Self {
-        if let Problem::Value { key, .. } = &mut self.problem {
-            *key = format!("{section}.{key}");
-        }
+        self.key_mut(|key| format!("{section}.{key}"));
         self
     }
 
@@ -52,10 +72,16 @@ impl ConfigError {
     #[cfg(feature = "serde")]
     #[must_use]
     pub(crate) fn at(mut self, at: impl Into<String>) -> Self {
-        if let Problem::Value { key, .. } = &mut self.problem {
-            *key = at.into();
-        }
+        self.key_mut(|_| at.into());
         self
+    }
+
+    fn key_mut(&mut self, change: impl FnOnce(&str) -> String) {
+        match &mut self.problem {
+            Problem::Value { key, .. } => *key = change(key),
+            #[cfg(feature = "serde")]
+            Problem::File(_) => {}
+        }
     }
 
     /// The same error, in a file.
@@ -70,6 +96,7 @@ impl ConfigError {
     pub fn key(&self) -> &str {
         match &self.problem {
             Problem::Value { key, .. } => key,
+            #[cfg(feature = "serde")]
             Problem::File(_) => "",
         }
     }
@@ -81,12 +108,25 @@ impl fmt::Display for ConfigError {
             write!(f, "{}: ", file.display())?;
         }
         match &self.problem {
-            Problem::Value { key, value: Some(value), allowed } => {
-                write!(f, "`{key}` cannot be `{}`: allowed is {allowed}", value.escape_debug())
+            Problem::Value {
+                key,
+                value: Some(value),
+                allowed,
+            } => {
+                write!(
+                    f,
+                    "`{key}` cannot be `{}`: allowed is {allowed}",
+                    value.escape_debug()
+                )
             }
-            Problem::Value { key, value: None, allowed } => {
+            Problem::Value {
+                key,
+                value: None,
+                allowed,
+            } => {
                 write!(f, "`{key}` cannot be used: allowed is {allowed}")
             }
+            #[cfg(feature = "serde")]
             Problem::File(why) => f.write_str(why),
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! | layer | reads | writes | on the way back |
 //! |---|---|---|---|
-//! | telemetry ([`Stack::measured_by`]) | | start | status, duration, cancellation |
+//! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //!
@@ -30,12 +30,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::{Extensions, Method, Uri};
 use tower_layer::{Identity, Layer};
 
 use crate::ConfigError;
 use crate::client::{
-    ClientLayer, ClientLayerBuilder, Countries, ExtractUser, IdentifyClient, ResolveCountry,
-    ResolveRoute, Secret, TrustedProxies,
+    ClientLayer, ClientLayerBuilder, Countries, ExtractUser, IdentifyClient, MatchedRoute,
+    ResolveCountry, ResolveRoute, Route, Secret, TrustedProxies,
 };
 use crate::config::Config;
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Tally};
@@ -44,6 +45,10 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
+#[cfg(all(feature = "otel", feature = "redis"))]
+use crate::telemetry::StoreState;
+#[cfg(feature = "otel")]
+use crate::telemetry::{HttpMetricsLayer, Telemetry};
 
 /// The layers in their order, as one layer. Clones share everything.
 ///
@@ -64,21 +69,10 @@ impl Stack {
         StackBuilder {
             config: Config::default(),
             client: ClientLayer::builder(),
+            route: Arc::new(MatchedRoute),
             memory: MemoryStore::new(),
             #[cfg(feature = "redis")]
             observer: None,
-        }
-    }
-
-    /// The same stack inside `telemetry`, the outermost layer.
-    #[must_use]
-    pub fn measured_by<T>(self, telemetry: T) -> Stack<T> {
-        Stack {
-            telemetry,
-            client: self.client,
-            rate_limit: self.rate_limit,
-            #[cfg(feature = "redis")]
-            health: self.health,
         }
     }
 }
@@ -123,6 +117,7 @@ impl<T> fmt::Debug for Stack<T> {
 pub struct StackBuilder {
     config: Config,
     client: ClientLayerBuilder,
+    route: Arc<dyn ResolveRoute>,
     memory: MemoryStore,
     #[cfg(feature = "redis")]
     observer: Option<Observer>,
@@ -152,7 +147,7 @@ impl StackBuilder {
 
     /// How the route of a request is found; axum's `MatchedPath` unless set.
     pub fn route(mut self, route: impl ResolveRoute) -> Self {
-        self.client = self.client.route(route);
+        self.route = Arc::new(route);
         self
     }
 
@@ -198,6 +193,7 @@ impl StackBuilder {
             .trusted_proxies(proxies)
             .forwarded_header(settings.forwarded_header)
             .ipv6_prefix(settings.ipv6_prefix)
+            .route(SharedRoute(self.route))
             .secret(secret)
             .build()?;
 
@@ -231,6 +227,51 @@ impl StackBuilder {
             #[cfg(feature = "redis")]
             health: None,
         })
+    }
+}
+
+#[cfg(feature = "otel")]
+impl StackBuilder {
+    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide and how the store
+    /// does.
+    ///
+    /// # Errors
+    /// As [`StackBuilder::build`].
+    pub fn build_measured(
+        self,
+        telemetry: &Telemetry,
+    ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+        let http = telemetry
+            .http_layer()
+            .route(SharedRoute(Arc::clone(&self.route)));
+        #[cfg(feature = "redis")]
+        let stack = self.observe_store(telemetry.store_observer()).build()?;
+        #[cfg(not(feature = "redis"))]
+        let stack = self.build()?;
+        telemetry.watch_rate_limit(stack.tally());
+        #[cfg(feature = "redis")]
+        if let Some(health) = stack.health.clone() {
+            telemetry.watch_store(move || StoreState {
+                breaker_open: health.is_breaker_open(),
+                corrupt_keys: health.broken_logs(),
+            });
+        }
+        Ok(Stack {
+            telemetry: http,
+            client: stack.client,
+            rate_limit: stack.rate_limit,
+            #[cfg(feature = "redis")]
+            health: stack.health,
+        })
+    }
+}
+
+/// One way to find routes, for the client layer and for the metrics.
+struct SharedRoute(Arc<dyn ResolveRoute>);
+
+impl ResolveRoute for SharedRoute {
+    fn resolve(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> Option<Route> {
+        self.0.resolve(method, uri, extensions)
     }
 }
 

@@ -116,19 +116,21 @@ impl File {
     }
 
     pub(super) fn validate(self) -> Result<Config, ConfigError> {
-        let mut config = Config::default();
-        config.store = self.store.validate()?;
-        config.client = self.client.validate()?;
-        config.rate_limit = self.rate_limit.validate()?;
+        let mut unused = Vec::new();
         if let Some(suspicion) = self.suspicion {
             suspicion.validate()?;
-            config.unused.push("suspicion");
+            unused.push("suspicion");
         }
         if let Some(segments) = self.segments {
             segments.validate()?;
-            config.unused.push("segments");
+            unused.push("segments");
         }
-        Ok(config)
+        Ok(Config {
+            store: self.store.validate()?,
+            client: self.client.validate()?,
+            rate_limit: self.rate_limit.validate()?,
+            unused,
+        })
     }
 }
 
