@@ -1,4 +1,51 @@
-//! palisade
+//! Composable tower layers that put a palisade around an HTTP service: axum, hyper, tonic, anything that speaks
+//! `tower::Service<http::Request<_>>`.
+//!
+//! A request passes the layers from the top down, its response from the bottom up:
+//!
+//! | layer | question | room |
+//! |---|---|---|
+//! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
+//! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
+//!
+//! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
+//! Limits are exact sliding windows, kept in the memory of the process ([`store::memory`]) or shared through Redis
+//! (`store::redis`).
+//!
+//! ```
+//! # #[cfg(feature = "full")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::net::SocketAddr;
+//!
+//! use axum::{Router, routing::get};
+//! use palisade::{config::Config, stack::Stack, telemetry::Telemetry};
+//!
+//! let telemetry = Telemetry::builder("shop").build()?;
+//! let stack = Stack::builder()
+//!     .config(Config::from_toml("rate_limit.ip = '100/1m'")?)
+//!     .build_measured(&telemetry)?;
+//! let app = Router::new().route("/hello", get(|| async { "hello" })).layer(stack);
+//!
+//! let admin = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
+//! tokio::spawn(telemetry.admin().serve(admin, std::future::pending()));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! Each only adds, and none is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | the route from `MatchedPath`, the peer from `ConnectInfo` |
+//! | `redis` | `store::redis`: limits that processes share |
+//! | `redis-tls` | `rediss://` addresses, by rustls |
+//! | `otel` | `telemetry`: OpenTelemetry instruments, the Prometheus exporter, the admin listener |
+//! | `serde` | `Config::from_toml` and `Config::from_file` |
+//! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
 mod cidr;
 pub mod client;
@@ -12,3 +59,8 @@ pub mod telemetry;
 
 use cidr::Cidrs;
 pub use error::ConfigError;
+
+/// The README's code compiles.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
