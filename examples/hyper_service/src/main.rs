@@ -1,2 +1,165 @@
-//! .
-fn main() {}
+//! Palisade around a plain hyper service: no axum, no framework.
+//!
+//! ```text
+//! cargo run -p hyper_service [CONFIG.toml]
+//! curl -i http://127.0.0.1:8080/hello/ada       limited to 200 a minute, as the headers of the answer say
+//! curl -i http://127.0.0.1:8080/hello/ada -H 'Authorization: Bearer user-token-ada'     and to 60 for the user
+//! curl http://127.0.0.1:9465/metrics
+//! ```
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use palisade::client::{Client, Peer, Route};
+use palisade::config::Config;
+use palisade::stack::Stack;
+use palisade::telemetry::Telemetry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tower::{Layer, ServiceBuilder, service_fn};
+
+const ROUTES: [&str; 2] = ["/", "/hello/{name}"];
+/// What requests in flight may still take once the process is told to end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hyper_service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let config = match std::env::args_os().nth(1) {
+        Some(file) => Config::from_file(Path::new(&file))?,
+        None => Config::default(),
+    };
+    let router = Arc::new(router()?);
+    // The template, never the path, which the client chooses: it becomes a metric label.
+    let route = move |_: &Method, uri: &Uri, _: &Extensions| {
+        router
+            .at(uri.path())
+            .ok()
+            .map(|found| Route::from(*found.value))
+    };
+
+    let telemetry = Telemetry::builder("hello").build()?;
+    let stack = Stack::builder()
+        .config(config)
+        .user(demo_user)
+        .route(route)
+        .build_measured(&telemetry)?;
+    let service = stack.layer(service_fn(hello));
+
+    let listener = TcpListener::bind(address("LISTEN", "127.0.0.1:8080")?).await?;
+    let admin = TcpListener::bind(address("ADMIN", "127.0.0.1:9465")?).await?;
+    println!(
+        "hyper_service listening on http://{}, admin on http://{}",
+        listener.local_addr()?,
+        admin.local_addr()?
+    );
+    tokio::spawn(telemetry.admin().serve(admin, std::future::pending()));
+
+    let connections = GracefulShutdown::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        let (stream, peer) = tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // The client's failure, or too few file descriptors: others wait a moment.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        // Fails when the client is gone already, which the connection will find out by itself.
+        let _ = stream.set_nodelay(true);
+        // The client layer finds the peer here, as it would find axum's `ConnectInfo`.
+        let service = ServiceBuilder::new()
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
+                request
+            })
+            .service(service.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(15))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::spawn(connections.watch(connection));
+    }
+    drop(listener);
+    tokio::time::timeout(DRAIN, connections.shutdown()).await?;
+    Ok(())
+}
+
+fn router() -> Result<matchit::Router<&'static str>, matchit::InsertError> {
+    let mut router = matchit::Router::new();
+    for template in ROUTES {
+        router.insert(template, template)?;
+    }
+    Ok(router)
+}
+
+/// The service itself: what a client is told is what the layers found out.
+async fn hello<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, body) = match request.extensions().get::<Client>() {
+        Some(client) if client.route != Route::UNMATCHED => {
+            let who = client
+                .user
+                .as_ref()
+                .map_or("stranger", |user| user.as_str());
+            let from = client.network;
+            (StatusCode::OK, format!("hello, {who} from {from}\n"))
+        }
+        _ => (StatusCode::NOT_FOUND, "nothing is here\n".to_owned()),
+    };
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    Ok(response)
+}
+
+/// **A stand-in**: a real service verifies its token here (a signature, a session) before it believes it.
+fn demo_user(request: &Parts) -> Option<String> {
+    let credentials = request.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    credentials
+        .strip_prefix("Bearer user-token-")
+        .map(String::from)
+}
+
+fn address(variable: &str, default: &str) -> Result<SocketAddr, String> {
+    let text = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
+    text.parse().map_err(|_| {
+        format!(
+            "`{variable}` cannot be `{text}`: allowed is an address and a port, such as {default}"
+        )
+    })
+}

@@ -1,13 +1,16 @@
 //! A small shop that stands behind palisade: the axum example.
 //!
-//! [`router`] is the shop alone; [`server`] runs any router on a listener and drains it.
+//! [`router`] is the shop alone and [`guarded`] the shop inside palisade's layers; [`server`] runs either on a
+//! listener and drains it.
 
 pub mod auth;
 pub mod country;
+mod guard;
 mod identifier;
 mod routes;
 pub mod server;
 mod shop;
 
+pub use guard::{guarded, stack};
 pub use routes::router;
 pub use shop::{MAX_CARTS, MAX_ORDERS, Shop};

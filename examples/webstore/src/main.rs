@@ -6,6 +6,7 @@ mod signals;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use palisade::ConfigError;
-use palisade::telemetry::{Readiness, Telemetry};
+use palisade::config::{Config, RedisUrl};
+use palisade::stack::Stack;
+use palisade::store::redis::StoreHealth;
+use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +25,9 @@ use webstore::{Shop, server};
 
 use cli::Cli;
 use signals::Signals;
+
+/// The Redis server that keeps the limits; beats the file.
+const REDIS_URL: &str = "REDIS_URL";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -43,7 +50,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
-    let shop = webstore::router(Arc::new(Shop::new())).layer(telemetry.http_layer());
+    let stack = configured(cli.config.as_deref(), &telemetry)?;
+    let store = stack.store_health().cloned();
+    let shop = webstore::guarded(Arc::new(Shop::new()), stack);
 
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
@@ -53,10 +62,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let draining = Arc::new(AtomicBool::new(false));
     let admin = telemetry.admin().readiness({
         let draining = Arc::clone(&draining);
-        move || match draining.load(Ordering::Relaxed) {
-            true => Readiness::not_ready("draining"),
-            false => Readiness::ready(),
-        }
+        move || readiness(draining.load(Ordering::Relaxed), store.as_ref())
     });
     // The admin listener answers to the end, so that the drain can be watched.
     tokio::spawn(admin.serve(admin_listener, std::future::pending()));
@@ -84,6 +90,48 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
         () = tokio::time::sleep(cli.drain) => Err(Failure::DrainTooLong(cli.drain)),
         signal = signals.next() => Err(Failure::Interrupted(signal)),
     }
+}
+
+/// The layers as the file and the environment want them.
+fn configured(
+    file: Option<&Path>,
+    telemetry: &Telemetry,
+) -> Result<Stack<HttpMetricsLayer>, Failure> {
+    let mut config = file.map_or_else(|| Ok(Config::default()), Config::from_file)?;
+    let redis_url = std::env::var(REDIS_URL).ok().filter(|url| !url.is_empty());
+    let url_from_environment = redis_url.is_some();
+    if let Some(url) = redis_url {
+        config.store.redis_url = Some(RedisUrl::from(url));
+    }
+    for section in &config.unused {
+        tracing::warn!(
+            section,
+            "this version of palisade has no layer for the section yet"
+        );
+    }
+    webstore::stack(config, telemetry).map_err(|error| {
+        if url_from_environment && error.key().ends_with("redis_url") {
+            Failure::RedisUrl(error)
+        } else {
+            Failure::Config(match file {
+                Some(file) => error.in_file(file),
+                None => error,
+            })
+        }
+    })
+}
+
+/// What `/readyz` says. Without its Redis the shop stays ready: each policy has its way to go on.
+fn readiness(draining: bool, store: Option<&StoreHealth>) -> Readiness {
+    if draining {
+        return Readiness::not_ready("draining");
+    }
+    let mut ready = Readiness::ready();
+    if store.is_some_and(StoreHealth::is_breaker_open) {
+        ready.detail =
+            "ready, but Redis does not answer: policies follow their on_store_failure".into();
+    }
+    ready
 }
 
 async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, Failure> {
@@ -119,6 +167,8 @@ fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Failure
 /// Why the process ends with another status than 0.
 enum Failure {
     Config(ConfigError),
+    /// The URL that the environment gives, which may hold a password and is not repeated.
+    RedisUrl(ConfigError),
     Bind {
         address: SocketAddr,
         option: &'static str,
@@ -132,7 +182,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_) | Self::RedisUrl(_) => ExitCode::from(2),
             Self::Bind { .. } | Self::Io(_) | Self::DrainTooLong(_) | Self::Interrupted(_) => {
                 ExitCode::from(1)
             }
@@ -144,6 +194,7 @@ impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::RedisUrl(error) => write!(f, "{REDIS_URL} in the environment: {error}"),
             Self::Bind {
                 address,
                 option,

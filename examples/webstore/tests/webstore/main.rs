@@ -9,6 +9,8 @@
 
 mod cart;
 mod catalogue;
+mod configuration;
+mod limits;
 mod login;
 mod orders;
 mod process;

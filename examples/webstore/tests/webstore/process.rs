@@ -38,7 +38,7 @@ fn a_signal_drains_the_request_in_flight_and_exits_0() {
 #[test]
 fn a_draining_process_is_not_ready_takes_no_connections_and_closes_idle_ones() {
     let mut store = Webstore::start(&[]);
-    let admin = |path| Connection::to(store.admin).ask(Request::get(path)).status;
+    let admin = |path| store.admin(path).status;
     assert_eq!(
         (admin("/healthz"), admin("/readyz"), admin("/metrics")),
         (200, 200, 200)
@@ -52,7 +52,7 @@ fn a_draining_process_is_not_ready_takes_no_connections_and_closes_idle_ones() {
     store.wait_for_log("draining");
     assert_eq!((idle.rest(), unused.rest()), (String::new(), String::new()));
 
-    let admin = |path| Connection::to(store.admin).ask(Request::get(path)).status;
+    let admin = |path| store.admin(path).status;
     assert_eq!((admin("/healthz"), admin("/readyz")), (200, 503));
     assert!(TcpStream::connect(store.address).is_err());
 

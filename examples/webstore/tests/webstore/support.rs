@@ -6,22 +6,44 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 /// Nothing here takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `webstore` on free ports, killed at the end of the test.
-pub struct Webstore {
+pub(crate) struct Webstore {
     process: Child,
     stderr: BufReader<ChildStderr>,
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Webstore {
-    pub fn start(arguments: &[&str]) -> Self {
-        let mut process = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(arguments)
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// With a configuration file of this text.
+    pub(crate) fn configured(text: &str) -> Self {
+        let file = config_file(text);
+        // The file is read before the first line is printed.
+        Self::start(&["--config", file.path().to_str().unwrap()])
+    }
+
+    /// With limits in this Redis.
+    pub(crate) fn on_redis(url: &str) -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command
+            .env("REDIS_URL", url)
+            .env("PALISADE_SECRET", "sixteen bytes or more");
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -43,20 +65,25 @@ impl Webstore {
         }
     }
 
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         Connection::to(self.address)
     }
 
     /// A request on a connection of its own.
-    pub fn ask(&self, request: Request) -> Response {
+    pub(crate) fn ask(&self, request: Request) -> Response {
         self.connect().ask(request)
     }
 
-    pub fn get(&self, path: &str) -> Response {
+    pub(crate) fn get(&self, path: &str) -> Response {
         self.ask(Request::get(path))
     }
 
-    pub fn signal(&self, name: &str) {
+    /// A request to the admin listener.
+    pub(crate) fn admin(&self, path: &str) -> Response {
+        Connection::to(self.admin).ask(Request::get(path))
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -68,7 +95,7 @@ impl Webstore {
     }
 
     /// Waits for the log event with this message.
-    pub fn wait_for_log(&mut self, message: &str) -> Value {
+    pub(crate) fn wait_for_log(&mut self, message: &str) -> Value {
         loop {
             let mut line = String::new();
             assert_ne!(
@@ -84,7 +111,7 @@ impl Webstore {
     }
 
     /// Waits for the end: the exit status, and what is left on stderr.
-    pub fn wait(mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
         (self.process.wait().unwrap().code(), rest)
@@ -99,11 +126,17 @@ impl Drop for Webstore {
 }
 
 /// The program, run to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn config_file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::with_suffix(".toml").unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webstore"));
     for variable in ["REDIS_URL", "PALISADE_SECRET", "RUST_LOG"] {
         command.env_remove(variable);
@@ -114,64 +147,64 @@ fn command(arguments: &[&str]) -> Command {
 
 /// A request to be written.
 #[derive(Clone)]
-pub struct Request {
+pub(crate) struct Request {
     head: String,
     body: String,
 }
 
 impl Request {
-    pub fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         Self {
             head: format!("{method} {path} HTTP/1.1\r\nhost: shop\r\n"),
             body: String::new(),
         }
     }
 
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    pub fn post(path: &str, body: &str) -> Self {
+    pub(crate) fn post(path: &str, body: &str) -> Self {
         let mut request = Self::new("POST", path).header("content-length", &body.len().to_string());
         request.body.push_str(body);
         request
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self
     }
 
-    pub fn user(self, user: &str) -> Self {
+    pub(crate) fn user(self, user: &str) -> Self {
         self.header("authorization", &format!("Bearer user-token-{user}"))
     }
 }
 
 /// A connection that stays open from one request to the next.
-pub struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    pub fn to(address: SocketAddr) -> Self {
+    pub(crate) fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
     }
 
-    pub fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    pub fn send(&mut self, request: Request) {
+    pub(crate) fn send(&mut self, request: Request) {
         self.write(&format!("{}\r\n{}", request.head, request.body));
     }
 
-    pub fn ask(&mut self, request: Request) -> Response {
+    pub(crate) fn ask(&mut self, request: Request) -> Response {
         self.send(request);
         self.response()
     }
 
-    pub fn response(&mut self) -> Response {
+    pub(crate) fn response(&mut self) -> Response {
         let status_line = self.line();
         let status = status_line
             .split(' ')
@@ -201,7 +234,7 @@ impl Connection {
     }
 
     /// Waits until the server closes; returns what it sent before that.
-    pub fn rest(mut self) -> String {
+    pub(crate) fn rest(mut self) -> String {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).unwrap();
         rest
@@ -215,27 +248,27 @@ impl Connection {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
     /// Holds an error to RFC 9457, and returns its detail.
     #[track_caller]
-    pub fn problem(&self, status: u16) -> String {
+    pub(crate) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(
             self.header("content-type"),

@@ -1,0 +1,40 @@
+//! Palisade around the shop: what a service of your own would copy.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::request::Parts;
+use palisade::ConfigError;
+use palisade::client::Origin;
+use palisade::config::Config;
+use palisade::stack::Stack;
+use palisade::telemetry::{HttpMetricsLayer, Telemetry};
+
+use crate::{Shop, auth, country, router};
+
+/// The layers that the configuration asks for, measured by `telemetry`.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn stack(
+    config: Config,
+    telemetry: &Telemetry,
+) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+    Stack::builder()
+        .config(config)
+        // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
+        // and then the handlers' 401.
+        .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
+        .country(country::served(), |request: &Parts, _: &Origin| {
+            country::named(request)
+        })
+        .build_measured(telemetry)
+}
+
+/// The shop inside the layers.
+///
+/// `Router::layer` runs after routing, so that the route's template is known to every layer, and around the
+/// fallback, so that requests for paths that do not exist are limited and measured too.
+pub fn guarded(shop: Arc<Shop>, stack: Stack<HttpMetricsLayer>) -> Router {
+    router(shop).layer(stack)
+}
