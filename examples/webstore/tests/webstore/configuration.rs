@@ -64,7 +64,7 @@ fn a_value_that_cannot_be_used_exits_2_with_file_key_value_and_what_is_allowed()
         ),
         (
             "[client]\nforwarded_header = 'x-real-ip'",
-            "client.forwarded_header",
+            "forwarded_header",
             "x-real-ip",
             "forwarded",
         ),
