@@ -1,0 +1,47 @@
+//! `replay access`: the rate limits on the traffic of access logs.
+mod clients;
+mod human;
+mod limits;
+mod peaks;
+mod replay;
+mod report;
+mod table;
+
+use self::clients::Clients;
+use self::limits::Limits;
+use self::replay::Replay;
+use self::report::Gathering;
+use crate::cli::Access;
+use crate::failure::Failure;
+use crate::log::Log;
+
+/// The report on the logs, as text to print.
+pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
+    // Settings come first: a wrong one need not wait for a long log.
+    let limits = Limits::new(arguments)?;
+    let limited = Replay::new(limits.config.clone(), &limits.routes)?;
+    let unlimited = Replay::new(limits.in_dry_run(), &limits.routes)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| Failure::Input(format!("the replay cannot start: {error}")))?;
+
+    let log = Log::read(&arguments.files)?;
+    let clients = Clients::new(&log, limits.config.client.ipv6_prefix);
+    let mut gathering = Gathering::new(limits.policies(), &clients);
+    runtime.block_on(async {
+        limited
+            .run(&log, |outcome| gathering.limited(&outcome))
+            .await;
+        unlimited
+            .run(&log, |outcome| gathering.unlimited(&outcome))
+            .await;
+    });
+    let report = gathering.report(&log);
+    if !arguments.json {
+        return Ok(human::print(&report, arguments.top));
+    }
+    let mut json = serde_json::to_string(&report)
+        .map_err(|error| Failure::Input(format!("the report cannot be written: {error}")))?;
+    json.push('\n');
+    Ok(json)
+}

@@ -1,0 +1,156 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use palisade::ConfigError;
+use palisade::client::Peer;
+use palisade::config::Config;
+use palisade::rate_limit::{PolicyCounts, Rejected};
+use palisade::stack::Stack;
+use palisade::store::memory::{Clock, MemoryStore};
+use tower::{Layer, Service, ServiceExt};
+
+use super::limits::Routes;
+use crate::log::{Entry, Log};
+use crate::progress::Progress;
+
+/// The layers of a service, on the clock of a log.
+pub(super) struct Replay {
+    stack: Stack,
+    clock: LogClock,
+}
+
+/// What the layers made of one request.
+pub(super) struct Outcome<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) admitted: bool,
+    /// By policy, in the order of the configuration.
+    pub(super) policies: &'a [PolicyOutcome],
+}
+
+/// What one policy made of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PolicyOutcome {
+    /// It did not apply, or had room while another one denied the request.
+    Silent,
+    Admitted,
+    /// No room; the request passed nevertheless where the policy is in dry run.
+    Denied,
+}
+
+impl Replay {
+    /// More clients than a log can name, so that none is ever forgotten; room is taken only as they come.
+    const MOST_KEYS: usize = 1_000_000_000;
+
+    pub(super) fn new(config: Config, routes: &Routes) -> Result<Self, ConfigError> {
+        let clock = LogClock::default();
+        let memory = MemoryStore::builder()
+            .clock(clock.clone())
+            .max_keys(Self::MOST_KEYS)
+            .build()?;
+        let routes = routes.clone();
+        let stack = Stack::builder()
+            .config(config)
+            .user(|request: &Parts| Some(request.extensions.get::<LoggedUser>()?.0.to_string()))
+            .route(move |_: &Method, uri: &Uri, _: &Extensions| routes.resolve(uri.path()))
+            .memory(memory)
+            .build()?;
+        Ok(Self { stack, clock })
+    }
+
+    /// Sends every line of the log through the layers, and tells `visit` what came of it.
+    pub(super) async fn run(&self, log: &Log, mut visit: impl FnMut(Outcome<'_>)) {
+        const STEP: usize = 4096;
+        let progress = Progress::of_requests(log.entries.len() as u64);
+        let tally = self.stack.tally();
+        let mut service = self.stack.layer(tower::service_fn(answer));
+        let mut before: Vec<PolicyCounts> = tally.policies().map(|(_, counts)| counts).collect();
+        let mut outcomes = vec![PolicyOutcome::Silent; before.len()];
+        let start = log.entries.first().map_or(0, |entry| entry.at);
+        for entries in log.entries.chunks(STEP) {
+            for entry in entries {
+                self.clock.set(entry.at.abs_diff(start));
+                let Ok(service) = service.ready().await;
+                let Ok(response) = service.call(request(log, entry)).await;
+                let counts = tally.policies().map(|(_, counts)| counts);
+                for ((before, after), outcome) in before.iter_mut().zip(counts).zip(&mut outcomes) {
+                    *outcome = PolicyOutcome::between(before, &after);
+                    *before = after;
+                }
+                visit(Outcome {
+                    entry,
+                    admitted: response.extensions().get::<Rejected>().is_none(),
+                    policies: &outcomes,
+                });
+            }
+            progress.advance(entries.len() as u64);
+        }
+    }
+}
+
+impl PolicyOutcome {
+    fn between(before: &PolicyCounts, after: &PolicyCounts) -> Self {
+        let denials = |counts: &PolicyCounts| counts.denied + counts.dry_run_denied;
+        if denials(after) > denials(before) {
+            Self::Denied
+        } else if after.admitted > before.admitted {
+            Self::Admitted
+        } else {
+            Self::Silent
+        }
+    }
+}
+
+/// The user that the log names.
+#[derive(Clone)]
+struct LoggedUser(Arc<str>);
+
+/// The status that the service answered with at the time.
+#[derive(Clone, Copy)]
+struct LoggedStatus(StatusCode);
+
+fn request(log: &Log, entry: &Entry) -> Request<()> {
+    let (method, uri) = &log.requests[entry.request as usize];
+    let mut request = Request::new(());
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    let extensions = request.extensions_mut();
+    // Logs have no port; the layers need none.
+    let peer = SocketAddr::new(log.addresses[entry.address as usize], 0);
+    extensions.insert(Peer(peer));
+    extensions.insert(LoggedStatus(entry.status));
+    if let Some(user) = entry.user() {
+        extensions.insert(LoggedUser(Arc::clone(&log.users[user])));
+    }
+    request
+}
+
+/// The service itself: it does again what it did.
+async fn answer(request: Request<()>) -> Result<Response<Bytes>, Infallible> {
+    let mut response = Response::new(Bytes::new());
+    if let Some(LoggedStatus(status)) = request.extensions().get() {
+        *response.status_mut() = *status;
+    }
+    Ok(response)
+}
+
+/// The time of the request that is being replayed, in seconds since the first; requests of one second share it.
+#[derive(Clone, Default)]
+struct LogClock(Arc<AtomicU64>);
+
+impl LogClock {
+    fn set(&self, seconds: u64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for LogClock {
+    fn now(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use palisade::rate_limit::Quota;
+
+/// Tries limits on yesterday's traffic before they are switched on.
+#[derive(Debug, Parser)]
+#[command(name = "replay", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replays access logs through the rate limits.
+    #[command(long_about = ACCESS, after_long_help = EXAMPLES)]
+    Access(Access),
+}
+
+const ACCESS: &str = "\
+Replays access logs through the rate limits: whom would they have denied?
+
+Every line becomes a request from its client at its time, answered with its status, and passes through the very \
+layers that a service runs, with their logs in memory and the time of the log as their clock. Lines may be out of \
+order, over several files too: they are sorted by time first.
+
+The logs are in common or combined format, as Apache and nginx write by default, and the client is an IP address. \
+Lines that cannot be read are counted and left out. A request line that makes no sense (`\"-\"`, a TLS handshake) \
+still counts: its client sent something. The user in the third field counts as verified unless the status is 401.
+
+All of the log is held in memory to be sorted: about 40 bytes a line, and 300 bytes for each distinct path.";
+
+const EXAMPLES: &str = "\
+Examples:
+  What would the default limits (200 per minute and address, 60 per minute and user) have done?
+      replay access /var/log/nginx/access.log
+
+  Would 60 per minute deny anyone?
+      replay access access.log --ip 60/1m
+
+  The limits of a service's own configuration, over rotated files, one of them compressed:
+      zcat access.log.2.gz | replay access --config webstore.toml access.log access.log.1 -
+
+  Whom to ask first, for a script:
+      replay access access.log --ip 20/1m --json | jq -r '.policies.ip.clients[:3][].client'
+
+Exit status: 0 with a report, 1 when a file or every line cannot be read, 2 for a wrong argument or setting.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// Access logs; `-` is the standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The limits, in a service's own configuration file; the defaults without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Another quota for the policy `ip`, such as 200/1m
+    #[arg(long, value_name = "QUOTA")]
+    pub(crate) ip: Option<Quota>,
+
+    /// Another quota for the policy `user`, such as 60/1m
+    #[arg(long, value_name = "QUOTA")]
+    pub(crate) user: Option<Quota>,
+
+    /// A further route of the service, where it would win over a route that a policy names, such as /admin/orders
+    /// over /{country}/orders; may be repeated
+    #[arg(long = "route", value_name = "TEMPLATE")]
+    pub(crate) routes: Vec<String>,
+
+    /// Prints one JSON object, with all clients
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many clients to list for each policy
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) top: usize,
+}

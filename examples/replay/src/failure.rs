@@ -1,0 +1,36 @@
+use std::fmt;
+use std::process::ExitCode;
+
+use palisade::ConfigError;
+
+/// Why there is no report.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something about the logs: exit status 1.
+    Input(String),
+    /// A setting that cannot be used: exit status 2, as for a wrong argument.
+    Setting(String),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Input(_) => ExitCode::from(1),
+            Self::Setting(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Setting(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(why) | Self::Setting(why) => f.write_str(why),
+        }
+    }
+}
