@@ -15,7 +15,8 @@ use clap::Parser;
 pub(crate) struct Cli {
     /// Settings of the limits, the store and the trusted proxies (TOML)
     ///
-    /// Without it, every setting has its default. What cannot be used is refused at start with exit status 2.
+    /// examples/webstore/webstore.toml has them all. Without a file, every setting has its default. What cannot be
+    /// used is refused at start with exit status 2.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

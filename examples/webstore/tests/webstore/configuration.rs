@@ -1,4 +1,4 @@
-use crate::support::{Webstore, command, config_file, run};
+use crate::support::{Request, Webstore, command, config_file, run};
 
 /// Why the program refuses to start with this file: exit status 2, and nothing on stdout.
 #[track_caller]
@@ -163,5 +163,15 @@ fn every_setting_of_the_contract_is_accepted() {
     assert_eq!(
         response.header("ratelimit-policy"),
         Some(r#""ip";q=1000;w=5400"#)
+    );
+}
+
+#[test]
+fn the_example_file_is_accepted_and_says_the_defaults() {
+    let store = Webstore::configured(include_str!("../../webstore.toml"));
+    let response = store.ask(Request::get("/US/products").user("ada"));
+    assert_eq!(
+        response.header("ratelimit-policy"),
+        Some(r#""ip";q=200;w=60, "user";q=60;w=60"#)
     );
 }

@@ -1,4 +1,5 @@
 use std::net::TcpStream;
+use std::sync::Barrier;
 
 use crate::support::{Connection, Request, Webstore, run};
 
@@ -82,6 +83,34 @@ fn no_request_sent_to_a_draining_process_goes_unanswered() {
         connection.rest();
     }
     store.wait_for_log("drained");
+    assert_eq!(store.wait().0, Some(0));
+}
+
+#[test]
+fn under_load_each_connection_ends_with_an_answer_that_says_so() {
+    let store = Webstore::configured("[rate_limit]\nip = '1000000/1m'");
+    let under_way = Barrier::new(9);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut connection = store.connect();
+                for _ in 0..20 {
+                    assert_eq!(connection.ask(Request::get("/US/products")).status, 200);
+                }
+                under_way.wait();
+                loop {
+                    let response = connection.ask(Request::get("/US/products"));
+                    assert_eq!(response.status, 200);
+                    if response.header("connection") == Some("close") {
+                        break;
+                    }
+                }
+                assert_eq!(connection.rest(), "");
+            });
+        }
+        under_way.wait();
+        store.signal("TERM");
+    });
     assert_eq!(store.wait().0, Some(0));
 }
 
