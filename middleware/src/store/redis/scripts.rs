@@ -199,3 +199,109 @@ impl From<std::num::TryFromIntError> for MalformedReply {
         Self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::rate_limit::{PartitionKey, Quota};
+
+    fn ints(values: &[i64]) -> Value {
+        Value::Array(values.iter().copied().map(Value::Int).collect())
+    }
+
+    fn decode(reply: Value, charges: &[usize]) -> Result<Answers, MalformedReply> {
+        Answers::decode(reply, charges.iter().copied())
+    }
+
+    #[test]
+    fn reads_the_verdicts_of_a_batch() {
+        let reply = ints(&[1, 1, 9, 60_000_000, 0, 0, 0, 7, 5, 3, 8, -1]);
+        let answers = decode(reply, &[1, 2]).unwrap();
+        assert_eq!(answers.broken_logs, 1);
+        let [first, second] = &answers.verdicts[..] else {
+            panic!("two requests")
+        };
+        assert!(first.admitted && !second.admitted);
+        assert_eq!(
+            first.tiers[0],
+            Tier {
+                remaining: 9,
+                reset: Duration::from_secs(60),
+                retry: None
+            }
+        );
+        let retries: Vec<_> = second.tiers.iter().map(|tier| tier.retry).collect();
+        assert_eq!(
+            retries,
+            [Some(Duration::from_micros(5)), Some(Duration::MAX)]
+        );
+    }
+
+    #[test]
+    fn refuses_what_the_script_never_answers() {
+        for reply in [
+            Value::Nil,
+            Value::Okay,
+            Value::Int(1),
+            Value::BulkString(b"0 1 1 1 0".to_vec()),
+            ints(&[]),
+            ints(&[0]),
+            ints(&[0, 1]),
+            ints(&[0, 1, 1, 1]),
+            ints(&[0, 1, 1, 1, 0, 0]),
+            ints(&[0, 2, 1, 1, 0]),
+            ints(&[0, -1, 1, 1, 0]),
+            ints(&[-1, 1, 1, 1, 0]),
+            ints(&[0, 1, -1, 1, 0]),
+            ints(&[0, 1, 1 << 32, 1, 0]),
+            ints(&[0, 1, 1, -1, 0]),
+            ints(&[0, 1, 1, 1, -2]),
+            ints(&[0, 1, 1, 1, i64::MIN]),
+            Value::Array(vec![Value::Int(0), Value::Nil]),
+        ] {
+            assert_eq!(
+                decode(reply.clone(), &[1]),
+                Err(MalformedReply),
+                "{reply:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn writes_the_charges_as_the_script_reads_them() {
+        let key = PartitionKey::Text("ada".into());
+        let charge = |limit, enforced| Charge {
+            policy: 0,
+            key: &key,
+            quota: Quota::per_minute(NonZeroU32::new(limit).unwrap()),
+            cost: 3,
+            enforced,
+        };
+        let mut ask = Ask::with_room_for(2);
+        ask.push(&charge(200, true), "p:rate:ip:");
+        ask.push(&charge(820, false), "p:rate:user:");
+        let packed = AdmitRequest::new()
+            .evalsha([&ask, &ask].into_iter())
+            .get_packed_command();
+        let of = |flags: u8, limit: u32| {
+            let mut bytes = vec![flags];
+            bytes.extend(limit.to_be_bytes());
+            bytes.extend([0, 0x03, 0x93, 0x87, 0x00]); // 60,000,000
+            bytes.extend([0, 0, 0, 3]);
+            bytes
+        };
+        // Only the first charge of the batch says that a log may be long.
+        let plan = [of(1 | 2 | 4, 200), of(0, 820), of(1 | 2, 200), of(0, 820)].concat();
+        let tail = [&b"$56\r\n"[..], &plan, b"\r\n"].concat();
+        assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
+        let keys =
+            "$1\r\n4\r\n$13\r\np:rate:ip:ada\r\n$15\r\np:rate:user:ada\r\n$13\r\np:rate:ip:ada";
+        assert!(
+            packed
+                .windows(keys.len())
+                .any(|part| part == keys.as_bytes())
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! A real redis-server for one test, which may kill, hang and restart it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start; it takes some milliseconds.
+const START: Duration = Duration::from_secs(10);
+
+/// A server on a port of its own that persists nothing; dropped, it is killed.
+pub struct RedisServer {
+    port: u16,
+    options: Vec<String>,
+    directory: TempDir,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// A server with the defaults.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with options as on its command line: `&["--maxmemory", "1mb"]`.
+    pub fn start_with(options: &[&str]) -> Self {
+        let mut server = Self {
+            port: free_port(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            directory: TempDir::new().expect("a temporary directory"),
+            process: None,
+        };
+        // Another process may take a free port before the server does.
+        while !server.spawn() {
+            server.port = free_port();
+        }
+        server
+    }
+
+    /// A port of its own on which nothing listens until [`restart`](Self::restart).
+    pub fn stopped() -> Self {
+        let mut server = Self::start();
+        server.kill();
+        server
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the server, paused or not; what it held is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("to kill redis-server");
+            process.wait().expect("to reap redis-server");
+        }
+    }
+
+    /// Kills the server if it runs, and starts an empty one on the same port.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.spawn(), "port {} was taken", self.port);
+    }
+
+    /// Stops the process (SIGSTOP): it accepts connections, reads nothing and answers nothing.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// What `redis-cli` prints for a command, trimmed.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .unwrap_or_else(|error| missing("redis-cli", &error));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("a running redis-server");
+        let status = Command::new("kill")
+            .args([signal, &process.id().to_string()])
+            .status()
+            .expect("to run kill");
+        assert!(status.success(), "kill {signal}");
+    }
+
+    /// Starts the process and waits until it answers; false if its port was taken.
+    fn spawn(&mut self) -> bool {
+        let log = self.log_file();
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &self.port.to_string()])
+            .arg("--dir")
+            .arg(self.directory.path())
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).expect("a log file"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| missing("redis-server", &error));
+        let process = self.process.insert(process);
+        let started = Instant::now();
+        while !answers(self.port) {
+            let log = || std::fs::read_to_string(&log).unwrap_or_default();
+            if process.try_wait().expect("the process's state").is_some() {
+                self.process = None;
+                let log = log();
+                assert!(log.contains("already in use"), "redis-server ended:\n{log}");
+                return false;
+            }
+            assert!(started.elapsed() < START, "redis-server hangs:\n{}", log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn missing(program: &str, error: &std::io::Error) -> ! {
+    if error.kind() == ErrorKind::NotFound {
+        panic!("{program} is not installed: `apt-get install redis-server` (scripts/test does it)");
+    }
+    panic!("{program} does not start: {error}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Whether a server answers, if only that a password is wanted or that it is loading.
+fn answers(port: u16) -> bool {
+    let ping = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(matches!(&answer, b"+PONG" | b"-NOAU"))
+    };
+    ping().unwrap_or(false)
+}
