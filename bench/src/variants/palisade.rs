@@ -1,0 +1,52 @@
+//! palisade: its whole stack, with the configuration that an operator would write.
+
+use axum::Router;
+use http::request::Parts;
+use palisade::config::Config;
+use palisade::stack::{Stack, StackBuilder};
+use palisade::telemetry::Telemetry;
+
+use super::Fallbacks;
+use crate::Result;
+use crate::arguments::Quotas;
+
+/// Which headers responses carry, in the words of the configuration.
+pub(super) const HEADERS: &str = "draft-11";
+/// None of them.
+pub(super) const NO_HEADERS: &str = "none";
+
+pub(super) fn memory(shop: Router, quotas: Quotas, headers: &str) -> Result<Router> {
+    Ok(shop.layer(stack(quotas, headers, None)?.build()?))
+}
+
+pub(super) fn memory_metrics(shop: Router, quotas: Quotas) -> Result<Router> {
+    let telemetry = Telemetry::builder("webstore").build()?;
+    Ok(shop.layer(stack(quotas, HEADERS, None)?.build_measured(&telemetry)?))
+}
+
+pub(super) fn redis(shop: Router, quotas: Quotas, url: &str) -> Result<(Router, Fallbacks)> {
+    let stack = stack(quotas, HEADERS, Some(url))?.build()?;
+    let tally = stack.tally();
+    // Every policy counts a request that it fell back for.
+    let fallbacks = move || {
+        let counts = tally.policies().map(|(_, counts)| counts);
+        counts
+            .map(|counts| counts.fallback_admitted + counts.fallback_denied)
+            .max()
+            .unwrap_or(0)
+    };
+    Ok((shop.layer(stack), Box::new(fallbacks)))
+}
+
+fn stack(quotas: Quotas, headers: &str, redis: Option<&str>) -> Result<StackBuilder> {
+    let store = redis
+        .map(|url| format!("redis_url = '{url}'"))
+        .unwrap_or_default();
+    let Quotas { ip, user } = quotas;
+    let config = Config::from_toml(&format!(
+        "[store]\n{store}\n[client]\ntrusted_proxies = ['127.0.0.0/8']\n\
+         [rate_limit]\nip = '{ip}'\nuser = '{user}'\nheaders = '{headers}'\n"
+    ))?;
+    let user = |request: &Parts| super::user(&request.headers).map(str::to_owned);
+    Ok(Stack::builder().config(config).user(user))
+}
