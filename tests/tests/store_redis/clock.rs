@@ -36,6 +36,15 @@ fn a_step_back_blocks_nobody_for_longer_than_a_window_and_lets_nothing_extra_pas
         let (admitted, tier) = script.one(back, request.clone());
         assert!(!admitted, "nothing extra");
         assert_eq!(tier.retry, 60_000_000, "one window from the step");
+        let expires: u64 = redis::cmd("PEXPIRETIME")
+            .arg("k")
+            .query(script.redis())
+            .unwrap();
+        let leaves = (back + MINUTE) / 1000;
+        assert!(
+            (leaves..leaves + 2000).contains(&expires),
+            "{expires} instead of {leaves}"
+        );
         // The denial itself wrote the capped log, so the hits leave one window from it, not from the next request.
         assert!(!script.one(back + MINUTE - 1, request.clone()).0);
         assert!(script.one(back + MINUTE, request.clone()).0);

@@ -1,8 +1,8 @@
 //! Limits shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
 //!
 //! One script decides a request under all of its policies in one round trip. What is asked while a call is under
-//! way goes into the next call together, in order of arrival, which on two cores decides about twice as many
-//! requests for the same Redis CPU as a call for each. All requests share one multiplexed connection.
+//! way goes into the next call together, in order of arrival, which under load decides about twice as many requests
+//! for the same Redis CPU as a call for each. All requests share one multiplexed connection.
 //!
 //! A log takes five bytes for each unit of admitted cost and expires with its window; a key that holds 200 hits
 //! stays below 1,400 bytes however it was filled. A key that holds anything else is dropped, begun afresh and
@@ -73,7 +73,8 @@ struct Core {
 }
 
 impl RedisStore {
-    /// A store on the server at `url`: `redis://[<user>[:<password>]@]<host>[:<port>][/<database>]`.
+    /// A store on the server at `url`: `redis://[<user>[:<password>]@]<host>[:<port>][/<database>]`,
+    /// `unix://<path>`, or with the feature `redis-tls` also `rediss://…`.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }
