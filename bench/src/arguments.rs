@@ -14,7 +14,7 @@ use crate::variants::Variant;
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo bench -p palisade-bench --",
-    after_help = "Try it:\n  cargo bench -p palisade-bench                                 the whole comparison, about 7 minutes\n  \
+    after_help = "Try it:\n  cargo bench -p palisade-bench                                 the whole comparison, 6 minutes\n  \
                   cargo bench -p palisade-bench -- --rounds 3 --seconds 1       a first look, below a minute\n  \
                   cargo bench -p palisade-bench -- --variants bare,redis        two variants only"
 )]

@@ -68,7 +68,8 @@ impl Running {
         self.redis.as_mut()
     }
 
-    fn measure(&mut self, seconds: u32, asked: &Comparison) -> Result<Sample> {
+    /// `None` for a run in which the store was given up so often that it measures something else than it says.
+    fn measure(&mut self, seconds: u32, asked: &Comparison) -> Result<Option<Sample>> {
         let clients = if self.variant == Variant::Flood {
             1
         } else {
@@ -84,7 +85,9 @@ impl Running {
             .and_then(|measured| self.check(measured))
             .map_err(|error| format!("{}: {error}", self.variant))?;
         let service_after = cpu_micros(self.process.id());
-        self.check_fallbacks(measured.requests)?;
+        if self.new_fallbacks()? > measured.requests / 1e3 {
+            return Ok(None);
+        }
         let redis_after = self
             .redis
             .as_mut()
@@ -92,25 +95,17 @@ impl Running {
             .transpose()?;
         let each =
             |before: Option<f64>, after: Option<f64>| Some((after? - before?) / measured.requests);
-        Ok(Sample {
+        Ok(Some(Sample {
             measured,
             service_cpu: each(service_before, service_after),
             redis_cpu: each(redis_before, redis_after),
-        })
+        }))
     }
 
-    /// A run in which the store was often given up measures something else than it says.
-    fn check_fallbacks(&mut self, requests: f64) -> Result<()> {
+    /// Decisions made without the store since the last look.
+    fn new_fallbacks(&mut self) -> Result<f64> {
         let total: f64 = self.process.ask()?.parse()?;
-        let fallbacks = total - std::mem::replace(&mut self.fallbacks, total);
-        if fallbacks > requests / 1e3 {
-            let variant = self.variant;
-            return Err(format!(
-                "{variant}: Redis was too late for {fallbacks} of {requests} decisions"
-            )
-            .into());
-        }
-        Ok(())
+        Ok(total - std::mem::replace(&mut self.fallbacks, total))
     }
 
     /// No error status but in the flood, and there hardly anything else.
@@ -132,13 +127,16 @@ impl Running {
     }
 }
 
+/// What the rounds brought.
+pub(crate) struct Compared {
+    /// The variants, `bare` first, with a sample for each round.
+    pub(crate) running: Vec<Running>,
+    /// Rounds that were disturbed and measured again.
+    pub(crate) repeated: u32,
+}
+
 /// Starts the variants, sees that all serve the same, and measures them round by round.
-pub(crate) fn run(
-    asked: &Comparison,
-    usual: Quotas,
-    flood: Quotas,
-    seed: u64,
-) -> Result<Vec<Running>> {
+pub(crate) fn run(asked: &Comparison, usual: Quotas, flood: Quotas, seed: u64) -> Result<Compared> {
     let mut variants = asked.variants.clone();
     variants.push(Variant::Bare);
     variants.sort();
@@ -169,19 +167,41 @@ pub(crate) fn run(
 
     let mut shuffle = Shuffle::new(seed);
     let started = Instant::now();
-    for round in 1..=asked.rounds {
-        let mut order: Vec<&mut Running> = running.iter_mut().collect();
-        shuffle.shuffle(&mut order);
-        eprint!("round {round:>2}/{}", asked.rounds);
-        for variant in order {
-            let sample = variant.measure(asked.seconds, asked)?;
-            eprint!("  {} {:.0}/s", variant.variant, sample.measured.rate);
-            variant.samples.push(sample);
+    let (mut done, mut repeated) = (0, 0);
+    while done < asked.rounds {
+        eprint!("round {:>2}/{}", done + 1, asked.rounds);
+        if round(&mut running, &mut shuffle, asked)? {
+            done += 1;
+            let left = started.elapsed() / done * (asked.rounds - done);
+            eprintln!("  ({} s left)", left.as_secs());
+        } else {
+            repeated += 1;
+            eprintln!("  Redis was too late for more than 0.1 % of the decisions: once more");
         }
-        let left = started.elapsed() / round * (asked.rounds - round);
-        eprintln!("  ({} s left)", left.as_secs());
+        if repeated > asked.rounds / 3 {
+            return Err(format!("{repeated} rounds were disturbed: is the machine quiet?").into());
+        }
     }
-    Ok(running)
+    Ok(Compared { running, repeated })
+}
+
+/// Measures every variant once; false, and nothing is kept, if one of them was disturbed.
+fn round(running: &mut [Running], shuffle: &mut Shuffle, asked: &Comparison) -> Result<bool> {
+    let mut order: Vec<usize> = (0..running.len()).collect();
+    shuffle.shuffle(&mut order);
+    let mut samples = Vec::new();
+    for index in order {
+        let variant = &mut running[index];
+        let Some(sample) = variant.measure(asked.seconds, asked)? else {
+            return Ok(false);
+        };
+        eprint!("  {} {:.0}/s", variant.variant, sample.measured.rate);
+        samples.push((index, sample));
+    }
+    for (index, sample) in samples {
+        running[index].samples.push(sample);
+    }
+    Ok(true)
 }
 
 fn serves(variant: &Running, expected: &Answer) -> Result<()> {

@@ -8,7 +8,7 @@ use palisade::rate_limit::Quota;
 
 use crate::Result;
 use crate::arguments::{Comparison, Quotas};
-use crate::comparison::{self, Running, Sample};
+use crate::comparison::{self, Compared, Running, Sample};
 use crate::decisions::{self, Decisions};
 use crate::footprint;
 use crate::statistics::{interval, median, range};
@@ -25,7 +25,10 @@ pub(crate) fn run(asked: &Comparison) -> Result<()> {
     let full = quotas(200, 200, 60)?;
     let seed = asked.seed.unwrap_or_else(|| u64::from(std::process::id()));
 
-    let mut running = comparison::run(asked, usual, flood, seed)?;
+    let Compared {
+        mut running,
+        repeated,
+    } = comparison::run(asked, usual, flood, seed)?;
     let redis = running.iter_mut().find_map(Running::redis);
     let redis = redis.map(|redis| redis.version()).transpose()?;
     let mut bytes = BTreeMap::new();
@@ -47,7 +50,7 @@ pub(crate) fn run(asked: &Comparison) -> Result<()> {
         print_decisions(&single);
     }
     println!(
-        "\n{} rounds of {} s for each variant, in an order shuffled anew each round (seed {seed}); wrk, {} connections, \
+        "\n{} rounds of {} s for each variant, in an order shuffled anew each round (seed {seed}), {repeated} repeated; wrk, {} connections, \
          {} clients with a user each, every decision over both tiers. Quotas: ip {}, user {}; in the flood ip {}, user \
          {}; logs of {} hits for bytes per key. {}{}.",
         asked.rounds,
