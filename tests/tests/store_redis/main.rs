@@ -1,6 +1,7 @@
 //! The Redis store against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alike;
 mod clock;
 mod decide;
 mod failure;

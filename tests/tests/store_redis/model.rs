@@ -31,7 +31,7 @@ impl History {
 }
 
 /// The contract, written down naively: what is left before the charge, and when it and the cost will fit.
-fn decide(live: &[u64], now: u64, ask: &Ask) -> Tier {
+pub(crate) fn decide(live: &[u64], now: u64, ask: &Ask) -> Tier {
     let (limit, cost) = (ask.limit as usize, ask.cost as usize);
     let leaves = |index: usize| (live[index] + ask.window - now) as i64;
     let count = live.len();
@@ -51,17 +51,17 @@ fn decide(live: &[u64], now: u64, ask: &Ask) -> Tier {
 }
 
 /// A xorshift generator: the same commands in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % bound
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 }
