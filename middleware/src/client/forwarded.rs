@@ -7,10 +7,13 @@ mod tests;
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use http::header::{AsHeaderName, FORWARDED, HeaderValue, ValueIter};
+use http::{HeaderMap, HeaderName};
 
 use super::TrustedProxies;
+
+/// A static name: a lookup by text would be parsed each time.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Elements that a walk looks at, from the right: far more than any chain of proxies has.
 pub(crate) const MAX_ELEMENTS: usize = 64;
@@ -56,10 +59,22 @@ impl ForwardedHeader {
     /// ```
     #[must_use]
     pub fn client(self, peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
-        let mut reached = peer.to_canonical();
-        if !trusted.contains(reached) {
-            return reached;
+        let peer = peer.to_canonical();
+        if trusted.contains(peer) {
+            self.behind(peer, headers, trusted)
+        } else {
+            peer
         }
+    }
+
+    /// The walk from a peer that is trusted.
+    pub(super) fn behind(
+        self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+    ) -> IpAddr {
+        let mut reached = peer;
         for element in Elements::new(self, headers).filter(|element| !element.is_empty()) {
             let address = match self {
                 Self::XForwardedFor => node::address(element),
@@ -94,7 +109,7 @@ impl<'a> Elements<'a> {
         Self {
             header,
             lines: match header {
-                ForwardedHeader::XForwardedFor => lines(headers, "x-forwarded-for"),
+                ForwardedHeader::XForwardedFor => lines(headers, &X_FORWARDED_FOR),
                 ForwardedHeader::Forwarded => lines(headers, FORWARDED),
             },
             line: None,

@@ -165,11 +165,17 @@ impl Config {
             }
             Ipv4Addr::UNSPECIFIED.into()
         });
+        let peer = peer.to_canonical();
+        let via_trusted_proxy = self.trusted_proxies.contains(peer);
+        let address = if via_trusted_proxy {
+            self.forwarded_header
+                .behind(peer, headers, &self.trusted_proxies)
+        } else {
+            peer
+        };
         Origin {
-            address: self
-                .forwarded_header
-                .client(peer, headers, &self.trusted_proxies),
-            via_trusted_proxy: self.trusted_proxies.contains(peer),
+            address,
+            via_trusted_proxy,
         }
     }
 

@@ -21,6 +21,8 @@ use crate::client::Client;
 /// Everything that the requests of one layer share.
 pub(super) struct Decider {
     pub(super) policies: Box<[Policy]>,
+    /// Their names.
+    pub(super) names: Arc<[Arc<str>]>,
     pub(super) exempt: Exemptions,
     pub(super) store: Bound,
     pub(super) renderer: Renderer,
@@ -87,25 +89,44 @@ pub(super) struct Refusal {
 ///
 /// It lists the enforced policies that the request met and that were checked: none while the store fails and the
 /// failure mode is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone)]
 pub struct Decision {
-    /// The policies, in their order.
-    pub policies: SmallVec<[PolicyState; 2]>,
+    names: Arc<[Arc<str>]>,
+    states: SmallVec<[State; 2]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    policy: usize,
+    quota: Quota,
+    remaining: u32,
+    reset: Duration,
 }
 
 /// One policy's state after a request was admitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PolicyState {
+pub struct PolicyState<'a> {
     /// The policy's name.
-    pub name: Arc<str>,
+    pub name: &'a str,
     /// Its quota for this request.
     pub quota: Quota,
     /// How much cost still fits.
     pub remaining: u32,
     /// Until more than `remaining` fits.
     pub reset: Duration,
+}
+
+impl Decision {
+    /// The policies, in their order.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyState<'_>> {
+        self.states.iter().map(|state| PolicyState {
+            name: &self.names[state.policy],
+            quota: state.quota,
+            remaining: state.remaining,
+            reset: state.reset,
+        })
+    }
 }
 
 impl Decider {
@@ -202,37 +223,35 @@ impl Decider {
         sent: Duration,
         result: Result<Verdict, StoreError>,
     ) -> Settled {
-        let Bound::Shared {
-            local, deny_cache, ..
-        } = &self.store
-        else {
-            return Settled::free();
+        let (local, deny_cache) = match &self.store {
+            Bound::Embedded(local) => (local, None),
+            Bound::Shared {
+                local, deny_cache, ..
+            } => (local, deny_cache.as_ref()),
         };
-        match result {
-            Ok(verdict) => {
-                if let (false, Some(cache)) = (verdict.admitted, deny_cache) {
-                    for (met, tier) in met
-                        .iter()
-                        .zip(&verdict.tiers)
-                        .filter(|(met, _)| met.enforced)
-                    {
-                        if let Some(retry) = tier.retry {
-                            cache.insert(
-                                met.policy,
-                                &met.key,
-                                met.quota,
-                                met.cost,
-                                tier.remaining,
-                                sent,
-                                retry,
-                            );
-                        }
-                    }
+        let Ok(verdict) = result else {
+            return self.without_store(met, &**local);
+        };
+        if let (false, Some(cache)) = (verdict.admitted, deny_cache) {
+            for (met, tier) in met
+                .iter()
+                .zip(&verdict.tiers)
+                .filter(|(met, _)| met.enforced)
+            {
+                if let Some(retry) = tier.retry {
+                    cache.insert(
+                        met.policy,
+                        &met.key,
+                        met.quota,
+                        met.cost,
+                        tier.remaining,
+                        sent,
+                        retry,
+                    );
                 }
-                self.decided(met, &verdict, false)
             }
-            Err(_) => self.without_store(met, &**local),
         }
+        self.decided(met, &verdict, false)
     }
 
     /// The store failed: each policy does as its failure mode says, and the request passes when all let it.
@@ -330,14 +349,15 @@ impl Decider {
     }
 
     fn decision(&self, lines: &[Line<'_>]) -> Decision {
-        let policies = lines.iter().map(|line| PolicyState {
-            name: Arc::clone(&self.policies[line.policy].name),
+        let states = lines.iter().map(|line| State {
+            policy: line.policy,
             quota: line.quota,
             remaining: line.remaining,
             reset: line.reset,
         });
         Decision {
-            policies: policies.collect(),
+            names: Arc::clone(&self.names),
+            states: states.collect(),
         }
     }
 
@@ -353,17 +373,6 @@ impl Decider {
             .respond(&self.policies, reason, &violated, retry, request);
         headers.append_to(response.headers_mut());
         response
-    }
-}
-
-impl Settled {
-    fn free() -> Self {
-        Self::Pass {
-            headers: Rendered::default(),
-            decision: Decision {
-                policies: SmallVec::new(),
-            },
-        }
     }
 }
 

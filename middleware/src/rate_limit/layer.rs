@@ -182,7 +182,8 @@ impl RateLimitLayerBuilder {
         let decider = Decider {
             renderer: Renderer::new(self.headers, policies.iter().map(|policy| policy.quota)),
             rejecter: Rejecter::new(&policies, self.reject),
-            tally: Arc::new(Tally::new(names)),
+            tally: Arc::new(Tally::new(names.iter().cloned())),
+            names: names.into(),
             policies: policies.into(),
             exempt: self.exempt,
             store,

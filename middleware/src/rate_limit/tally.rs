@@ -1,15 +1,33 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How often each policy decided what: plain counters, so that counting costs a request next to nothing.
+///
+/// Each thread adds to one of a few stripes, so that threads on different cores seldom write to one cache line.
 #[derive(Debug)]
 pub struct Tally {
-    policies: Box<[(Arc<str>, Counters)]>,
+    names: Box<[Arc<str>]>,
+    stripes: [Stripe; STRIPES],
 }
 
+/// A policy's counters side by side, on cache lines that no other stripe shares.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Stripe(Box<[Counters]>);
+
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Counters([AtomicU64; 6]);
+
+const STRIPES: usize = 8;
+
+/// The stripe of this thread: the threads take them in turn.
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+    STRIPE.with(|stripe| *stripe)
+}
 
 /// What a policy made of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +67,12 @@ const EXCEEDED: usize = 5;
 
 impl Tally {
     pub(super) fn new(policies: impl IntoIterator<Item = Arc<str>>) -> Self {
-        let policies = policies
-            .into_iter()
-            .map(|name| (name, Counters::default()))
-            .collect();
-        Self { policies }
+        let names: Box<[_]> = policies.into_iter().collect();
+        let counters = || names.iter().map(|_| Counters::default()).collect();
+        Self {
+            stripes: std::array::from_fn(|_| Stripe(counters())),
+            names,
+        }
     }
 
     pub(super) fn count(&self, policy: usize, outcome: Outcome) {
@@ -65,29 +84,25 @@ impl Tally {
     }
 
     fn add(&self, policy: usize, counter: usize) {
-        self.policies[policy].1.0[counter].fetch_add(1, Ordering::Relaxed);
+        self.stripes[stripe()].0[policy].0[counter].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The policies by name, in their order, with what they decided so far.
     pub fn policies(&self) -> impl Iterator<Item = (&str, PolicyCounts)> {
-        self.policies.iter().map(|(name, Counters(counters))| {
-            let [
-                admitted,
-                denied,
-                dry_run_denied,
-                fallback_admitted,
-                fallback_denied,
-                exceeded,
-            ] = counters
-                .each_ref()
-                .map(|counter| counter.load(Ordering::Relaxed));
+        self.names.iter().enumerate().map(|(policy, name)| {
+            let sum = |counter: usize| {
+                self.stripes
+                    .iter()
+                    .map(|stripe| stripe.0[policy].0[counter].load(Ordering::Relaxed))
+                    .sum()
+            };
             let counts = PolicyCounts {
-                admitted,
-                denied,
-                dry_run_denied,
-                fallback_admitted,
-                fallback_denied,
-                exceeded,
+                admitted: sum(Outcome::Admitted as usize),
+                denied: sum(Outcome::Denied as usize),
+                dry_run_denied: sum(Outcome::DryRunDenied as usize),
+                fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
+                fallback_denied: sum(Outcome::FallbackDenied as usize),
+                exceeded: sum(EXCEEDED),
             };
             (&**name, counts)
         })

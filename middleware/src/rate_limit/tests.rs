@@ -407,11 +407,7 @@ async fn handlers_can_read_the_decision() {
         .layer(tower::service_fn(echo));
     let response = send(&mut service, request(1, Some("ada"))).await;
     let decision = response.extensions().get::<Decision>().unwrap();
-    let read: Vec<_> = decision
-        .policies
-        .iter()
-        .map(|p| (&*p.name, p.remaining))
-        .collect();
+    let read: Vec<_> = decision.policies().map(|p| (p.name, p.remaining)).collect();
     assert_eq!(read, [("ip", 199), ("user", 59)]);
 }
 

@@ -122,9 +122,12 @@ impl Shard {
 
     /// Moves a key that was just admitted behind all others of its kind.
     pub(super) fn admitted(&mut self, slot: u32, at_limit: bool) {
-        self.unlink(slot);
-        self.slots[slot as usize].at_limit = at_limit;
-        self.link(slot);
+        let last = self.lists[usize::from(at_limit)].tail == slot;
+        if !last {
+            self.unlink(slot);
+            self.slots[slot as usize].at_limit = at_limit;
+            self.link(slot);
+        }
     }
 
     fn victim(&self, now: Micros, window: Micros) -> u32 {
