@@ -30,7 +30,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Extensions, Method, Uri};
+use bytes::Bytes;
+use http::{Extensions, Method, Response, Uri};
 use tower_layer::{Identity, Layer};
 
 use crate::ConfigError;
@@ -39,7 +40,7 @@ use crate::client::{
     ResolveCountry, ResolveRoute, Route, Secret, TrustedProxies,
 };
 use crate::config::Config;
-use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Tally};
+use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::{RedisStore, StoreHealth};
@@ -71,6 +72,8 @@ impl Stack {
             client: ClientLayer::builder(),
             route: Arc::new(MatchedRoute),
             memory: MemoryStore::new(),
+            reject: None,
+            deny_cache: None,
             #[cfg(feature = "redis")]
             observer: None,
         }
@@ -119,9 +122,13 @@ pub struct StackBuilder {
     client: ClientLayerBuilder,
     route: Arc<dyn ResolveRoute>,
     memory: MemoryStore,
+    reject: Option<Reject>,
+    deny_cache: Option<usize>,
     #[cfg(feature = "redis")]
     observer: Option<Observer>,
 }
+
+type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
 
 #[cfg(feature = "redis")]
 type Observer = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
@@ -156,6 +163,22 @@ impl StackBuilder {
     /// Set it for another bound on its keys, or another clock.
     pub fn memory(mut self, memory: MemoryStore) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// Answers refusals with responses of your own; see
+    /// [`reject_with`](RateLimitLayerBuilder::reject_with).
+    pub fn reject_with(
+        mut self,
+        respond: impl Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.reject = Some(Box::new(respond));
+        self
+    }
+
+    /// How many denials are remembered; see [`deny_cache`](RateLimitLayerBuilder::deny_cache).
+    pub fn deny_cache(mut self, entries: usize) -> Self {
+        self.deny_cache = Some(entries);
         self
     }
 
@@ -197,6 +220,25 @@ impl StackBuilder {
             .secret(secret)
             .build()?;
 
+        let settings = &self.config.rate_limit;
+        let (reject, deny_cache) = (self.reject, self.deny_cache);
+        let limits = |mut builder: RateLimitLayerBuilder| {
+            builder = builder
+                .exempt(settings.exempt.clone())
+                .headers(settings.headers);
+            if let Some(respond) = reject {
+                builder = builder.reject_with(respond);
+            }
+            if let Some(entries) = deny_cache {
+                builder = builder.deny_cache(entries);
+            }
+            let policies = settings.policies.iter().cloned();
+            policies
+                .fold(builder, RateLimitLayerBuilder::policy)
+                .build()
+        };
+        let in_limits = |error: ConfigError| error.under("rate_limit");
+
         #[cfg(feature = "redis")]
         if let Some(url) = &self.config.store.redis_url {
             let mut redis = RedisStore::builder(url.as_str())
@@ -205,9 +247,10 @@ impl StackBuilder {
             if let Some(observer) = self.observer {
                 redis = redis.observer(observer);
             }
-            let redis = redis.build()?;
+            let redis = redis.build().map_err(|error| error.under("store"))?;
             let health = Some(redis.health());
-            let rate_limit = limits(RateLimitLayer::shared(redis, self.memory), &self.config)?;
+            let rate_limit =
+                limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
@@ -223,7 +266,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
-            rate_limit: limits(RateLimitLayer::embedded(self.memory), &self.config)?,
+            rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
             #[cfg(feature = "redis")]
             health: None,
         })
@@ -273,19 +316,6 @@ impl ResolveRoute for SharedRoute {
     fn resolve(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> Option<Route> {
         self.0.resolve(method, uri, extensions)
     }
-}
-
-fn limits(builder: RateLimitLayerBuilder, config: &Config) -> Result<RateLimitLayer, ConfigError> {
-    let settings = &config.rate_limit;
-    let builder = builder
-        .exempt(settings.exempt.clone())
-        .headers(settings.headers);
-    settings
-        .policies
-        .iter()
-        .cloned()
-        .fold(builder, RateLimitLayerBuilder::policy)
-        .build()
 }
 
 impl fmt::Debug for StackBuilder {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade::client::Secret;
 use palisade::rate_limit::{Admit, Charge, PartitionKey, Quota, Store, Verdict};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
@@ -26,7 +27,7 @@ fn bind(store: &dyn Store) -> Arc<dyn Admit> {
 }
 
 fn key(name: &str) -> PartitionKey {
-    PartitionKey::Text(name.into())
+    PartitionKey::text(name, &Secret::from_bytes(b"a secret of the tests"))
 }
 
 fn quota(limit: u32, window: Duration) -> Quota {

@@ -94,3 +94,19 @@ pub struct Client {
     /// The route's template.
     pub route: Route,
 }
+
+impl Client {
+    /// An anonymous client at an address, with no country and no route: what to change is public.
+    ///
+    /// For a service that finds its clients by itself and inserts the extension without [`ClientLayer`].
+    #[must_use]
+    pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
+        Self {
+            address: address.to_canonical(),
+            network: Network::of(address, ipv6_prefix),
+            user: None,
+            country: Country::OTHER,
+            route: Route::UNMATCHED,
+        }
+    }
+}

@@ -41,6 +41,17 @@ impl UserId {
         self.0
     }
 
+    /// Whether `text` can be the key form of a user at all.
+    pub(crate) fn is_legal(text: &str) -> bool {
+        let is_hash = |hash: &str| {
+            hash.len() == 32
+                && hash
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+        };
+        is_plain(text) || text.strip_prefix('~').is_some_and(is_hash)
+    }
+
     /// The id as text, at most 64 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {

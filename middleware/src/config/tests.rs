@@ -120,6 +120,10 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
             "`rate_limit.exempt.cidrs` cannot be `x`",
         ),
         (
+            "rate_limit.exempt.users = ['Ada Lovelace']",
+            "`rate_limit.exempt.users` cannot be `Ada Lovelace`",
+        ),
+        (
             "rate_limit.exempt.routes = ['get /x']",
             "`rate_limit.exempt.routes` cannot be `get /x`",
         ),
@@ -180,7 +184,11 @@ fn refuses_an_unknown_key_or_word_with_its_place_and_the_known_ones() {
         ),
         (
             "rate_limit.mode = 'off'",
-            ["line 1", "unknown variant `off`", "`dry_run`"],
+            [
+                "line 1, column 19, `rate_limit.mode`",
+                "unknown variant `off`",
+                "`dry_run`",
+            ],
         ),
         (
             "rate_limit.headers = 'draft-7'",
@@ -214,6 +222,20 @@ fn names_the_file() {
         error.starts_with("/nonexistent/palisade.toml: cannot be read: "),
         "{error}"
     );
+}
+
+#[test]
+fn a_broken_file_never_repeats_its_lines() {
+    for broken in [
+        "[store]\nredis_url = \"redis://:hunter2@db:6379",
+        "[store]\nredis_url = [\"redis://:hunter2@db\"]",
+        "[store]\nredis_ulr = \"redis://:hunter2@db\"",
+        "[store]\nredis_url = \"\"\"\nhunter2=\n",
+    ] {
+        let error = Config::from_toml(broken).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        assert!(error.to_string().contains("line "), "{error}");
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ use http::Response;
 use http::request::Parts;
 use smallvec::SmallVec;
 
+use super::decision::Decision;
 use super::deny_cache::DenyCache;
 use super::exempt::Exemptions;
-use super::headers::{Line, Rendered, Renderer};
+use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::{Reason, Rejecter};
 use super::store::{Admission, Admit, AdmitNow, Charge, StoreError, Tier, Verdict};
@@ -85,50 +86,6 @@ pub(super) struct Refusal {
     headers: Rendered,
 }
 
-/// What the limits said of an admitted request; an extension that handlers and inner layers can read.
-///
-/// It lists the enforced policies that the request met and that were checked: none while the store fails and the
-/// failure mode is open.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    names: Arc<[Arc<str>]>,
-    states: SmallVec<[State; 2]>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct State {
-    policy: usize,
-    quota: Quota,
-    remaining: u32,
-    reset: Duration,
-}
-
-/// One policy's state after a request was admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PolicyState<'a> {
-    /// The policy's name.
-    pub name: &'a str,
-    /// Its quota for this request.
-    pub quota: Quota,
-    /// How much cost still fits.
-    pub remaining: u32,
-    /// Until more than `remaining` fits.
-    pub reset: Duration,
-}
-
-impl Decision {
-    /// The policies, in their order.
-    pub fn policies(&self) -> impl Iterator<Item = PolicyState<'_>> {
-        self.states.iter().map(|state| PolicyState {
-            name: &self.names[state.policy],
-            quota: state.quota,
-            remaining: state.remaining,
-            reset: state.reset,
-        })
-    }
-}
-
 impl Decider {
     pub(super) fn ask(&self, request: &Parts, client: &Client) -> Answer {
         let met = self.met(request, client);
@@ -138,7 +95,7 @@ impl Decider {
         match &self.store {
             Bound::Embedded(store) => {
                 let verdict = store.admit_now(&charges(&met));
-                Answer::Settled(self.decided(&met, &verdict, false))
+                Answer::Settled(self.decided(&met, &verdict))
             }
             Bound::Shared {
                 store,
@@ -147,9 +104,8 @@ impl Decider {
                 ..
             } => {
                 let sent = start.elapsed();
-                if let Some(refusal) = deny_cache
-                    .as_ref()
-                    .and_then(|cache| self.known_denial(cache, &met, sent))
+                if let Some(cache) = deny_cache
+                    && let Some(refusal) = self.known_denial(cache, &met, sent, store.is_failing())
                 {
                     return Answer::Settled(Settled::Refuse(refusal));
                 }
@@ -188,10 +144,18 @@ impl Decider {
     }
 
     /// A denial that needs no question, with all the policies that are known to be violated.
-    fn known_denial(&self, cache: &DenyCache, met: &AllMet, now: Duration) -> Option<Refusal> {
+    ///
+    /// While the store is failing, an open policy lets pass and a closed one answers 503, whatever is remembered.
+    fn known_denial(
+        &self,
+        cache: &DenyCache,
+        met: &AllMet,
+        now: Duration,
+        failing: bool,
+    ) -> Option<Refusal> {
         let known: SmallVec<[_; 4]> = met
             .iter()
-            .filter(|met| met.enforced)
+            .filter(|met| met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local))
             .filter_map(|met| {
                 Some((
                     met,
@@ -206,7 +170,7 @@ impl Decider {
         }
         let lines: SmallVec<[_; 4]> = known
             .iter()
-            .map(|(met, denied)| self.line(met, denied.remaining, denied.retry))
+            .map(|(met, denied)| self.line(met, Some(denied.room)))
             .collect();
         Some(Refusal {
             reason: Reason::QuotaExceeded,
@@ -238,126 +202,143 @@ impl Decider {
                 .zip(&verdict.tiers)
                 .filter(|(met, _)| met.enforced)
             {
-                if let Some(retry) = tier.retry {
-                    cache.insert(
-                        met.policy,
-                        &met.key,
-                        met.quota,
-                        met.cost,
-                        tier.remaining,
-                        sent,
-                        retry,
-                    );
-                }
+                cache.insert(met.policy, &met.key, met.quota, met.cost, tier, sent);
             }
         }
-        self.decided(met, &verdict, false)
+        self.decided(met, &verdict)
     }
 
     /// The store failed: each policy does as its failure mode says, and the request passes when all let it.
     fn without_store(&self, met: &AllMet, local: &dyn AdmitNow) -> Settled {
-        let mode = |met: &Met| self.policies[met.policy].on_store_failure;
         let closed: SmallVec<[usize; 4]> = met
             .iter()
-            .filter(|met| met.enforced && mode(met) == OnStoreFailure::Closed)
+            .filter(|met| met.enforced && self.mode(met) == OnStoreFailure::Closed)
             .map(|met| met.policy)
             .collect();
         if !closed.is_empty() {
             for policy in &closed {
                 self.tally.count(*policy, Outcome::FallbackDenied);
             }
+            let lines: SmallVec<[_; 4]> = met
+                .iter()
+                .filter(|met| met.enforced)
+                .map(|met| self.line(met, None))
+                .collect();
             return Settled::Refuse(Refusal {
                 reason: Reason::StoreUnavailable,
                 violated: closed,
                 retry: None,
-                headers: Rendered::default(),
+                headers: self.renderer.render(&lines),
             });
         }
-        // What remains are local and open policies, and closed ones in a dry run.
-        let (kept, open): (AllMet, AllMet) = met
+        let kept: AllMet = met
             .iter()
+            .filter(|met| self.mode(met) == OnStoreFailure::Local)
             .cloned()
-            .partition(|met| mode(met) == OnStoreFailure::Local);
-        let verdict = local.admit_now(&charges(&kept));
-        if verdict.admitted {
-            for met in &open {
-                let denied = mode(met) == OnStoreFailure::Closed;
-                let outcome = if denied {
-                    Outcome::DryRunDenied
+            .collect();
+        let Verdict { admitted, tiers } = local.admit_now(&charges(&kept));
+        let mut tiers = tiers.into_iter();
+        let checked: SmallVec<[Option<Tier>; 4]> = met
+            .iter()
+            .map(|met| {
+                if self.mode(met) == OnStoreFailure::Local {
+                    tiers.next()
                 } else {
-                    Outcome::FallbackAdmitted
-                };
-                self.tally.count(met.policy, outcome);
-            }
+                    None
+                }
+            })
+            .collect();
+        for (met, tier) in met.iter().zip(&checked) {
+            let outcome = match tier {
+                Some(Tier { retry: Some(_), .. }) if met.enforced => Outcome::FallbackDenied,
+                // What an enforced policy denies is no statement of the others, which are not charged.
+                _ if !admitted => continue,
+                Some(Tier { retry: Some(_), .. }) => Outcome::DryRunDenied,
+                Some(_) => Outcome::FallbackAdmitted,
+                // Not checked: open, or closed in a dry run.
+                None if self.mode(met) == OnStoreFailure::Closed => Outcome::DryRunDenied,
+                None => Outcome::FallbackAdmitted,
+            };
+            self.tally.count(met.policy, outcome);
         }
-        self.decided(&kept, &verdict, true)
+        self.settled(met, admitted, checked.iter().copied())
     }
 
-    /// Counts a verdict and turns it into pass or refuse.
-    fn decided(&self, met: &AllMet, verdict: &Verdict, fallback: bool) -> Settled {
-        let (admitted, denied) = if fallback {
-            (Outcome::FallbackAdmitted, Outcome::FallbackDenied)
-        } else {
-            (Outcome::Admitted, Outcome::Denied)
-        };
-        let tiers = || met.iter().zip(&verdict.tiers);
-        for (met, tier) in tiers() {
-            match (tier.retry.is_none(), met.enforced) {
-                // A policy with room in a request that another one denies is not charged, so it counts nothing.
-                (true, _) if verdict.admitted => self.tally.count(met.policy, admitted),
-                (true, _) => {}
-                (false, false) => self.tally.count(met.policy, Outcome::DryRunDenied),
-                (false, true) => {
-                    self.tally.count(met.policy, denied);
-                    self.tally.count_exceeded(met.policy);
-                }
-            }
+    /// Counts what the store decided.
+    fn decided(&self, met: &AllMet, verdict: &Verdict) -> Settled {
+        for (met, tier) in met.iter().zip(&verdict.tiers) {
+            let outcome = match (tier.retry.is_some(), met.enforced) {
+                (true, true) => Outcome::Denied,
+                // What an enforced policy denies is no statement of the others, which are not charged.
+                _ if !verdict.admitted => continue,
+                (true, false) => Outcome::DryRunDenied,
+                (false, _) => Outcome::Admitted,
+            };
+            self.tally.count(met.policy, outcome);
         }
-        let lines: SmallVec<[_; 4]> = tiers()
-            .filter(|(met, _)| met.enforced)
-            .map(|(met, tier)| self.line(met, tier.remaining, tier.reset))
+        self.settled(
+            met,
+            verdict.admitted,
+            verdict.tiers.iter().copied().map(Some),
+        )
+    }
+
+    /// Turns a decision into pass or refuse; a tier is `None` where its policy was not checked.
+    fn settled(
+        &self,
+        met: &AllMet,
+        admitted: bool,
+        tiers: impl Iterator<Item = Option<Tier>> + Clone,
+    ) -> Settled {
+        let enforced = met.iter().zip(tiers).filter(|(met, _)| met.enforced);
+        let lines: SmallVec<[_; 4]> = enforced
+            .clone()
+            .map(|(met, tier)| {
+                self.line(
+                    met,
+                    tier.map(
+                        |Tier {
+                             remaining, reset, ..
+                         }| Room { remaining, reset },
+                    ),
+                )
+            })
             .collect();
         let headers = self.renderer.render(&lines);
-        if verdict.admitted {
+        if admitted {
             return Settled::Pass {
                 headers,
-                decision: self.decision(&lines),
+                decision: Decision::new(&self.names, &lines),
             };
         }
-        let violated: SmallVec<[(usize, Duration); 4]> = tiers()
-            .filter(|(met, _)| met.enforced)
-            .filter_map(|(met, Tier { retry, .. })| Some((met.policy, (*retry)?)))
+        let denying = enforced.filter_map(|(met, tier)| Some((met.policy, tier?.retry?)));
+        let mut longest = Duration::ZERO;
+        let violated = denying
+            .map(|(policy, retry)| {
+                self.tally.count_exceeded(policy);
+                longest = longest.max(retry);
+                policy
+            })
             .collect();
-        let retry = violated.iter().map(|(_, retry)| *retry).max();
         Settled::Refuse(Refusal {
             reason: Reason::QuotaExceeded,
-            violated: violated.into_iter().map(|(policy, _)| policy).collect(),
-            retry: retry.filter(|retry| *retry < Duration::MAX),
+            violated,
+            retry: Some(longest).filter(|retry| *retry < Duration::MAX),
             headers,
         })
     }
 
-    fn line(&self, met: &Met, remaining: u32, reset: Duration) -> Line<'_> {
+    fn mode(&self, met: &Met) -> OnStoreFailure {
+        self.policies[met.policy].on_store_failure
+    }
+
+    fn line(&self, met: &Met, room: Option<Room>) -> Line<'_> {
         let name = &*self.policies[met.policy].name;
         Line {
             policy: met.policy,
             name,
             quota: met.quota,
-            remaining,
-            reset,
-        }
-    }
-
-    fn decision(&self, lines: &[Line<'_>]) -> Decision {
-        let states = lines.iter().map(|line| State {
-            policy: line.policy,
-            quota: line.quota,
-            remaining: line.remaining,
-            reset: line.reset,
-        });
-        Decision {
-            names: Arc::clone(&self.names),
-            states: states.collect(),
+            room,
         }
     }
 

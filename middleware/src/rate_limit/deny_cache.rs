@@ -14,6 +14,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::headers::Room;
+use super::store::Tier;
 use super::{PartitionKey, Quota};
 
 /// Denials by (policy, key), each good for one quota and for its cost or a higher one.
@@ -35,14 +37,17 @@ struct Entry {
     quota: Quota,
     cost: u32,
     remaining: u32,
+    /// Until when no more than `remaining` fits.
+    holds: Duration,
     ends: Duration,
 }
 
 /// A denial that still stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Denied {
-    /// What was left of the quota when the store was asked.
-    pub(super) remaining: u32,
+    /// What the store said was left; its `reset` is zero, unknown, once more may have become available, which
+    /// happens before the end only for a cost above 1.
+    pub(super) room: Room,
     /// How long the denial stands.
     pub(super) retry: Duration,
 }
@@ -81,33 +86,36 @@ impl DenyCache {
         // At exactly `ends` the slot is free.
         let stands = entry.quota == quota && cost >= entry.cost && now < entry.ends;
         stands.then(|| Denied {
-            remaining: entry.remaining,
+            room: Room {
+                remaining: entry.remaining,
+                reset: entry.holds.saturating_sub(now),
+            },
             retry: entry.ends - now,
         })
     }
 
-    /// Remembers a denial of a call that was sent at `sent`.
-    #[allow(clippy::too_many_arguments)]
+    /// Remembers what the store said of a call that was sent at `sent`, if it denied it.
     pub(super) fn insert(
         &self,
         policy: usize,
         key: &PartitionKey,
         quota: Quota,
         cost: u32,
-        remaining: u32,
+        tier: &Tier,
         sent: Duration,
-        retry: Duration,
     ) {
         // A cost above the limit never fits; it is the store's to say so each time.
-        let Some(ends) = sent.checked_add(retry) else {
+        let Some(ends) = tier.retry.and_then(|retry| sent.checked_add(retry)) else {
             return;
         };
+        let (remaining, holds) = (tier.remaining, sent + tier.reset);
         let entry = Entry {
             policy,
             key: key.clone(),
             quota,
             cost,
             remaining,
+            holds,
             ends,
         };
         let mut set = self
@@ -216,9 +224,8 @@ mod tests {
                         &key(octet),
                         quota,
                         cost,
-                        remaining,
+                        &denied(remaining, micros(1), wait),
                         micros(sent),
-                        wait,
                     );
                 }
             }
@@ -235,6 +242,14 @@ mod tests {
         );
     }
 
+    fn denied(remaining: u32, reset: Duration, retry: Duration) -> Tier {
+        Tier {
+            remaining,
+            reset,
+            retry: Some(retry),
+        }
+    }
+
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn key(octet: u8) -> PartitionKey {
@@ -244,19 +259,34 @@ mod tests {
     #[test]
     fn denies_until_the_moment_the_slot_frees_and_not_beyond() {
         let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
-        cache.insert(0, &key(1), quota, 2, 1, micros(100), micros(50));
-        let denied = Some(Denied {
-            remaining: 1,
-            retry: micros(1),
-        });
-        assert_eq!(cache.get(0, &key(1), quota, 2, micros(149)), denied);
-        assert_eq!(cache.get(0, &key(1), quota, 2, micros(150)), None);
+        cache.insert(
+            0,
+            &key(1),
+            quota,
+            2,
+            &denied(1, micros(30), micros(50)),
+            micros(100),
+        );
+        let found = cache.get(0, &key(1), quota, 2, micros(120)).unwrap();
+        assert_eq!((found.room.remaining, found.room.reset), (1, micros(10)));
+        assert_eq!(found.retry, micros(30));
+        // A second unit may be free by now, but not yet two.
+        let found = cache.get(0, &key(1), quota, 2, micros(149)).unwrap();
+        assert_eq!((found.room.reset, found.retry), (Duration::ZERO, micros(1)));
+        assert!(cache.get(0, &key(1), quota, 2, micros(150)).is_none());
     }
 
     #[test]
     fn denies_only_the_same_policy_key_and_quota_at_the_same_or_a_higher_cost() {
         let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
-        cache.insert(0, &key(1), quota, 2, 1, Duration::ZERO, MINUTE);
+        cache.insert(
+            0,
+            &key(1),
+            quota,
+            2,
+            &denied(1, MINUTE, MINUTE),
+            Duration::ZERO,
+        );
         assert!(cache.get(0, &key(1), quota, 2, micros(1)).is_some());
         assert!(cache.get(0, &key(1), quota, 3, micros(1)).is_some());
         assert!(cache.get(0, &key(1), quota, 1, micros(1)).is_none());
@@ -270,14 +300,14 @@ mod tests {
     fn stays_within_its_capacity_and_forgets_what_ends_first() {
         let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
         for octet in 0..9 {
+            let wait = micros(u64::from(octet) + 10);
             cache.insert(
                 0,
                 &key(octet),
                 quota,
                 1,
-                0,
+                &denied(0, wait, wait),
                 Duration::ZERO,
-                micros(u64::from(octet) + 10),
             );
         }
         assert!(cache.get(0, &key(0), quota, 1, Duration::ZERO).is_none());

@@ -1,4 +1,4 @@
-use crate::client::Client;
+use crate::client::{Client, UserId};
 use crate::rate_limit::RouteFilter;
 use crate::{Cidrs, ConfigError};
 
@@ -11,7 +11,7 @@ use http::Method;
 ///
 /// let exempt = Exemptions::new()
 ///     .cidrs(["10.0.0.0/8", "2001:db8::1"])?
-///     .users(["monitoring"])
+///     .users(["monitoring"])?
 ///     .routes(["GET /healthz".parse()?]);
 /// # Ok::<(), palisade::ConfigError>(())
 /// ```
@@ -41,10 +41,24 @@ impl Exemptions {
         Ok(self)
     }
 
-    /// Verified users, by their ids.
-    pub fn users<'a>(mut self, users: impl IntoIterator<Item = &'a str>) -> Self {
-        self.users = users.into_iter().map(Box::from).collect();
-        self
+    /// Verified users, by the ids that keys use: plain ones as they are, others in their hashed form.
+    ///
+    /// # Errors
+    /// Text that no user's id can be: see [`UserId`].
+    pub fn users<'a>(
+        mut self,
+        users: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        const ALLOWED: &str = "1 to 64 characters of `A-Za-z0-9._@-`, or the hash that stands for another id: `~` and \
+                               32 hexadecimal digits";
+        let read = |user: &str| {
+            let known = UserId::is_legal(user);
+            known
+                .then(|| user.into())
+                .ok_or_else(|| ConfigError::new("users", user, ALLOWED))
+        };
+        self.users = users.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// Requests of these routes.

@@ -40,8 +40,15 @@ pub(super) struct Line<'a> {
     pub(super) policy: usize,
     pub(super) name: &'a str,
     pub(super) quota: Quota,
+    /// What is left; `None` where the policy was not checked.
+    pub(super) room: Option<Room>,
+}
+
+/// What is left of a quota.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
     pub(super) remaining: u32,
-    /// Until more than `remaining` is available; zero where the whole quota is.
+    /// Until more than `remaining` is available; zero where the whole quota is, or where it is not known.
     pub(super) reset: Duration,
 }
 
@@ -53,7 +60,7 @@ pub(super) struct Rendered(Option<Kind>);
 enum Kind {
     Draft11 {
         policy: HeaderValue,
-        limit: HeaderValue,
+        limit: Option<HeaderValue>,
     },
     Legacy {
         limit: u32,
@@ -95,23 +102,23 @@ impl Renderer {
         }
         Rendered(match self.headers {
             Headers::None => None,
-            Headers::Draft11 => self
-                .policies(lines)
-                .zip(limits(lines))
-                .map(|(policy, limit)| Kind::Draft11 { policy, limit }),
+            Headers::Draft11 => self.policies(lines).map(|policy| Kind::Draft11 {
+                policy,
+                limit: limits(lines),
+            }),
             Headers::Legacy => lines
                 .iter()
+                .filter_map(|line| Some((line.quota.limit(), line.room?)))
                 // Compares the shares left without dividing: a/b < c/d where a*d < c*b.
-                .min_by(|a, b| {
-                    let share = |x: &Line<'_>, y: &Line<'_>| {
-                        u64::from(x.remaining) * u64::from(y.quota.limit())
-                    };
-                    share(a, b).cmp(&share(b, a))
+                .min_by(|(a, room), (b, other)| {
+                    let share =
+                        |remaining: u32, limit: &u32| u64::from(remaining) * u64::from(*limit);
+                    share(room.remaining, b).cmp(&share(other.remaining, a))
                 })
-                .map(|line| Kind::Legacy {
-                    limit: line.quota.limit(),
-                    remaining: line.remaining,
-                    reset: seconds_up(line.reset),
+                .map(|(limit, room)| Kind::Legacy {
+                    limit,
+                    remaining: room.remaining,
+                    reset: seconds_up(room.reset),
                 }),
         })
     }
@@ -122,7 +129,7 @@ impl Renderer {
             .all(|line| self.quotas[line.policy] == line.quota);
         let combination = lines
             .iter()
-            .fold(0, |mask, line| mask | 1_usize << line.policy.min(63));
+            .fold(0, |mask, line| mask | 1_usize << line.policy);
         match self.kept.get(combination) {
             Some(kept) if usual => {
                 if let Some(value) = kept.get() {
@@ -143,7 +150,9 @@ impl Rendered {
             None => {}
             Some(Kind::Draft11 { policy, limit }) => {
                 headers.append(RATELIMIT_POLICY, policy);
-                headers.append(RATELIMIT, limit);
+                if let Some(limit) = limit {
+                    headers.append(RATELIMIT, limit);
+                }
             }
             Some(Kind::Legacy {
                 limit,
@@ -167,39 +176,49 @@ pub(super) fn seconds_up(duration: Duration) -> u64 {
 
 /// `"ip";q=200;w=60, "user";q=60;w=60`; a window that is no whole number of seconds is rounded up.
 fn write_policies(lines: &[Line<'_>]) -> Option<HeaderValue> {
-    write_list(lines, |list, line| {
-        list.parameter("q", line.quota.limit().into());
-        list.parameter("w", seconds_up(line.quota.window()));
-    })
+    write_list(
+        lines.iter().map(|line| (line.name, line.quota)),
+        |list, quota| {
+            list.parameter("q", quota.limit().into());
+            list.parameter("w", seconds_up(quota.window()));
+        },
+    )
 }
 
-/// `"ip";r=150;t=12, "user";r=0;t=12`; `t` is left out where the whole quota is available.
+/// `"ip";r=150;t=12, "user";r=0;t=12`, of the policies that were checked; `t` is left out where the whole quota is
+/// available.
 fn limits(lines: &[Line<'_>]) -> Option<HeaderValue> {
-    write_list(lines, |list, line| {
-        list.parameter("r", line.remaining.into());
-        if !line.reset.is_zero() {
-            list.parameter("t", seconds_up(line.reset));
+    let checked = lines
+        .iter()
+        .filter_map(|line| Some((line.name, line.room?)));
+    write_list(checked, |list, room| {
+        list.parameter("r", room.remaining.into());
+        if !room.reset.is_zero() {
+            list.parameter("t", seconds_up(room.reset));
         }
     })
 }
 
-/// A structured field list of policy names with parameters (RFC 9651). Names are `a-z0-9_-`, so a value is
-/// always legal, and `None` never comes back.
-fn write_list(
-    lines: &[Line<'_>],
-    parameters: impl Fn(&mut FieldList, &Line<'_>),
+/// A structured field list of policy names with parameters (RFC 9651), or `None` for no items. Names are
+/// `a-z0-9_-`, so a value is always legal.
+fn write_list<'a, T>(
+    items: impl Iterator<Item = (&'a str, T)> + Clone,
+    parameters: impl Fn(&mut FieldList, T),
 ) -> Option<HeaderValue> {
     // The name, two quotes and a comma, and two parameters of a few digits.
-    let length = lines.iter().map(|line| line.name.len() + 32).sum();
+    let length = items.clone().map(|(name, _)| name.len() + 32).sum();
     let mut list = FieldList(Vec::with_capacity(length));
-    for line in lines {
+    for (name, item) in items {
         if !list.0.is_empty() {
             list.0.extend_from_slice(b", ");
         }
         list.0.push(b'"');
-        list.0.extend_from_slice(line.name.as_bytes());
+        list.0.extend_from_slice(name.as_bytes());
         list.0.push(b'"');
-        parameters(&mut list, line);
+        parameters(&mut list, item);
+    }
+    if list.0.is_empty() {
+        return None;
     }
     HeaderValue::from_maybe_shared(Bytes::from(list.0)).ok()
 }
@@ -226,8 +245,10 @@ mod tests {
             policy,
             name,
             quota: Quota::new(limit, Duration::from_secs(60)).unwrap(),
-            remaining,
-            reset: Duration::from_millis(reset_millis),
+            room: Some(Room {
+                remaining,
+                reset: Duration::from_millis(reset_millis),
+            }),
         }
     }
 
@@ -282,6 +303,22 @@ mod tests {
             (&"200".parse().unwrap(), &"50".parse().unwrap())
         );
         assert_eq!(headers[X_RESET], "10");
+    }
+
+    #[test]
+    fn a_policy_that_was_not_checked_is_announced_without_a_state() {
+        let unchecked = Line {
+            room: None,
+            ..line(0, 0, 0)
+        };
+        let headers = render(Headers::Draft11, &[unchecked, line(1, 59, 1)]);
+        assert_eq!(
+            headers[RATELIMIT_POLICY],
+            r#""ip";q=200;w=60, "user";q=60;w=60"#
+        );
+        assert_eq!(headers[RATELIMIT], r#""user";r=59;t=1"#);
+        assert!(!render(Headers::Draft11, &[unchecked]).contains_key(RATELIMIT));
+        assert!(render(Headers::Legacy, &[unchecked]).is_empty());
     }
 
     #[test]

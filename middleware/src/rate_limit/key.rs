@@ -1,14 +1,18 @@
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::client::{Network, Secret, UserId};
 
 /// What a policy counts by: one log is kept for each key of a policy.
+///
+/// Made of a network, a user's id, or any text, and always bounded: text is at most 64 characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum PartitionKey {
-    /// A client's network.
+pub struct PartitionKey(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) enum Repr {
     Network(Network),
-    /// Bounded text: at most 64 characters of `A-Za-z0-9._@-~:/`.
     Text(Arc<str>),
 }
 
@@ -18,25 +22,35 @@ impl PartitionKey {
     pub fn text(text: &str, secret: &Secret) -> Self {
         UserId::new(text, secret).into()
     }
+
+    /// A key of nobody, without memory of its own: stands where a key must but none is meant.
+    pub(crate) fn nobody() -> Self {
+        Network::of(Ipv4Addr::UNSPECIFIED.into(), 0).into()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn repr(&self) -> &Repr {
+        &self.0
+    }
 }
 
 impl From<Network> for PartitionKey {
     fn from(network: Network) -> Self {
-        Self::Network(network)
+        Self(Repr::Network(network))
     }
 }
 
 impl From<UserId> for PartitionKey {
     fn from(user: UserId) -> Self {
-        Self::Text(user.into_text())
+        Self(Repr::Text(user.into_text()))
     }
 }
 
 impl fmt::Display for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Network(network) => network.fmt(f),
-            Self::Text(text) => f.write_str(text),
+        match &self.0 {
+            Repr::Network(network) => network.fmt(f),
+            Repr::Text(text) => f.write_str(text),
         }
     }
 }

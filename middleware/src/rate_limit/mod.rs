@@ -71,6 +71,7 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
 mod decide;
+mod decision;
 mod deny_cache;
 mod exempt;
 mod future;
@@ -81,21 +82,25 @@ mod layer;
 mod policy;
 mod quota;
 mod reject;
+mod route_filter;
 mod service;
 mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Decision, PolicyState};
+pub use decision::{Decision, PolicyState};
 pub use exempt::Exemptions;
 pub use future::ResponseFuture;
 pub use headers::Headers;
 pub use key::PartitionKey;
+#[cfg(feature = "redis")]
+pub(crate) use key::Repr;
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
-pub use policy::{OnStoreFailure, PartitionBy, Policy, RouteFilter};
+pub use policy::{OnStoreFailure, PartitionBy, Policy};
 pub use quota::Quota;
 pub use reject::{Reason, Rejected, Rejection};
+pub use route_filter::RouteFilter;
 pub use service::RateLimit;
 pub use store::{
     Admission, Admit, AdmitNow, Charge, LocalStore, Store, StoreError, StoreErrorKind, Tier,

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::decide::{Answer, Decider, Settled};
 use super::future::ResponseFuture;
-use crate::client::{Client, Country, MatchedRoute, Network, ResolveRoute, Route};
+use crate::client::{Client, MatchedRoute, ResolveRoute};
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone)]
@@ -57,6 +57,8 @@ where
                 )
             }
             Answer::Settled(Settled::Refuse(refusal)) => {
+                // What the inner service reserved when it was polled ready goes with the one that is dropped.
+                self.inner = self.inner.clone();
                 ResponseFuture::refused(self.decider.respond(refusal, &parts).map(ResBody::from))
             }
             Answer::Asked { pending, met, sent } => {
@@ -87,15 +89,11 @@ fn unidentified(request: &Parts) -> Client {
              `ClientLayer` outside of `RateLimitLayer`"
         );
     });
-    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let route = MatchedRoute.resolve(&request.method, &request.uri, &request.extensions);
-    Client {
-        address,
-        network: Network::of(address, 0),
-        user: None,
-        country: Country::OTHER,
-        route: route.unwrap_or(Route::UNMATCHED),
+    let mut client = Client::new(Ipv4Addr::UNSPECIFIED.into(), 64);
+    if let Some(route) = MatchedRoute.resolve(&request.method, &request.uri, &request.extensions) {
+        client.route = route;
     }
+    client
 }
 
 impl<S: fmt::Debug> fmt::Debug for RateLimit<S> {

@@ -17,7 +17,8 @@ use super::{PartitionKey, Quota};
 /// the store's clock the admitted cost of a key never exceeds its quota; a request that fits is never denied;
 /// a request is charged to all its enforced policies or to none.
 pub trait Store: Send + Sync + 'static {
-    /// Prepares the logs of the named policies, in this order; two binds of one name share its logs.
+    /// Prepares the logs of the named policies, each named once; binds of one name share its logs, whatever their
+    /// order.
     fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit>;
 }
 
@@ -28,6 +29,11 @@ pub trait Admit: Send + Sync + 'static {
     /// A charge that is not enforced (dry run) is charged when the request is admitted and it has room itself.
     /// `charges` name each policy at most once, in the order of the bind.
     fn admit(&self, charges: &[Charge<'_>]) -> Admission;
+
+    /// Whether the store is known not to answer at the moment, so that asking it is in vain.
+    fn is_failing(&self) -> bool {
+        false
+    }
 }
 
 /// A store inside the process: it decides at once and cannot fail.
@@ -49,7 +55,8 @@ pub struct Charge<'a> {
     pub policy: usize,
     /// Whose log.
     pub key: &'a PartitionKey,
-    /// The quota at this moment; a changed quota keeps the history.
+    /// The quota at this moment. A changed limit keeps the history; a shorter window may forget what lies beyond it,
+    /// for a longer one too.
     pub quota: Quota,
     /// How much the request costs, at least 1.
     pub cost: u32,

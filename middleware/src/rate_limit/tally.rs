@@ -11,11 +11,10 @@ pub struct Tally {
     stripes: [Stripe; STRIPES],
 }
 
-/// A policy's counters side by side, on cache lines that no other stripe shares.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Stripe(Box<[Counters]>);
+/// The counters of every policy.
+type Stripe = Box<[Counters]>;
 
+/// A policy's counters side by side, on a cache line of their own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Counters([AtomicU64; 6]);
@@ -33,11 +32,11 @@ fn stripe() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Room, or a request that another policy denied.
+    /// Room, and the request was admitted: the policy was charged.
     Admitted,
     /// No room, and the request was denied.
     Denied,
-    /// No room, in a dry run: the request passed.
+    /// No room, in a dry run, and the request was admitted.
     DryRunDenied,
     /// Admitted while the store failed, by the local log or by an open failure mode.
     FallbackAdmitted,
@@ -49,11 +48,11 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PolicyCounts {
-    /// Requests with room under the policy.
+    /// Requests that were admitted and charged to the policy.
     pub admitted: u64,
     /// Requests that the policy denied.
     pub denied: u64,
-    /// Requests that the policy would have denied, had it been enforced.
+    /// Admitted requests that the policy would have denied, had it been enforced.
     pub dry_run_denied: u64,
     /// Requests admitted while the store failed.
     pub fallback_admitted: u64,
@@ -70,7 +69,7 @@ impl Tally {
         let names: Box<[_]> = policies.into_iter().collect();
         let counters = || names.iter().map(|_| Counters::default()).collect();
         Self {
-            stripes: std::array::from_fn(|_| Stripe(counters())),
+            stripes: std::array::from_fn(|_| counters()),
             names,
         }
     }
@@ -84,7 +83,7 @@ impl Tally {
     }
 
     fn add(&self, policy: usize, counter: usize) {
-        self.stripes[stripe()].0[policy].0[counter].fetch_add(1, Ordering::Relaxed);
+        self.stripes[stripe()][policy].0[counter].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The policies by name, in their order, with what they decided so far.
@@ -93,7 +92,7 @@ impl Tally {
             let sum = |counter: usize| {
                 self.stripes
                     .iter()
-                    .map(|stripe| stripe.0[policy].0[counter].load(Ordering::Relaxed))
+                    .map(|stripe| stripe[policy].0[counter].load(Ordering::Relaxed))
                     .sum()
             };
             let counts = PolicyCounts {

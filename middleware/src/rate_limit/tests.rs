@@ -129,6 +129,10 @@ struct BoundShaky {
 }
 
 impl Admit for BoundShaky {
+    fn is_failing(&self) -> bool {
+        self.shaky.fails.load(Ordering::Relaxed)
+    }
+
     fn admit(&self, charges: &[Charge<'_>]) -> Admission {
         self.shaky.asked.fetch_add(1, Ordering::Relaxed);
         let result = if self.shaky.fails.load(Ordering::Relaxed) {
@@ -276,7 +280,8 @@ async fn a_dry_run_decides_and_counts_but_lets_pass_and_stays_out_of_the_headers
             strict.denied,
             strict.exceeded
         ),
-        (1, 3, 0, 0)
+        // The fourth was denied by the other policy, and is no statement of this one.
+        (1, 2, 0, 0)
     );
 }
 
@@ -298,7 +303,8 @@ async fn routes_costs_and_exemptions_choose_what_a_request_meets() {
             Exemptions::new()
                 .cidrs(["192.0.2.9"])
                 .unwrap()
-                .users(["root"]),
+                .users(["root"])
+                .unwrap(),
         )
         .build()
         .unwrap();
@@ -434,7 +440,7 @@ async fn without_a_client_layer_all_requests_are_one_client() {
 }
 
 #[tokio::test]
-async fn a_known_denial_does_not_reach_a_shared_store_until_its_slot_frees() {
+async fn a_known_denial_does_not_reach_a_shared_store() {
     let (_, memory) = hand_store();
     let shaky = Shaky::new(memory);
     let layer = RateLimitLayer::shared(shaky.clone(), MemoryStore::new())
@@ -517,6 +523,101 @@ async fn in_an_outage_an_open_policy_lets_pass_and_a_closed_one_answers_503() {
 }
 
 #[tokio::test]
+async fn a_remembered_denial_stands_in_an_outage_only_where_the_policy_is_local() {
+    for (mode, expected) in [
+        (OnStoreFailure::Local, 429),
+        (OnStoreFailure::Open, 200),
+        (OnStoreFailure::Closed, 503),
+    ] {
+        let (_, memory) = hand_store();
+        let shaky = Shaky::new(memory);
+        let layer = RateLimitLayer::shared(shaky.clone(), MemoryStore::new())
+            .policy(Policy::ip().quota(quota("1/24h")).on_store_failure(mode))
+            .build()
+            .unwrap();
+        let mut service = layer.layer(tower::service_fn(echo));
+        for expected in [200, 429, 429] {
+            assert_eq!(
+                send(&mut service, request(1, None)).await.status(),
+                expected
+            );
+        }
+        shaky.fail(true);
+        let response = send(&mut service, request(1, None)).await;
+        assert_eq!(response.status(), expected, "{mode:?}");
+        shaky.fail(false);
+        assert_eq!(send(&mut service, request(1, None)).await.status(), 429);
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_denial_says_what_the_store_said_of_a_cost_above_1() {
+    let (hand, memory) = hand_store();
+    let layer = RateLimitLayer::shared(Shaky::new(memory), MemoryStore::new())
+        .policy(Policy::ip().quota(quota("10/1m")).cost(5))
+        .build()
+        .unwrap();
+    let mut service = layer.layer(tower::service_fn(echo));
+    send(&mut service, request(1, None)).await;
+    hand.advance(Duration::from_secs(50));
+    send(&mut service, request(1, None)).await;
+    let asked = send(&mut service, request(1, None)).await;
+    let remembered = send(&mut service, request(1, None)).await;
+    assert_eq!(asked.status(), 429);
+    assert_eq!(asked.headers()["ratelimit"], r#""ip";r=0;t=10"#);
+    assert_eq!(
+        remembered.headers()["ratelimit"],
+        asked.headers()["ratelimit"]
+    );
+    assert_eq!(
+        remembered.headers()["retry-after"],
+        asked.headers()["retry-after"]
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_the_same_on_both_kinds_of_store() {
+    let policies = || {
+        [
+            Policy::ip().quota(quota("2/1m")),
+            Policy::new("strict", PartitionBy::Ip, quota("1/1m")).dry_run(),
+        ]
+    };
+    let embedded = RateLimitLayer::embedded(MemoryStore::new());
+    let shared = RateLimitLayer::shared(Shaky::new(MemoryStore::new()), MemoryStore::new());
+    for builder in [embedded, shared] {
+        let layer = policies()
+            .into_iter()
+            .fold(builder, RateLimitLayerBuilder::policy)
+            .build()
+            .unwrap();
+        let mut service = layer.layer(tower::service_fn(echo));
+        for _ in 0..50 {
+            send(&mut service, request(1, None)).await;
+        }
+        let counts: Vec<_> = layer.tally().policies().map(|(_, counts)| counts).collect();
+        assert_eq!((counts[0].admitted, counts[0].denied), (2, 48));
+        assert_eq!((counts[1].admitted, counts[1].dry_run_denied), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_gives_back_what_the_inner_service_reserved() {
+    let (_, store) = hand_store();
+    let layer = RateLimitLayer::embedded(store)
+        .policy(Policy::ip().quota(quota("1/1m")))
+        .build()
+        .unwrap();
+    let one_at_a_time = tower::limit::ConcurrencyLimit::new(tower::service_fn(echo), 1);
+    let mut service = layer.layer(one_at_a_time);
+    let mut other = service.clone();
+    assert_eq!(send(&mut service, request(1, None)).await.status(), 200);
+    assert_eq!(send(&mut service, request(1, None)).await.status(), 429);
+    // The refused clone is idle; another one is not kept waiting for it.
+    assert_eq!(send(&mut other, request(2, None)).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_503_names_the_policy_that_cannot_be_checked() {
     let (_, memory) = hand_store();
     let shaky = Shaky::new(memory);
@@ -527,6 +628,8 @@ async fn a_503_names_the_policy_that_cannot_be_checked() {
         .unwrap();
     let response = send(&mut layer.layer(tower::service_fn(echo)), request(1, None)).await;
     assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.headers()["ratelimit-policy"], r#""ip";q=200;w=60"#);
+    assert!(!response.headers().contains_key("ratelimit"));
     let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
     assert_eq!(
         body["type"],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use palisade::client::Secret;
 use palisade::rate_limit::{AdmitNow, Charge, LocalStore, PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
@@ -25,7 +26,12 @@ impl Clock for Hand {
 fn in_memory(limits: &dyn AdmitNow, request: &[(usize, Ask)]) -> (bool, Vec<Tier>) {
     let keys: Vec<_> = request
         .iter()
-        .map(|(_, ask)| PartitionKey::Text(ask.key.as_str().into()))
+        .map(|(_, ask)| {
+            PartitionKey::text(
+                &ask.key.replace(':', "-"),
+                &Secret::from_bytes(b"a secret of the tests"),
+            )
+        })
         .collect();
     let charges: Vec<_> = request
         .iter()

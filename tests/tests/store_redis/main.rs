@@ -11,7 +11,7 @@ mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade::client::Network;
+use palisade::client::{Network, Secret};
 use palisade::rate_limit::{Admit, Charge, PartitionKey, Quota, Store, StoreError, Verdict};
 use palisade::store::redis::{RedisStore, RedisStoreBuilder};
 use palisade_tests::redis::RedisServer;
@@ -26,7 +26,7 @@ fn quota(limit: u32, seconds: u64) -> Quota {
 }
 
 fn text(key: &str) -> PartitionKey {
-    PartitionKey::Text(key.into())
+    PartitionKey::text(key, &Secret::from_bytes(b"a secret of the tests"))
 }
 
 /// A request from one address and one user, under `ip` and `user`.

@@ -1,14 +1,16 @@
 //! Limits of one process: exact, packed, sharded and bounded.
 //!
-//! A key takes at most 100 bytes beside its log, and its log five bytes for each unit of admitted cost after
-//! the first, in a buffer that at most doubles and never exceeds the limit: 1,000,000 clients with a request
-//! each stay under 100 MB, a client with 200 under 1.1 kB.
+//! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
+//! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
+//! exceeds the limit: 1,000,000 addresses with a request each stay under 100 MB, one with 200 requests under
+//! 1.1 kB. A log is given back when its key is next seen after a quiet window, or when the key is let go.
 //!
-//! The number of keys is bounded for each policy ([`MemoryStoreBuilder::max_keys`], 1,000,000 unless set). A new
-//! key beyond it takes the place of, in this order, an idle key (nothing admitted in its window), else the
-//! longest-quiet key with room left, else the longest-quiet key at its limit; keys are spread over shards, and the
-//! order holds within a shard. So no flood of new keys lifts the limit of a client while any other key of its
-//! shard has room.
+//! The number of keys is bounded for each policy ([`MemoryStoreBuilder::max_keys`], 1,000,000 unless set), and with it
+//! the memory: at most `max_keys` times five bytes for each unit of the limit, and 100. Each new key lets go of up to
+//! two idle ones (nothing admitted in their window). When none is idle and the bound is reached, it takes the
+//! place of the longest-quiet key with room left, or else of the longest-quiet key at its limit; keys are spread
+//! over shards, and the order holds within a shard. So no flood of new keys lifts the limit of a client while any
+//! other key of its shard has room.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,25 +28,22 @@
 //! assert!(!limits.admit(&[charge]).wait().await.unwrap().admitted);
 //! # });
 //! ```
+mod bound;
 mod clock;
 mod log;
 mod shard;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use self::log::{Log, Micros};
+use self::bound::Bound;
 use self::shard::Shard;
+use self::table::Table;
 use crate::ConfigError;
-use crate::rate_limit::{
-    Admission, Admit, AdmitNow, Charge, LocalStore, Quota, Store, Tier, Verdict,
-};
+use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
 
 pub use clock::{Clock, MonotonicClock};
 
@@ -56,13 +55,6 @@ struct Tables {
     clock: Arc<dyn Clock>,
     max_keys: usize,
     by_policy: Mutex<Vec<Arc<Table>>>,
-}
-
-/// The keys of one policy.
-struct Table {
-    policy: Arc<str>,
-    hasher: RandomState,
-    shards: Box<[Mutex<Shard>]>,
 }
 
 /// Settings of a [`MemoryStore`].
@@ -103,8 +95,8 @@ impl MemoryStore {
         let tables = lock(&self.0.by_policy).clone();
         tables
             .iter()
-            .flat_map(|table| &table.shards)
-            .map(|shard| of(&lock(shard)))
+            .flat_map(|table| table.shards())
+            .map(|shard| of(&shard))
             .sum()
     }
 }
@@ -188,46 +180,16 @@ impl LocalStore for MemoryStore {
 impl MemoryStore {
     fn bound(&self, policies: &[Arc<str>]) -> Arc<Bound> {
         let mut tables = lock(&self.0.by_policy);
-        let bound = policies
-            .iter()
-            .map(|policy| {
-                if let Some(table) = tables.iter().find(|table| table.policy == *policy) {
-                    return Arc::clone(table);
-                }
-                let table = Arc::new(Table::new(policy, self.0.max_keys));
+        let mut bound: Vec<Arc<Table>> = Vec::with_capacity(policies.len());
+        for policy in policies {
+            let known = tables.iter().find(|table| table.is_of(policy)).cloned();
+            bound.push(known.unwrap_or_else(|| {
+                let table = Arc::new(Table::new(policy, self.0.max_keys, tables.len()));
                 tables.push(Arc::clone(&table));
                 table
-            })
-            .collect();
-        Arc::new(Bound {
-            clock: Arc::clone(&self.0.clock),
-            tables: bound,
-        })
-    }
-}
-
-impl Table {
-    /// Enough for the locks to be free nearly always on machines of up to a few dozen cores.
-    const SHARDS: usize = 64;
-    /// Shards smaller than this would make the order of eviction coarse.
-    const LEAST_SHARD: usize = 1024;
-
-    fn new(policy: &Arc<str>, max_keys: usize) -> Self {
-        let shards = (max_keys / Self::LEAST_SHARD).clamp(1, Self::SHARDS);
-        // The remainder is spread, so that the shards together hold exactly `max_keys`.
-        let capacity = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
-        Self {
-            policy: Arc::clone(policy),
-            hasher: RandomState::new(),
-            shards: (0..shards)
-                .map(|shard| Mutex::new(Shard::new(capacity(shard) as u32)))
-                .collect(),
+            }));
         }
-    }
-
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The upper half: the hash table takes its buckets from the low bits.
-        lock(&self.shards[(hash >> 32) as usize % self.shards.len()])
+        Arc::new(Bound::new(Arc::clone(&self.0.clock), bound))
     }
 }
 
@@ -235,134 +197,4 @@ impl Table {
 /// than its window, so a poisoned lock is used on.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Bound {
-    clock: Arc<dyn Clock>,
-    tables: Vec<Arc<Table>>,
-}
-
-/// One charge under its shard's lock.
-struct Held<'a> {
-    table: &'a Table,
-    shard: MutexGuard<'a, Shard>,
-    hash: u64,
-    slot: Option<u32>,
-    retry: Option<Duration>,
-}
-
-impl Admit for Bound {
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
-        Admission::Ready(Ok(self.admit_now(charges)))
-    }
-}
-
-impl AdmitNow for Bound {
-    fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict {
-        // Every policy has shards of its own and charges come in the order of the policies, so all requests
-        // take their locks in one order and none waits for another in a circle.
-        let mut held: SmallVec<[Held<'_>; 4]> = charges
-            .iter()
-            .map(|charge| {
-                let table = &*self.tables[charge.policy];
-                let hash = table.hasher.hash_one(charge.key);
-                let shard = table.shard(hash);
-                let slot = shard.find(hash, charge.key);
-                Held {
-                    table,
-                    shard,
-                    hash,
-                    slot,
-                    retry: None,
-                }
-            })
-            .collect();
-        // Read with every lock held: two requests for one key see the times in the order of the decisions.
-        let now = self.clock.now().as_micros() as Micros;
-
-        let mut admitted = true;
-        for (held, charge) in held.iter_mut().zip(charges) {
-            held.retry = held.log().map_or_else(
-                || retry(&Log::default(), now, charge),
-                |log| {
-                    let now = now.max(log.newest());
-                    log.expire(now, charge.quota.window_micros());
-                    retry(log, now, charge)
-                },
-            );
-            admitted &= held.retry.is_none() || !charge.enforced;
-        }
-        let tiers = held.iter_mut().zip(charges).map(|(held, charge)| {
-            if admitted && held.retry.is_none() {
-                held.charge(charge, now);
-            }
-            let retry = held.retry;
-            held.log().map_or(
-                Tier {
-                    remaining: charge.quota.limit(),
-                    reset: Duration::ZERO,
-                    retry,
-                },
-                |log| tier(log, now.max(log.newest()), charge.quota, retry),
-            )
-        });
-        let tiers = tiers.collect();
-        Verdict { admitted, tiers }
-    }
-}
-
-impl Held<'_> {
-    fn log(&mut self) -> Option<&mut Log> {
-        self.slot.map(|slot| self.shard.log_mut(slot))
-    }
-
-    fn charge(&mut self, charge: &Charge<'_>, now: Micros) {
-        let (limit, window) = (charge.quota.limit(), charge.quota.window_micros());
-        let slot = self.slot.unwrap_or_else(|| {
-            self.shard
-                .insert(&self.table.hasher, self.hash, charge.key, now, window)
-        });
-        self.slot = Some(slot);
-        let log = self.shard.log_mut(slot);
-        let now = if log.len() == 0 {
-            now
-        } else {
-            now.max(log.newest())
-        };
-        log.push(now, charge.cost, limit);
-        let at_limit = log.len() + charge.cost > limit;
-        self.shard.admitted(slot, at_limit);
-    }
-}
-
-/// How long until the charge can fit, or `None` where it fits now.
-fn retry(log: &Log, now: Micros, charge: &Charge<'_>) -> Option<Duration> {
-    let limit = charge.quota.limit();
-    if charge.cost > limit {
-        return Some(Duration::MAX);
-    }
-    let surplus = (log.len() + charge.cost)
-        .checked_sub(limit)
-        .filter(|surplus| *surplus > 0)?;
-    Some(leaves_in(log, surplus - 1, now, charge.quota))
-}
-
-fn tier(log: &Log, now: Micros, quota: Quota, retry: Option<Duration>) -> Tier {
-    let limit = quota.limit();
-    let reset = if log.len() == 0 {
-        Duration::ZERO
-    } else {
-        // Above the limit only after the quota was lowered.
-        leaves_in(log, log.len().saturating_sub(limit), now, quota)
-    };
-    Tier {
-        remaining: limit.saturating_sub(log.len()),
-        reset,
-        retry,
-    }
-}
-
-/// How long until the unit at `index` leaves the window.
-fn leaves_in(log: &Log, index: u32, now: Micros, quota: Quota) -> Duration {
-    Duration::from_micros(log.stamp(index) + quota.window_micros() - now)
 }

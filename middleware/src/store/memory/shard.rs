@@ -21,6 +21,8 @@ pub(super) struct Shard {
     slots: Vec<Slot>,
     capacity: u32,
     lists: [List; 2],
+    /// Slots that hold no key, linked by `next`.
+    free: u32,
     evicted_live: u64,
 }
 
@@ -31,6 +33,18 @@ struct Slot {
     previous: u32,
     next: u32,
     at_limit: bool,
+}
+
+impl Slot {
+    fn of(key: PartitionKey) -> Self {
+        Self {
+            key,
+            log: Log::default(),
+            previous: NONE,
+            next: NONE,
+            at_limit: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +63,13 @@ impl Shard {
                 head: NONE,
                 tail: NONE,
             }; 2],
+            free: NONE,
             evicted_live: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.index.len()
     }
 
     /// How many keys were forgotten while their log still counted.
@@ -74,6 +89,8 @@ impl Shard {
     }
 
     /// A slot for a key that is not held, with an empty log.
+    ///
+    /// It lets go of up to two idle keys, so that keys of the past do not pile up while new ones come.
     pub(super) fn insert(
         &mut self,
         hasher: &impl BuildHasher,
@@ -82,42 +99,63 @@ impl Shard {
         now: Micros,
         window: Micros,
     ) -> u32 {
-        let slot = if self.len() < self.capacity as usize {
-            if self.slots.len() == self.slots.capacity() {
-                // Doubling, but never past the bound: a full shard wastes nothing.
-                let most = self.capacity as usize - self.slots.len();
-                self.slots
-                    .reserve_exact(self.slots.len().clamp(4.min(most), most));
+        for _ in 0..2 {
+            let mut heads = self.lists.iter().map(|list| list.head);
+            match heads.find(|slot| self.is_idle(*slot, now, window)) {
+                Some(idle) => self.forget(hasher, idle),
+                None => break,
             }
-            self.slots.push(Slot {
-                key: key.clone(),
-                log: Log::default(),
-                previous: NONE,
-                next: NONE,
-                at_limit: false,
-            });
-            self.slots.len() as u32 - 1
-        } else {
-            let victim = self.victim(now, window);
-            self.unlink(victim);
-            let slot = &mut self.slots[victim as usize];
-            slot.log.expire(now, window);
-            self.evicted_live += u64::from(slot.log.len() > 0);
-            let old_hash = hasher.hash_one(&slot.key);
-            slot.key = key.clone();
-            slot.log = Log::default();
-            slot.at_limit = false;
-            if let Ok(entry) = self.index.find_entry(old_hash, |&slot| slot == victim) {
-                entry.remove();
-            }
-            victim
-        };
+        }
+        if self.len() == self.capacity as usize {
+            // Nobody is idle. Those with room first, the longest quiet of them; then those at their limit.
+            let [spare, at_limit] = self.lists.map(|list| list.head);
+            self.forget(hasher, if spare == NONE { at_limit } else { spare });
+            self.evicted_live += 1;
+        }
+        let slot = self.vacant(key.clone());
         self.link(slot);
         let slots = &self.slots;
         self.index.insert_unique(hash, slot, |&slot| {
             hasher.hash_one(&slots[slot as usize].key)
         });
         slot
+    }
+
+    fn is_idle(&self, slot: u32, now: Micros, window: Micros) -> bool {
+        self.slots.get(slot as usize).is_some_and(|slot| {
+            slot.log.len() == 0 || now.saturating_sub(slot.log.newest()) >= window
+        })
+    }
+
+    fn forget(&mut self, hasher: &impl BuildHasher, slot: u32) {
+        let hash = hasher.hash_one(&self.slots[slot as usize].key);
+        if let Ok(entry) = self.index.find_entry(hash, |&held| held == slot) {
+            entry.remove();
+        }
+        self.unlink(slot);
+        self.slots[slot as usize] = Slot {
+            next: self.free,
+            ..Slot::of(PartitionKey::nobody())
+        };
+        self.free = slot;
+    }
+
+    /// A slot in no list, new or used before.
+    fn vacant(&mut self, key: PartitionKey) -> u32 {
+        if let Some(slot) = self.slots.get_mut(self.free as usize) {
+            let vacant = self.free;
+            self.free = slot.next;
+            *slot = Slot::of(key);
+            return vacant;
+        }
+        if self.slots.len() == self.slots.capacity() {
+            // Doubling, but never past the bound: a full shard wastes nothing.
+            let most = self.capacity as usize - self.slots.len();
+            self.slots
+                .reserve_exact(self.slots.len().clamp(4.min(most), most));
+        }
+        self.slots.push(Slot::of(key));
+        self.slots.len() as u32 - 1
     }
 
     /// Moves a key that was just admitted behind all others of its kind.
@@ -127,20 +165,6 @@ impl Shard {
             self.unlink(slot);
             self.slots[slot as usize].at_limit = at_limit;
             self.link(slot);
-        }
-    }
-
-    fn victim(&self, now: Micros, window: Micros) -> u32 {
-        let [spare, at_limit] = self.lists.map(|list| list.head);
-        let idle = |slot: u32| {
-            self.slots.get(slot as usize).is_some_and(|slot| {
-                slot.log.len() == 0 || now.saturating_sub(slot.log.newest()) >= window
-            })
-        };
-        if idle(spare) || (spare != NONE && !idle(at_limit)) {
-            spare
-        } else {
-            at_limit
         }
     }
 

@@ -1,10 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::client::Network;
-use crate::rate_limit::PartitionKey;
+use crate::rate_limit::{Charge, PartitionKey, Quota, Tier, Verdict};
 
 #[derive(Clone, Default)]
 struct Hand(Arc<AtomicU64>);
@@ -245,6 +246,69 @@ fn threads_that_share_a_key_are_admitted_exactly_its_quota_together() {
         }
     });
     assert_eq!(admitted.into_inner(), 1_000);
+}
+
+#[test]
+fn binds_that_name_the_policies_in_other_orders_do_not_wait_for_each_other_in_a_circle() {
+    let store = MemoryStore::new();
+    let quota = Quota::new(1_000_000, Duration::from_secs(3_600)).unwrap();
+    let orders = [
+        ["a", "b", "c"],
+        ["c", "a", "b"],
+        ["b", "c", "a"],
+        ["c", "b", "a"],
+    ];
+    let (done, finished) = std::sync::mpsc::channel();
+    for order in orders {
+        let bound = store.bind_local(&order.map(Arc::from));
+        let done = done.clone();
+        std::thread::spawn(move || {
+            for n in 0..20_000 {
+                let key = key(n % 2);
+                let charges = [0, 1, 2].map(|policy| charge(policy, &key, quota));
+                assert_eq!(bound.admit_now(&charges).tiers.len(), 3);
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in orders {
+        finished
+            .recv_timeout(Duration::from_secs(60))
+            .expect("the threads wait for each other");
+    }
+}
+
+#[test]
+fn a_bind_in_another_order_answers_in_the_order_of_its_charges() {
+    let store = MemoryStore::new();
+    let minute = Duration::from_secs(60);
+    let quotas = [1, 2, 3].map(|limit| Quota::new(limit, minute).unwrap());
+    store.bind_local(&["c".into(), "b".into(), "a".into()]);
+    let bound = store.bind_local(&["a".into(), "b".into(), "c".into()]);
+    let key = key(1);
+    let charges = [0, 1, 2].map(|policy| charge(policy, &key, quotas[policy]));
+    let left: Vec<_> = bound
+        .admit_now(&charges)
+        .tiers
+        .iter()
+        .map(|tier| tier.remaining)
+        .collect();
+    assert_eq!(left, [0, 1, 2]);
+}
+
+#[test]
+fn idle_keys_are_let_go_while_new_ones_come() {
+    let (hand, store, bound) = store(10_000);
+    let quota = quota(200, 1_000);
+    for n in 0..5_000 {
+        bound.admit_now(&[charge(0, &key(n), quota)]);
+    }
+    assert_eq!(store.keys(), 5_000);
+    hand.set(1_000_000);
+    for n in 10_000..15_000 {
+        bound.admit_now(&[charge(0, &key(n), quota)]);
+    }
+    assert_eq!((store.keys(), store.evicted_live()), (5_000, 0));
 }
 
 #[test]

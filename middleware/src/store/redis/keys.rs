@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::ConfigError;
-use crate::rate_limit::PartitionKey;
+use crate::rate_limit::{PartitionKey, Repr};
 
 /// What every key starts with, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -58,10 +58,10 @@ impl Keys {
     /// Adds `<policy prefix><key>`.
     pub(super) fn push(&mut self, policy_prefix: &str, key: &PartitionKey) {
         self.text.push_str(policy_prefix);
-        match key {
-            PartitionKey::Text(text) => self.text.push_str(text),
+        match key.repr() {
+            Repr::Text(text) => self.text.push_str(text),
             // Writing to a String cannot fail.
-            PartitionKey::Network(network) => {
+            Repr::Network(network) => {
                 let _ = write!(self.text, "{network}");
             }
         }
@@ -86,7 +86,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Network;
+    use crate::client::{Network, Secret};
 
     #[test]
     fn names_a_log_by_prefix_policy_and_key() {
@@ -98,7 +98,7 @@ mod tests {
         );
         keys.push(
             &prefix.of_policy("user"),
-            &PartitionKey::Text("ada@example.org".into()),
+            &PartitionKey::text("ada@example.org", &Secret::from_bytes(b"s")),
         );
         keys.push_text(&prefix.probe());
         assert_eq!(

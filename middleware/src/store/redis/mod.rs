@@ -129,6 +129,10 @@ struct Bound {
 }
 
 impl Admit for Bound {
+    fn is_failing(&self) -> bool {
+        self.core.health.breaker.is_open()
+    }
+
     fn admit(&self, charges: &[Charge<'_>]) -> Admission {
         if charges.is_empty() {
             return Admission::Ready(Ok(Verdict {

@@ -30,7 +30,8 @@ impl Core {
     async fn charge_probe(&self) -> Result<(), Failure> {
         let charge = Charge {
             policy: 0,
-            key: &PartitionKey::Text("".into()),
+            // The log has a name of its own, which no partition key makes.
+            key: &PartitionKey::nobody(),
             quota: QUOTA,
             cost: 1,
             enforced: true,

@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn writes_the_charges_as_the_script_reads_them() {
-        let key = PartitionKey::Text("ada".into());
+        let key = PartitionKey::text("ada", &crate::client::Secret::from_bytes(b"s"));
         let charge = |limit, enforced| Charge {
             policy: 0,
             key: &key,
