@@ -8,16 +8,19 @@
 //! and a request that fits is never denied. Only admitted requests count. The promise holds while the log survives and
 //! the store's clock runs forward. Each loss of the log (a flush, a failover to a replica that lacks the last writes, a
 //! forward step of the server's clock) can add at most one quota to one window; so can outages, for each process,
-//! however many fall into that window, since the process's own log outlives them.
+//! however many fall into that window, since the process's own log outlives them. A raised or lowered limit keeps the
+//! history; a window that was shorter for a while has forgotten what lay beyond it.
 //!
-//! **When the store fails**, each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline may still
-//! have been charged, so that right after an outage a client can find up to that much less room.
+//! **When the store fails**, each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline, or whose
+//! client left before the answer, may still have been charged, so that a client can find up to that much less room
+//! than it used.
 //!
 //! **Denials are remembered.** A client that a shared store denied is denied again without asking, until the moment
 //! its next slot frees, and never beyond it: an entry ends at the time the call was *sent* plus the wait that the store
 //! named, and the store decided no earlier than that; it denies only the same or a higher cost under the same quota.
 //! The one exception: when the log is lost meanwhile, the store would admit what the entry still denies, for the rest
-//! of that window at most.
+//! of that window at most. In an outage, a remembered denial stands for policies that are kept locally; an open policy
+//! lets pass and a closed one answers 503.
 //!
 //! Limits of one process, by client address:
 //!
