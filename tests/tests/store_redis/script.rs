@@ -64,7 +64,10 @@ impl Script {
                  local function call(...) return count(redis.call(...)) end
                  local try = redis.pcall",
             ),
-            ("return reply\n", "reply[#reply + 1] = read\nreturn reply\n"),
+            (
+                "reply[1] = dropped\n",
+                "reply[1] = dropped\nfilled = filled + 1\nreply[filled] = read\n",
+            ),
         ]
         .into_iter()
         .fold(SOURCE.to_owned(), |source, (from, to)| {
@@ -104,9 +107,14 @@ impl Script {
             plan[0] |= 4;
         }
         call.arg(plan).arg(now / 1_000_000).arg(now % 1_000_000);
-        let reply: Vec<i64> = call.query(&mut self.connection).unwrap();
-        let mut rest = reply.into_iter();
-        let mut next = || rest.next().unwrap();
+        let reply: Vec<u8> = call.query(&mut self.connection).unwrap();
+        let mut numbers = reply.chunks_exact(5).map(|number| {
+            let number = number
+                .iter()
+                .fold(0, |number, byte| number << 8 | i64::from(*byte));
+            if number == (1 << 40) - 1 { -1 } else { number }
+        });
+        let mut next = || numbers.next().unwrap();
         let broken = next();
         let verdicts = requests
             .iter()

@@ -124,6 +124,11 @@ impl AdmitRequest {
     }
 }
 
+/// Bytes of each number in a reply.
+const NUMBER: usize = 5;
+/// What a reply says for a cost that never fits.
+const NEVER: u64 = (1 << 40) - 1;
+
 /// The script's answers to a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answers {
@@ -137,20 +142,24 @@ impl Answers {
     /// Reads a reply to requests of so many charges each.
     ///
     /// # Errors
-    /// Anything but the integers that the script's header promises.
+    /// Anything but the numbers that the script's header promises.
     pub(super) fn decode(
         reply: Value,
         charges: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Self, MalformedReply> {
-        let Value::Array(values) = reply else {
+        let Value::BulkString(bytes) = reply else {
             return Err(MalformedReply);
         };
-        let mut values = values.into_iter();
-        let mut next = || match values.next() {
-            Some(Value::Int(value)) => Ok(value),
-            _ => Err(MalformedReply),
+        let mut numbers = bytes.chunks_exact(NUMBER);
+        if !numbers.remainder().is_empty() {
+            return Err(MalformedReply);
+        }
+        let mut next = || {
+            let mut wide = [0; 8];
+            wide[8 - NUMBER..].copy_from_slice(numbers.next().ok_or(MalformedReply)?);
+            Ok::<u64, MalformedReply>(u64::from_be_bytes(wide))
         };
-        let broken_logs = u64::try_from(next()?)?;
+        let broken_logs = next()?;
         let mut verdicts = Vec::with_capacity(charges.len());
         for charges in charges {
             let admitted = match next()? {
@@ -162,11 +171,11 @@ impl Answers {
             for _ in 0..charges {
                 tiers.push(Tier {
                     remaining: u32::try_from(next()?)?,
-                    reset: Duration::from_micros(u64::try_from(next()?)?),
+                    reset: Duration::from_micros(next()?),
                     retry: match next()? {
                         0 => None,
-                        -1 => Some(Duration::MAX),
-                        micros => Some(Duration::from_micros(u64::try_from(micros)?)),
+                        NEVER => Some(Duration::MAX),
+                        micros => Some(Duration::from_micros(micros)),
                     },
                 });
             }
@@ -207,8 +216,9 @@ mod tests {
     use super::*;
     use crate::rate_limit::{PartitionKey, Quota};
 
-    fn ints(values: &[i64]) -> Value {
-        Value::Array(values.iter().copied().map(Value::Int).collect())
+    fn reply(numbers: &[u64]) -> Value {
+        let bytes = |number: &u64| number.to_be_bytes()[8 - NUMBER..].to_vec();
+        Value::BulkString(numbers.iter().flat_map(bytes).collect())
     }
 
     fn decode(reply: Value, charges: &[usize]) -> Result<Answers, MalformedReply> {
@@ -217,7 +227,7 @@ mod tests {
 
     #[test]
     fn reads_the_verdicts_of_a_batch() {
-        let reply = ints(&[1, 1, 9, 60_000_000, 0, 0, 0, 7, 5, 3, 8, -1]);
+        let reply = reply(&[1, 1, 9, 60_000_000, 0, 0, 0, 7, 5, 3, 8, NEVER]);
         let answers = decode(reply, &[1, 2]).unwrap();
         assert_eq!(answers.broken_logs, 1);
         let [first, second] = &answers.verdicts[..] else {
@@ -246,19 +256,22 @@ mod tests {
             Value::Okay,
             Value::Int(1),
             Value::BulkString(b"0 1 1 1 0".to_vec()),
-            ints(&[]),
-            ints(&[0]),
-            ints(&[0, 1]),
-            ints(&[0, 1, 1, 1]),
-            ints(&[0, 1, 1, 1, 0, 0]),
-            ints(&[0, 2, 1, 1, 0]),
-            ints(&[0, -1, 1, 1, 0]),
-            ints(&[-1, 1, 1, 1, 0]),
-            ints(&[0, 1, -1, 1, 0]),
-            ints(&[0, 1, 1 << 32, 1, 0]),
-            ints(&[0, 1, 1, -1, 0]),
-            ints(&[0, 1, 1, 1, -2]),
-            ints(&[0, 1, 1, 1, i64::MIN]),
+            Value::BulkString(vec![0; 5 * 5 + 1]),
+            Value::BulkString(vec![0; 5 * 5 - 1]),
+            reply(&[]),
+            reply(&[0]),
+            reply(&[0, 1]),
+            reply(&[0, 1, 1, 1]),
+            reply(&[0, 1, 1, 1, 0, 0]),
+            reply(&[0, 2, 1, 1, 0]),
+            reply(&[0, 1, 1 << 32, 1, 0]),
+            Value::Array(vec![
+                Value::Int(0),
+                Value::Int(1),
+                Value::Int(1),
+                Value::Int(1),
+                Value::Int(0),
+            ]),
             Value::Array(vec![Value::Int(0), Value::Nil]),
         ] {
             assert_eq!(

@@ -6,11 +6,11 @@
 --            limit   4 bytes: how much cost fits in a window, at least 1
 --            window  5 bytes, microseconds, 1 to 24 h
 --            cost    4 bytes, at least 1
--- Reply    a flat array of integers: how many broken logs were dropped; then for each request 1 (admitted) or 0,
---          followed for each of its charges by
+-- Reply    one string of numbers, five bytes each, big-endian, since an array of integers costs both sides more: how
+--          many broken logs were dropped; then for each request 1 (admitted) or 0, followed for each of its charges by
 --            remaining  cost that still fits
 --            reset      microseconds until more than that fits, 0 for an empty log
---            retry      0 if the charge had room, microseconds until it can have, or -1 for never (cost > limit)
+--            retry      0 if the charge had room, microseconds until it can have, or 2^40 - 1 for never (cost > limit)
 --
 -- A log is the two bytes 9A 01, then one stamp for each unit of admitted cost, oldest first: five bytes, big-endian,
 -- microseconds of TIME modulo 2^40 (12.7 days). Every number here stays below 2^53, where Lua's doubles are exact.
@@ -22,6 +22,7 @@
 
 local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
+local NEVER = 2 ^ 40 - 1
 local CHARGE = 14
 local FIRST = 3 -- where the oldest stamp stands; positions count from 1
 local WHOLE = 4096 -- logs up to this size are read and written whole, longer ones by ranges
@@ -243,7 +244,7 @@ while charge <= charges do
     end
     if cost > remaining then
       if cost > limit then
-        retry = -1
+        retry = NEVER
       else
         retry = window - age_of(log, first + (count + cost - limit - 1) * 5)
       end
@@ -288,4 +289,4 @@ while charge <= charges do
 end
 
 reply[1] = dropped
-return reply
+return struct.pack('>' .. rep('I5', filled), unpack(reply))
