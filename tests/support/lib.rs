@@ -1,8 +1,10 @@
-//! What the tests share: real servers, real HTTP, and a reader of metrics.
+//! What the tests share: real servers, real HTTP, and readers of metrics and of sources.
 // A test fails by panicking, and so does what it is made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod http;
+pub mod imports;
+pub mod memory;
 pub mod metrics;
 pub mod prometheus;
 pub mod redis;

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use crate::http::Client;
 use crate::metrics::Scrape;
 
+/// What a configuration starts with when its test is not about the deadline of a store call: no busy machine is
+/// late for the longest that may be set.
+pub const PATIENT: &str = "[store]\ndeadline = '10s'\n";
+
 /// A running webstore on free ports; killed when dropped.
 pub struct Webstore {
     child: Child,
@@ -85,6 +89,30 @@ impl Webstore {
         let reply = Client::new(&self.admin).get("/metrics", &[]).await;
         assert_eq!(reply.status, 200);
         Scrape::parse(&reply.body)
+    }
+
+    /// Scrapes until `enough`, and returns that scrape.
+    ///
+    /// # Panics
+    /// Nothing is enough `within` that time; the message says what was wanted.
+    pub async fn scrape_until(
+        &self,
+        wanted: &str,
+        within: Duration,
+        enough: impl Fn(&Scrape) -> bool,
+    ) -> Scrape {
+        let start = Instant::now();
+        loop {
+            let scrape = self.scrape().await;
+            if enough(&scrape) {
+                return scrape;
+            }
+            assert!(
+                start.elapsed() < within,
+                "after {within:?}, still not: {wanted}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.

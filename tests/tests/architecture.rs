@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use palisade_tests::imports::imports;
+
 const ROOMS: [&str; 4] = ["client", "rate_limit", "telemetry", "store"];
 
 /// What a room may import of another: its model values, and of the layers' ports all.
@@ -54,40 +56,33 @@ fn is_test(path: &Path) -> bool {
         || path.ends_with("properties.rs")
 }
 
-/// Everything that a source names as `crate::room::…`, as (room, name), tests left out.
-fn imports(source: &str) -> Vec<(String, String)> {
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let code: String = code
-        .lines()
-        .map(|line| line.trim_start())
-        .filter(|line| !line.starts_with("//"))
-        .collect::<Vec<_>>()
-        .join(" ");
-    let mut found = Vec::new();
-    for path in code.split("crate::").skip(1) {
-        let room: String = path
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
-        let Some(rest) = path[room.len()..].strip_prefix("::") else {
-            continue;
-        };
-        let names = match rest.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap().to_owned(),
-            None => rest
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect(),
-        };
-        for name in names
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            found.push((room.clone(), name.split("::").next().unwrap().to_owned()));
+/// The module path of a file of the library.
+fn module(file: &Path) -> Vec<String> {
+    let stem = file.with_extension("");
+    let names = stem
+        .iter()
+        .map(|name| name.to_str().unwrap().to_owned())
+        .filter(|name| name != "mod");
+    names.collect()
+}
+
+/// Whether a file in `room` may take this, seen from the crate's root.
+fn is_allowed(room: &str, path: &[String]) -> bool {
+    let mut names = path.iter().map(String::as_str);
+    // An alias of the root or of a whole module would hide what is taken of it, as would a glob.
+    match (names.next().unwrap_or("*"), names.next().unwrap_or("*")) {
+        (other, _) if other == room => true,
+        ("*" | "stack" | "config", _) => false,
+        // Adapters know the ports, and the model values that their keys are made of.
+        ("rate_limit", name) if room == "store" => {
+            name != "*" && !name.ends_with("Layer") && !name.ends_with("Builder")
         }
+        (other, name) if ROOMS.contains(&other) => ALLOWED
+            .iter()
+            .any(|(from, to, names)| *from == room && *to == other && names.contains(&name)),
+        // What belongs to no room: errors and address ranges.
+        _ => true,
     }
-    found
 }
 
 #[test]
@@ -96,28 +91,17 @@ fn rooms_import_only_each_others_model_values_and_never_the_stack() {
     let mut imported = 0;
     let mut wrong = Vec::new();
     for room in ROOMS {
-        for path in sources(&library.join(room))
-            .iter()
-            .filter(|path| !is_test(path.strip_prefix(&library).unwrap()))
-        {
-            for (other, name) in imports(&fs::read_to_string(path).unwrap()) {
+        for path in sources(&library.join(room)) {
+            let file = path.strip_prefix(&library).unwrap();
+            if is_test(file) {
+                continue;
+            }
+            let module = module(file);
+            let module: Vec<_> = module.iter().map(String::as_str).collect();
+            for path in imports(&fs::read_to_string(&path).unwrap(), &module) {
                 imported += 1;
-                let allowed = match (room, &*other) {
-                    (room, other) if room == other => true,
-                    (_, "stack" | "config") => false,
-                    // Adapters know the ports, and the model values that their keys are made of.
-                    ("store", "rate_limit") => {
-                        !name.ends_with("Layer") && !name.ends_with("Builder")
-                    }
-                    (_, other) if ROOMS.contains(&other) => {
-                        ALLOWED.iter().any(|(from, to, names)| {
-                            *from == room && *to == other && names.contains(&&*name)
-                        })
-                    }
-                    _ => true,
-                };
-                if !allowed {
-                    wrong.push(format!("{} imports {other}::{name}", path.display()));
+                if !is_allowed(room, &path) {
+                    wrong.push(format!("{} takes {}", file.display(), path.join("::")));
                 }
             }
         }
@@ -129,17 +113,107 @@ fn rooms_import_only_each_others_model_values_and_never_the_stack() {
     );
 }
 
+fn read(source: &str, module: &[&str]) -> Vec<String> {
+    let found = imports(source, module);
+    found.iter().map(|path| path.join("::")).collect()
+}
+
 #[test]
-fn the_reader_of_imports_sees_groups_and_single_names() {
-    let source = "use crate::client::{Client, user::UserId};\n// crate::stack::Stack\nfn f() { crate::store::memory::x() }";
-    let found = imports(source);
-    let expected = [
-        ("client", "Client"),
-        ("client", "user"),
-        ("store", "memory"),
-    ];
+fn the_reader_sees_single_names_groups_and_groups_in_groups() {
+    let source = "use crate::client::{Client, user::{UserId, Secret as Key}, self};
+        pub(crate) use crate::{stack::Stack, error::*, ConfigError};
+        fn f() -> crate::Error { let x: Vec<crate::store::Outcome> = crate::store::memory::x(); }
+        macro_rules! m { () => { $crate::config::Config } }
+        use crate::{\n    // why\n    config::{Config, sections::{File,},},\n};
+        use crate as root; use crate::telemetry;";
     assert_eq!(
-        found,
-        expected.map(|(room, name)| (room.to_owned(), name.to_owned()))
+        read(source, &["rate_limit"]),
+        [
+            "client::Client",
+            "client::user::UserId",
+            "client::user::Secret",
+            "client",
+            "stack::Stack",
+            "error::*",
+            "ConfigError",
+            "Error",
+            "store::Outcome",
+            "store::memory::x",
+            "config::Config",
+            "config::Config",
+            "config::sections::File",
+            "",
+            "telemetry",
+        ]
     );
+}
+
+#[test]
+fn the_reader_sees_every_super_that_leaves_its_room() {
+    let source = "use super::super::stack::Stack; use super::keys::{self, Key};
+        use super::{super::{config::Config, client::Client}, breaker};
+        use self::inner::X; use super::super::super::super::x;
+        mod inner { use super::super::super::stack::A; use super::super::b; fn f() { super::c() } }
+        use super::super::stack::After;";
+    assert_eq!(
+        read(
+            &source.replace("use super::super::super::super::x;", ""),
+            &["store", "redis"]
+        ),
+        [
+            "stack::Stack",
+            "config::Config",
+            "client::Client",
+            "stack::A",
+            "stack::After",
+        ]
+    );
+    assert_eq!(
+        read("use super::stack::Stack; use super::*;", &["client"]),
+        ["stack::Stack", "*"]
+    );
+}
+
+#[test]
+fn the_reader_skips_comments_texts_and_tests() {
+    let source = "// crate::stack::A\n/* crate::stack::B /* nested */ crate::stack::C */
+        const T: &str = \"crate::stack::D \\\" crate::stack::E\"; const R: &[u8] = br#\"\"crate::stack::F\"#;
+        const C: [char; 2] = ['\"', '\\'']; fn f<'a>(x: &'a str) -> crate::client::Route {}
+        #[cfg(test)] use crate::stack::G;
+        #[cfg(test)] mod tests { fn f() { crate::stack::H } }
+        use crate::client::Client;";
+    assert_eq!(
+        read(source, &["rate_limit"]),
+        ["client::Route", "client::Client"]
+    );
+}
+
+#[test]
+fn the_rules_refuse_the_stack_other_rooms_and_what_could_hide_them() {
+    let allowed = |room, path: &str| {
+        let names = path.split("::").filter(|name| !name.is_empty());
+        is_allowed(room, &names.map(str::to_owned).collect::<Vec<_>>())
+    };
+    for path in [
+        "client::Client",
+        "rate_limit::policy::Policy",
+        "ConfigError",
+        "Cidrs",
+    ] {
+        assert!(allowed("rate_limit", path), "{path}");
+    }
+    for path in [
+        "stack::Stack",
+        "config",
+        "store::Outcome",
+        "client",
+        "client::*",
+        "*",
+        "",
+    ] {
+        assert!(!allowed("rate_limit", path), "{path}");
+    }
+    assert!(allowed("store", "rate_limit::Charge"));
+    assert!(!allowed("store", "rate_limit::RateLimitLayer"));
+    assert!(!allowed("store", "rate_limit"));
 }

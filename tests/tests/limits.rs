@@ -3,7 +3,7 @@
 
 use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;
-use palisade_tests::webstore::Webstore;
+use palisade_tests::webstore::{PATIENT, Webstore};
 
 const PRODUCTS: &str = "/us/products";
 
@@ -11,7 +11,8 @@ const PRODUCTS: &str = "/us/products";
 async fn on_both_stores(config: &str, test: impl AsyncFn(Webstore)) {
     test(Webstore::start(None, config)).await;
     let redis = RedisServer::start();
-    test(Webstore::start(Some(&redis.url()), config)).await;
+    let config = format!("{PATIENT}{config}");
+    test(Webstore::start(Some(&redis.url()), &config)).await;
 }
 
 async fn statuses(client: &Client, requests: usize, headers: &[(&str, &str)]) -> Vec<u16> {
@@ -180,10 +181,10 @@ async fn a_policy_of_the_configuration_limits_its_route_alone() {
 #[tokio::test]
 async fn a_restarted_service_finds_the_window_as_it_left_it_in_redis() {
     let redis = RedisServer::start();
-    let config = "[rate_limit]\nip = '5/1m'\n";
-    let first = Webstore::start(Some(&redis.url()), config);
+    let config = format!("{PATIENT}[rate_limit]\nip = '5/1h'\n");
+    let first = Webstore::start(Some(&redis.url()), &config);
     assert_eq!(statuses(&first.client(), 4, &[]).await, [200; 4]);
     drop(first);
-    let second = Webstore::start(Some(&redis.url()), config);
+    let second = Webstore::start(Some(&redis.url()), &config);
     assert_eq!(statuses(&second.client(), 3, &[]).await, [200, 429, 429]);
 }

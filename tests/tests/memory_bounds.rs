@@ -7,13 +7,7 @@ use std::time::Duration;
 use palisade::client::Network;
 use palisade::rate_limit::{AdmitNow, Charge, LocalStore, Quota};
 use palisade::store::memory::MemoryStore;
-
-/// Resident bytes of this process.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm")
-        .expect("Linux tells a process's memory in /proc");
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
+use palisade_tests::memory::resident;
 
 fn admit(limits: &dyn AdmitNow, client: u32, quota: Quota) -> bool {
     let key = Network::of(Ipv4Addr::from_bits(client).into(), 64).into();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use palisade_tests::prometheus::Prometheus;
 use palisade_tests::redis::RedisServer;
-use palisade_tests::webstore::Webstore;
+use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// The contract's metrics so far: name, type, labels.
 const METRICS: [(&str, &str, &[&str]); 5] = [
@@ -45,7 +45,7 @@ const METRICS: [(&str, &str, &[&str]); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_prometheus_finds_every_metric_with_its_name_type_help_and_labels() {
     let redis = RedisServer::start();
-    let webstore = Webstore::start(Some(&redis.url()), "");
+    let webstore = Webstore::start(Some(&redis.url()), PATIENT);
     let client = webstore.client();
     let user = [("authorization", "Bearer user-token-ada")];
     for _ in 0..61 {
@@ -140,9 +140,12 @@ async fn every_series_with_a_known_set_of_values_is_there_at_zero_from_the_start
 
 #[tokio::test]
 async fn nothing_that_a_client_chooses_makes_a_new_series_once_its_kind_was_seen() {
-    let config = "[client]\ntrusted_proxies = ['127.0.0.0/8']\n[rate_limit]\nip = '1000000/1m'\nuser = '1000000/1m'\n";
+    let config = format!(
+        "{PATIENT}[client]\ntrusted_proxies = ['127.0.0.0/8']\n\
+         [rate_limit]\nip = '1000000/1m'\nuser = '1000000/1m'\n"
+    );
     let redis = RedisServer::start();
-    let webstore = Webstore::start(Some(&redis.url()), config);
+    let webstore = Webstore::start(Some(&redis.url()), &config);
     let client = webstore.client();
     let hostile = async |n: usize| {
         let method = http::Method::from_bytes(format!("EVIL{n}").as_bytes()).unwrap();
