@@ -52,8 +52,9 @@ pub(super) struct Met {
     enforced: bool,
 }
 
-/// The policies that a request meets, in the layer's order.
-pub(super) type AllMet = SmallVec<[Met; 4]>;
+/// The policies that a request meets, in the layer's order. Two, address and user, need no heap; more would make
+/// every future larger that is moved on the way.
+pub(super) type AllMet = SmallVec<[Met; 2]>;
 
 /// The first answer to a request.
 pub(super) enum Answer {
@@ -81,7 +82,7 @@ pub(super) enum Settled {
 
 pub(super) struct Refusal {
     reason: Reason,
-    violated: SmallVec<[usize; 4]>,
+    violated: SmallVec<[usize; 2]>,
     retry: Option<Duration>,
     headers: Rendered,
 }
@@ -153,7 +154,7 @@ impl Decider {
         now: Duration,
         failing: bool,
     ) -> Option<Refusal> {
-        let known: SmallVec<[_; 4]> = met
+        let known: SmallVec<[_; 2]> = met
             .iter()
             .filter(|met| met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local))
             .filter_map(|met| {
@@ -168,7 +169,7 @@ impl Decider {
             self.tally.count(met.policy, Outcome::Denied);
             self.tally.count_exceeded(met.policy);
         }
-        let lines: SmallVec<[_; 4]> = known
+        let lines: SmallVec<[_; 2]> = known
             .iter()
             .map(|(met, denied)| self.line(met, Some(denied.room)))
             .collect();
@@ -210,7 +211,7 @@ impl Decider {
 
     /// The store failed: each policy does as its failure mode says, and the request passes when all let it.
     fn without_store(&self, met: &AllMet, local: &dyn AdmitNow) -> Settled {
-        let closed: SmallVec<[usize; 4]> = met
+        let closed: SmallVec<[usize; 2]> = met
             .iter()
             .filter(|met| met.enforced && self.mode(met) == OnStoreFailure::Closed)
             .map(|met| met.policy)
@@ -219,7 +220,7 @@ impl Decider {
             for policy in &closed {
                 self.tally.count(*policy, Outcome::FallbackDenied);
             }
-            let lines: SmallVec<[_; 4]> = met
+            let lines: SmallVec<[_; 2]> = met
                 .iter()
                 .filter(|met| met.enforced)
                 .map(|met| self.line(met, None))
@@ -238,7 +239,7 @@ impl Decider {
             .collect();
         let Verdict { admitted, tiers } = local.admit_now(&charges(&kept));
         let mut tiers = tiers.into_iter();
-        let checked: SmallVec<[Option<Tier>; 4]> = met
+        let checked: SmallVec<[Option<Tier>; 2]> = met
             .iter()
             .map(|met| {
                 if self.mode(met) == OnStoreFailure::Local {
@@ -291,7 +292,7 @@ impl Decider {
         tiers: impl Iterator<Item = Option<Tier>> + Clone,
     ) -> Settled {
         let enforced = met.iter().zip(tiers).filter(|(met, _)| met.enforced);
-        let lines: SmallVec<[_; 4]> = enforced
+        let lines: SmallVec<[_; 2]> = enforced
             .clone()
             .map(|(met, tier)| {
                 self.line(
@@ -357,7 +358,7 @@ impl Decider {
     }
 }
 
-fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 4]> {
+fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 2]> {
     met.iter()
         .map(
             |Met {

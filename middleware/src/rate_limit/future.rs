@@ -30,7 +30,9 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         /// The store was asked, and the request waits with the service that is ready for it.
-        Asked { asked: Option<Asked<S, ReqBody>> },
+        ///
+        /// Boxed, so that the future of a request that need not wait stays small: it is moved several times.
+        Asked { asked: Option<Box<Asked<S, ReqBody>>> },
         Inner { #[pin] future: S::Future, headers: Option<Rendered> },
         Refused { response: Option<S::Response> },
     }
@@ -80,7 +82,9 @@ where
             decider,
         };
         Self {
-            state: State::Asked { asked: Some(asked) },
+            state: State::Asked {
+                asked: Some(Box::new(asked)),
+            },
         }
     }
 }

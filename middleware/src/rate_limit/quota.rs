@@ -12,7 +12,7 @@ use crate::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quota {
     limit: NonZeroU32,
-    window: Duration,
+    window_micros: u64,
 }
 
 impl Quota {
@@ -47,7 +47,7 @@ impl Quota {
         // At most 86,400,000,000, so the cast loses nothing.
         Ok(Self {
             limit,
-            window: Duration::from_micros(window.as_micros() as u64),
+            window_micros: window.as_micros() as u64,
         })
     }
 
@@ -55,7 +55,7 @@ impl Quota {
     pub(crate) const fn per_minute(limit: NonZeroU32) -> Self {
         Self {
             limit,
-            window: Duration::from_secs(60),
+            window_micros: 60_000_000,
         }
     }
 
@@ -68,12 +68,12 @@ impl Quota {
     /// The window's length, in whole microseconds.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        self.window
+        Duration::from_micros(self.window_micros)
     }
 
     /// The window's length in microseconds.
     pub(crate) const fn window_micros(&self) -> u64 {
-        self.window.as_micros() as u64
+        self.window_micros
     }
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for Quota {
             f,
             "{}/{}",
             self.limit,
-            humantime::format_duration(self.window)
+            humantime::format_duration(self.window())
         )
     }
 }

@@ -169,7 +169,7 @@ impl Rejecter {
             Reason::QuotaExceeded => (Code::ResourceExhausted, violated),
             Reason::StoreUnavailable => (Code::Unavailable, &[][..]),
         };
-        let violations: SmallVec<[_; 4]> = violated
+        let violations: SmallVec<[_; 2]> = violated
             .iter()
             .map(|&policy| Violation {
                 subject: &policies[policy].name,
@@ -189,7 +189,7 @@ impl Reason {
     }
 }
 
-fn names<'a>(policies: &'a [Policy], violated: &[usize]) -> SmallVec<[&'a str; 4]> {
+fn names<'a>(policies: &'a [Policy], violated: &[usize]) -> SmallVec<[&'a str; 2]> {
     violated
         .iter()
         .map(|policy| &*policies[*policy].name)

@@ -101,7 +101,7 @@ pub struct Verdict {
     /// Whether every enforced charge had room, and all were charged.
     pub admitted: bool,
     /// The state of each log after the decision.
-    pub tiers: SmallVec<[Tier; 4]>,
+    pub tiers: SmallVec<[Tier; 2]>,
 }
 
 /// The state of one key's log after a decision.

@@ -45,7 +45,7 @@ impl Bound {
     ///
     /// Every table has shards of its own, and all requests of all binds lock in the order of the tables, so that none
     /// waits for another in a circle.
-    fn hold<'a>(&'a self, charges: &'a [Charge<'a>]) -> SmallVec<[Held<'a>; 4]> {
+    fn hold<'a>(&'a self, charges: &'a [Charge<'a>]) -> SmallVec<[Held<'a>; 2]> {
         let hold = |place: usize| {
             let charge = &charges[place];
             let table = &*self.tables[charge.policy];
