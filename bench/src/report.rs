@@ -19,7 +19,7 @@ pub(crate) fn run(asked: &Comparison) -> Result<()> {
     require("wrk")?;
     require("redis-server")?;
     // The default limits, in windows of 2 s instead of a minute: 5,000 clients that ask 100,000 times a second
-    // together are to be admitted, with logs as long as the default limits make them.
+    // together are to be admitted.
     let usual = quotas(200, 60, 2)?;
     let flood = quotas(200, 60, 60)?;
     let full = quotas(200, 200, 60)?;

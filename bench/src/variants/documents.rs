@@ -35,7 +35,7 @@ pub(super) fn wrap(shop: Router, quotas: Quotas, redis: &str) -> Result<Router> 
 async fn limit(State(limiter): State<Arc<Limiter>>, request: Request, next: Next) -> Response {
     let address = super::address(request.headers(), request.extensions());
     let user = super::user(request.headers());
-    // A failure is an error here, where the original lets the request pass: the run must not measure an outage.
+    // A failure is an error here, where such limiters commonly let the request pass: the run must not measure an outage.
     match limiter.decide(address, user).await {
         Ok(None) => next.run(request).await,
         Ok(Some(tier)) => {

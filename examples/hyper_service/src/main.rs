@@ -44,7 +44,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hyper_service: {error}");
-            ExitCode::FAILURE
+            // A setting that cannot be used is the operator's to mend; anything else may pass.
+            ExitCode::from(if error.is::<palisade::ConfigError>() {
+                2
+            } else {
+                1
+            })
         }
     }
 }

@@ -27,7 +27,8 @@ pub trait Admit: Send + Sync + 'static {
     /// Charges all of the charges when every enforced one has room, otherwise none.
     ///
     /// A charge that is not enforced (dry run) is charged when the request is admitted and it has room itself.
-    /// `charges` name each policy at most once, in the order of the bind.
+    /// `charges` name each policy at most once, in the order of the bind, and only policies that were bound: the layer
+    /// holds to it, and a store need not check.
     fn admit(&self, charges: &[Charge<'_>]) -> Admission;
 
     /// Whether the store is known not to answer at the moment, so that asking it is in vain.

@@ -107,3 +107,27 @@ fn counts_across_the_turn_of_the_stamps() {
         assert_eq!(tier.remaining, i64::from(left) - 1);
     }
 }
+
+#[test]
+fn a_log_with_garbage_in_its_middle_begins_afresh_where_it_would_answer_nonsense() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let mut stamps: Vec<u64> = (0..10).map(|i| EPOCH + i).collect();
+    for middle in &mut stamps[3..7] {
+        // Three days in the future, between two stamps of now.
+        *middle += 3 * DAY;
+    }
+    redis::cmd("SET")
+        .arg("k")
+        .arg(log_of(stamps))
+        .exec(script.redis())
+        .unwrap();
+    let reply = script.run(EPOCH + 20, &[vec![ask("k", 6, MINUTE)]]);
+    let (admitted, tiers) = &reply.verdicts[0];
+    assert_eq!((reply.broken, *admitted), (1, true));
+    assert_eq!(
+        (tiers[0].remaining, tiers[0].reset, tiers[0].retry),
+        (5, MINUTE as i64, 0)
+    );
+    assert_eq!(script.one(EPOCH + 20, ask("k", 6, MINUTE)).1.remaining, 4);
+}

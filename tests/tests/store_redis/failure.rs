@@ -8,6 +8,10 @@ use palisade::rate_limit::{Admit, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::store::{Operation, Outcome};
 use palisade_tests::redis::RedisServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::{Request, limits};
 
@@ -95,11 +99,138 @@ async fn a_hung_server_delays_each_request_by_the_deadline_until_the_breaker_ope
     }
     let waited = paused.elapsed();
     assert!(waited >= DEADLINE && waited < 2 * DEADLINE, "{waited:?}");
-    assert!(store.health().is_breaker_open());
+    // Requests that share a call fail as one.
+    let mut failures = 0;
+    while !store.health().is_breaker_open() {
+        assert_eq!(admit(&limits).await, Err(StoreErrorKind::Timeout));
+        failures += 1;
+        assert!(
+            failures < 5,
+            "the breaker opens at the fifth failure in a row"
+        );
+    }
+    assert!(
+        failures >= 3,
+        "five requests at once were more than two failures"
+    );
     assert_eq!(store.health().last_error(), Some(StoreErrorKind::Timeout));
     assert_eq!(admit(&limits).await, Err(StoreErrorKind::Rejected));
     server.resume();
     assert_returns(&store, &limits).await;
+}
+
+#[tokio::test]
+async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    server.pause();
+    let together: Vec<_> = (0..32)
+        .map(|_| {
+            let limits = limits.clone();
+            tokio::spawn(async move { admit(&limits).await })
+        })
+        .collect();
+    for request in together {
+        assert_eq!(request.await.unwrap(), Err(StoreErrorKind::Timeout));
+    }
+    assert!(!store.health().is_breaker_open());
+    server.resume();
+    // What was sent is decided late; a new connection finds the server as it is.
+    assert_eq!(admit(&limits).await, Ok(true));
+}
+
+/// Forwards to a server, each direction late by `delay`.
+async fn distant(server: &RedisServer, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(carry(from_client, to_server, delay));
+            tokio::spawn(carry(from_server, to_client, delay));
+        }
+    });
+    url
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    let (queue, mut late) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((at, bytes)) = late.recv().await {
+            tokio::time::sleep_until((at + delay).into()).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut bytes = vec![0; 65_536];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        let _ = queue.send((Instant::now(), bytes[..read].to_vec()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_at_some_distance_is_asked_without_waiting_for_the_call_before() {
+    let server = RedisServer::start();
+    // A round trip takes 7 tenths of the deadline.
+    let url = distant(&server, DEADLINE * 7 / 20).await;
+    let store = RedisStore::builder(&url)
+        .deadline(DEADLINE)
+        .build()
+        .unwrap();
+    let limits = limits(&store);
+    // The connection itself takes several round trips.
+    let started = Instant::now();
+    while admit(&limits).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(10), "no connection");
+    }
+    let mut requests = Vec::new();
+    for _ in 0..40 {
+        let limits = limits.clone();
+        requests.push(tokio::spawn(async move { admit(&limits).await }));
+        tokio::time::sleep(DEADLINE / 8).await;
+    }
+    for request in requests {
+        assert_eq!(request.await.unwrap(), Ok(true));
+    }
+}
+
+#[test]
+fn a_blocked_thread_keeps_no_other_runtime_waiting_past_the_deadline() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    assert_eq!(first.block_on(admit(&limits)), Ok(true));
+    // A lane is started on the first runtime, which then drives nothing any more.
+    first.block_on(async {
+        let ada = Request::of("192.0.2.1", "ada");
+        let pending = ada.admit(&limits);
+        let _ = tokio::time::timeout(Duration::ZERO, pending).await;
+    });
+    let asked = Instant::now();
+    let answer = runtime().block_on(admit(&limits));
+    assert!(
+        asked.elapsed() < 4 * DEADLINE,
+        "waited {:?}",
+        asked.elapsed()
+    );
+    assert!(
+        matches!(answer, Ok(true) | Err(StoreErrorKind::Timeout)),
+        "{answer:?}"
+    );
+    drop(first);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(super) struct Connections {
     /// redis-rs's `ConnectionManager` would keep a connection whose calls time out (a black hole, a hung server),
     /// and one whose server was demoted to a replica; here any such failure drops it.
     shared: Mutex<Option<Shared>>,
+    /// Held by whoever makes the shared connection.
+    turn: tokio::sync::Mutex<()>,
     /// Connections of their own for probes: they prove that a new one can be made, and neither wait behind requests
     /// nor hold them up. The pool pings at each checkout, one more round trip, which would cost the requests half
     /// their throughput and costs a probe nothing.
@@ -73,6 +75,7 @@ impl Connections {
         Ok(Arc::new(Self {
             client,
             shared: Mutex::new(None),
+            turn: tokio::sync::Mutex::default(),
             exclusive,
         }))
     }
@@ -85,7 +88,14 @@ impl Connections {
     ) -> Result<Value, Failure> {
         let connection = match self.live() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => {
+                // One connects, and those who wait for it find its connection.
+                let _turn = self.turn.lock().await;
+                match self.live() {
+                    Some(connection) => connection,
+                    None => self.connect().await?,
+                }
+            }
         };
         let result = run(script, asks, connection).await;
         if result.as_ref().is_err_and(ends_connection) {
@@ -211,15 +221,21 @@ fn with_settings(info: ConnectionInfo) -> ConnectionInfo {
     info.set_redis_settings(redis).set_tcp_settings(tcp)
 }
 
-/// The URL without what authenticates: user, password and query.
+/// The URL without what authenticates: user, password and query. What is refused may be malformed, so only what stands
+/// behind the last `@` is shown, or the scheme alone.
 fn without_secrets(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://…{}", &url[..scheme], &url[at..])
-        }
-        (None, Some(at)) => format!("…{}", &url[at..]),
-        _ => url.to_owned(),
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let scheme = match scheme {
+        "" => String::new(),
+        // A word that is no scheme of ours could be part of a password too.
+        "redis" | "rediss" | "unix" | "http" | "https" => format!("{scheme}://"),
+        _ => "…://".to_owned(),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}…@{}", host.split('?').next().unwrap_or_default()),
+        None => format!("{scheme}…"),
     }
 }
 
@@ -254,13 +270,13 @@ mod tests {
             "ada:hunter2@host",
             "redis://ada:hun@ter2@host:port",
             "unix:?pass=hunter2",
+            "redis://ada:hun?ter2@host:6379",
+            "redis://:hunter2",
+            "redis://ada:hunter2:host:6379",
         ] {
             let text = refusal(url);
             assert!(text.contains("redis_url"), "{text}");
-            assert!(
-                !text.contains("hunter2") && !text.contains("ter2"),
-                "{text}"
-            );
+            assert!(!text.contains("hun") && !text.contains("ter2"), "{text}");
         }
     }
 

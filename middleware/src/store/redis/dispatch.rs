@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -20,9 +21,15 @@ use crate::store::{Operation, Outcome};
 
 /// Most requests in a call: a server decides so many in about 0.3 ms, during which it serves nobody else.
 const BATCH: usize = 32;
-/// Most calls under way at once. A second one starts only when a whole batch waits, so that a distant server, whose
-/// answers take long, is not limited to one batch in each round trip.
+/// Most calls under way at once. A second one starts when a whole batch waits, or when the last call was sent longer
+/// ago than [`PATIENCE`] says, so that with a distant server no request waits for the call before its own.
 const LANES: usize = 8;
+/// The part of the deadline that a request waits for the call under way: a tenth, 5 ms of 50. A server nearby has
+/// answered long before.
+const PATIENCE: u32 = 10;
+/// How long after its deadline a request gives up by itself. The lane's timer, one for a whole call, comes first, unless
+/// the thread that drives it is busy with something else.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// The requests that wait for a call.
 #[derive(Default)]
@@ -33,6 +40,8 @@ struct Waiting {
     requests: VecDeque<(Ask, Asker)>,
     /// Tasks that take from the queue.
     lanes: usize,
+    /// When the latest call was sent.
+    sent: Option<Instant>,
 }
 
 struct Asker {
@@ -45,13 +54,16 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next requests to send together, without those whose asker has gone. `None` ends the lane.
-    fn next(&self) -> Option<Batch> {
+    /// The next requests to send together, without those whose asker has gone and apart from those that have waited
+    /// past the deadline, which are not to be charged. `None` ends the lane.
+    fn next(&self, deadline: Duration) -> Option<Batch> {
         let mut waiting = self.lock();
+        let now = Instant::now();
         let room = waiting.requests.len().min(BATCH);
         let mut batch = Batch {
             asks: Vec::with_capacity(room),
             askers: VecDeque::with_capacity(room),
+            late: Vec::new(),
         };
         let mut charges = 0;
         while batch.asks.len() < BATCH
@@ -59,16 +71,19 @@ impl Queue {
             && charges + ask.charges() <= AdmitRequest::MAX_CHARGES
             && let Some((ask, asker)) = waiting.requests.pop_front()
         {
-            if !asker.answer.is_closed() {
+            if asker.since + deadline <= now {
+                batch.late.push(asker);
+            } else if !asker.answer.is_closed() {
                 charges += ask.charges();
                 batch.asks.push(ask);
                 batch.askers.push_back(asker);
             }
         }
-        if batch.asks.is_empty() {
+        if batch.asks.is_empty() && batch.late.is_empty() {
             waiting.lanes -= 1;
             return None;
         }
+        waiting.sent = Some(now);
         Some(batch)
     }
 }
@@ -76,6 +91,7 @@ impl Queue {
 struct Batch {
     asks: Vec<Ask>,
     askers: VecDeque<Asker>,
+    late: Vec<Asker>,
 }
 
 impl Core {
@@ -86,29 +102,52 @@ impl Core {
             return Admission::Ready(Err(error.with_source("called outside a tokio runtime")));
         };
         let (answer, verdict) = oneshot::channel();
-        let starts_lane = {
+        let (since, starts_lane) = {
             let mut waiting = self.queue.lock();
             // Under the lock, so that the queue is in order of time and its first request has the first deadline.
             let since = Instant::now();
             waiting.requests.push_back((ask, Asker { since, answer }));
-            let starts =
-                waiting.lanes == 0 || (waiting.lanes < LANES && waiting.requests.len() >= BATCH);
-            waiting.lanes += usize::from(starts);
-            starts
+            let overdue = |sent: Instant| since.duration_since(sent) > self.deadline / PATIENCE;
+            let starts = waiting.lanes == 0
+                || (waiting.lanes < LANES
+                    && (waiting.requests.len() >= BATCH || waiting.sent.is_some_and(overdue)));
+            if starts {
+                waiting.lanes += 1;
+                // Its first call is as good as sent: others need not start one too.
+                waiting.sent = Some(since);
+            }
+            (since, starts)
         };
         if starts_lane {
             // A task, so that a client that goes away takes nobody's answer along.
             let core = Arc::clone(self);
             runtime.spawn(Lane { core, ended: false }.run());
         }
+        let core = Arc::clone(self);
         Admission::Pending(Box::pin(async move {
-            verdict
-                .await
-                .unwrap_or_else(|_| Err(Failure::Abandoned.into()))
+            match timeout_at(since + core.deadline + GRACE, verdict).await {
+                Ok(answer) => answer.unwrap_or_else(|_| Err(Failure::Abandoned.into())),
+                Err(_) => {
+                    core.observe(Operation::Admit, Outcome::Timeout, since.elapsed());
+                    core.note_failure(&Failure::Timeout);
+                    Err(Failure::Timeout.into())
+                }
+            }
         }))
     }
 
-    async fn decide(self: &Arc<Self>, Batch { asks, mut askers }: Batch) {
+    async fn decide(self: &Arc<Self>, batch: Batch) {
+        let Batch {
+            asks,
+            mut askers,
+            late,
+        } = batch;
+        if !late.is_empty() {
+            self.fail(late, &Failure::Timeout);
+        }
+        if asks.is_empty() {
+            return;
+        }
         if self.health.breaker.is_open() {
             for asker in askers {
                 self.observe(Operation::Admit, Outcome::Rejected, asker.since.elapsed());
@@ -118,6 +157,7 @@ impl Core {
         }
         let mut call = pin!(self.connections.call(&self.script, asks.iter()));
         // One timer for all: those who asked first reach their deadline first.
+        let mut overdue = false;
         let result = loop {
             let Some(first) = askers.front() else {
                 self.connections.forget();
@@ -128,8 +168,11 @@ impl Core {
                 Err(_) => {
                     let now = Instant::now();
                     let late = askers.partition_point(|asker| asker.since + self.deadline <= now);
-                    for asker in askers.drain(..late) {
-                        self.fail(asker, Failure::Timeout);
+                    let late = askers.drain(..late);
+                    if std::mem::replace(&mut overdue, true) {
+                        late.for_each(|asker| self.refuse(asker, &Failure::Timeout));
+                    } else {
+                        self.fail(late, &Failure::Timeout);
                     }
                 }
             }
@@ -153,18 +196,22 @@ impl Core {
                     asker.reply(Ok(verdict));
                 }
             }
-            Err(failure) => {
-                for asker in askers {
-                    self.fail(asker, failure.clone());
-                }
-            }
+            Err(failure) => self.fail(askers, &failure),
         }
     }
 
-    fn fail(self: &Arc<Self>, asker: Asker, failure: Failure) {
+    /// Tells all askers of one call's failure, and the breaker once: one slow call is one failure, however many
+    /// requests it carries.
+    fn fail(self: &Arc<Self>, askers: impl IntoIterator<Item = Asker>, failure: &Failure) {
+        self.note_failure(failure);
+        for asker in askers {
+            self.refuse(asker, failure);
+        }
+    }
+
+    fn refuse(&self, asker: Asker, failure: &Failure) {
         self.observe(Operation::Admit, failure.outcome(), asker.since.elapsed());
-        self.note_failure(&failure);
-        asker.reply(Err(failure.into()));
+        asker.reply(Err(failure.clone().into()));
     }
 }
 
@@ -183,7 +230,7 @@ struct Lane {
 
 impl Lane {
     async fn run(mut self) {
-        while let Some(batch) = self.core.queue.next() {
+        while let Some(batch) = self.core.queue.next(self.core.deadline) {
             self.core.decide(batch).await;
         }
         self.ended = true;

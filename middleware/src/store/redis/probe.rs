@@ -59,23 +59,30 @@ impl Core {
             probe_interval = ?self.probe_interval,
             "the Redis store stopped answering: its breaker is open"
         );
-        let probing = Probing(Arc::downgrade(self));
+        let probing = Probing {
+            core: Arc::downgrade(self),
+            succeeded: false,
+        };
         tokio::spawn(probing.until_closed(self.probe_interval));
     }
 }
 
 /// The probes of one outage. They hold no store: one that is dropped meanwhile ends them.
-struct Probing(Weak<Core>);
+struct Probing {
+    core: Weak<Core>,
+    succeeded: bool,
+}
 
 impl Probing {
-    async fn until_closed(self, interval: std::time::Duration) {
+    async fn until_closed(mut self, interval: std::time::Duration) {
         loop {
             tokio::time::sleep(interval).await;
-            let Some(core) = self.0.upgrade() else {
+            let Some(core) = self.core.upgrade() else {
                 return;
             };
             // The requests' own connection is made before they are let back to it.
             if core.probe().await.is_ok() && core.connections.ensure().await.is_ok() {
+                self.succeeded = true;
                 return;
             }
         }
@@ -85,14 +92,23 @@ impl Probing {
 impl Drop for Probing {
     /// Also when the runtime of the probes shuts down: without probes an open breaker would never close.
     fn drop(&mut self) {
-        let Some(core) = self.0.upgrade() else {
+        let Some(core) = self.core.upgrade() else {
             return;
         };
-        if let Some(outage) = core.health.breaker.close(Instant::now()) {
-            tracing::info!(
-                ?outage,
-                "the Redis store answers again: its breaker is closed"
-            );
+        match core.health.breaker.close(Instant::now()) {
+            Some(outage) if self.succeeded => {
+                tracing::info!(
+                    ?outage,
+                    "the Redis store answers again: its breaker is closed"
+                );
+            }
+            Some(outage) => {
+                tracing::warn!(
+                    ?outage,
+                    "the probes of the Redis store ended with their runtime: its breaker is closed until it fails again"
+                );
+            }
+            None => {}
         }
     }
 }

@@ -190,6 +190,35 @@ local function append(log, first, stamps, window)
   end
 end
 
+-- What is left of a limit before a charge, when more will be, and when the cost can fit: see the reply. Nothing for a
+-- log whose stamps contradict each other.
+local function measure(log, first, age, limit, window, cost)
+  local count, age_of = 0, age_in_whole
+  if type(log) == 'table' then
+    count, age_of = (log.size - first + 1) / 5, age_in_ranged
+  elseif log then
+    count = (#log - first + 1) / 5
+  end
+  local remaining, reset, retry = limit - count, 0, 0
+  if remaining < 0 then
+    reset, remaining = window - age_of(log, first - remaining * 5), 0
+  elseif count > 0 then
+    reset = window - age
+  end
+  if cost > limit then
+    retry = NEVER
+  elseif cost > remaining then
+    retry = window - age_of(log, first + (count + cost - limit - 1) * 5)
+    if retry <= 0 or retry > window then
+      return
+    end
+  end
+  if reset < 0 or reset > window then
+    return
+  end
+  return remaining, reset, retry
+end
+
 -- Whether every log can be read whole with one MGET: the sender puts flag 4 on the first charge if not.
 local ranged = plan:byte(1) >= 4
 local values = ranged and {} or call('MGET', unpack(KEYS))
@@ -229,28 +258,14 @@ while charge <= charges do
       log, first, age = read_by_size(key, window)
     end
 
-    local count, age_of = 0, age_in_whole
-    if ranged and type(log) == 'table' then
-      count, age_of = (log.size - first + 1) / 5, age_in_ranged
-    elseif log then
-      count = (#log - first + 1) / 5
+    local remaining, reset, retry = measure(log, first, age, limit, window, cost)
+    if not remaining then
+      -- Garbage between two stamps that are none the worse for it.
+      log, held[key] = drop(key), nil
+      remaining, reset, retry = measure(log, first, age, limit, window, cost)
     end
-
-    local remaining, reset, retry = limit - count, 0, 0
-    if remaining < 0 then
-      reset, remaining = window - age_of(log, first - remaining * 5), 0
-    elseif count > 0 then
-      reset = window - age
-    end
-    if cost > remaining then
-      if cost > limit then
-        retry = NEVER
-      else
-        retry = window - age_of(log, first + (count + cost - limit - 1) * 5)
-      end
-      if flags % 4 >= 2 then
-        admitted = 0
-      end
+    if retry ~= 0 and flags % 4 >= 2 then
+      admitted = 0
     end
 
     logs[charge], firsts[charge], windows[charge], costs[charge] = log, first, window, cost
