@@ -8,6 +8,7 @@
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
+//! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
 //! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
 //! Limits are exact sliding windows, kept in the memory of the process ([`store::memory`]) or shared through Redis
@@ -51,6 +52,7 @@ mod cidr;
 pub mod client;
 pub mod config;
 mod error;
+pub mod funnel;
 pub mod rate_limit;
 pub mod stack;
 pub mod store;

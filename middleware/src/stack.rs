@@ -8,6 +8,7 @@
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
+//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so |
 //!
 //! ```
 //! use palisade::client::Peer;
@@ -40,6 +41,7 @@ use crate::client::{
     ResolveCountry, ResolveRoute, Route, Secret, TrustedProxies,
 };
 use crate::config::Config;
+use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -59,6 +61,7 @@ pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
     rate_limit: RateLimitLayer,
+    funnel: FunnelLayer,
     #[cfg(feature = "redis")]
     health: Option<StoreHealth>,
 }
@@ -70,6 +73,8 @@ impl Stack {
         StackBuilder {
             config: Config::default(),
             client: ClientLayer::builder(),
+            countries: Countries::default(),
+            stages: Vec::new(),
             route: Arc::new(MatchedRoute),
             memory: MemoryStore::new(),
             reject: None,
@@ -81,6 +86,12 @@ impl Stack {
 }
 
 impl<T> Stack<T> {
+    /// How many responses reached each stage of the funnel so far.
+    #[must_use]
+    pub fn funnel_tally(&self) -> Arc<funnel::Tally> {
+        self.funnel.tally()
+    }
+
     /// What the rate limits decided so far.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
@@ -97,11 +108,12 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<RateLimit<S>>>,
+    T: Layer<IdentifyClient<RateLimit<Funnel<S>>>>,
 {
     type Service = T::Service;
 
     fn layer(&self, inner: S) -> T::Service {
+        let inner = self.funnel.layer(inner);
         self.telemetry
             .layer(self.client.layer(self.rate_limit.layer(inner)))
     }
@@ -120,6 +132,8 @@ impl<T> fmt::Debug for Stack<T> {
 pub struct StackBuilder {
     config: Config,
     client: ClientLayerBuilder,
+    countries: Countries,
+    stages: Vec<Stage>,
     route: Arc<dyn ResolveRoute>,
     memory: MemoryStore,
     reject: Option<Reject>,
@@ -148,7 +162,14 @@ impl StackBuilder {
 
     /// Which countries are labels, and how the country of a request is found.
     pub fn country(mut self, countries: Countries, country: impl ResolveCountry) -> Self {
+        self.countries = countries.clone();
         self.client = self.client.country(countries, country);
+        self
+    }
+
+    /// The stages whose responses are counted, by country; see [`funnel`]. None unless set.
+    pub fn funnel(mut self, stages: impl IntoIterator<Item = Stage>) -> Self {
+        self.stages = stages.into_iter().collect();
         self
     }
 
@@ -197,6 +218,13 @@ impl StackBuilder {
     /// # Errors
     /// A setting that cannot be used.
     pub fn build(self) -> Result<Stack, ConfigError> {
+        let stages = self.stages.into_iter();
+        let funnel = stages
+            .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
+            .countries(self.countries)
+            .build()
+            .map_err(|error| error.under("funnel"))?;
+
         let secret = match self.config.secret()? {
             Some(secret) => secret,
             None => {
@@ -255,6 +283,7 @@ impl StackBuilder {
                 telemetry: Identity::new(),
                 client,
                 rate_limit,
+                funnel,
                 health,
             });
         }
@@ -267,6 +296,7 @@ impl StackBuilder {
             telemetry: Identity::new(),
             client,
             rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
+            funnel,
             #[cfg(feature = "redis")]
             health: None,
         })
@@ -275,8 +305,8 @@ impl StackBuilder {
 
 #[cfg(feature = "otel")]
 impl StackBuilder {
-    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide and how the store
-    /// does.
+    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, how the store
+    /// does, and which stages are reached.
     ///
     /// # Errors
     /// As [`StackBuilder::build`].
@@ -291,6 +321,7 @@ impl StackBuilder {
         let stack = self.observe_store(telemetry.store_observer()).build()?;
         #[cfg(not(feature = "redis"))]
         let stack = self.build()?;
+        telemetry.watch_funnel(stack.funnel_tally());
         telemetry.watch_rate_limit(stack.tally());
         #[cfg(feature = "redis")]
         if let Some(health) = stack.health.clone() {
@@ -303,6 +334,7 @@ impl StackBuilder {
             telemetry: http,
             client: stack.client,
             rate_limit: stack.rate_limit,
+            funnel: stack.funnel,
             #[cfg(feature = "redis")]
             health: stack.health,
         })

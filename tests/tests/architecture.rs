@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 4] = ["client", "rate_limit", "telemetry", "store"];
+const ROOMS: [&str; 5] = ["client", "rate_limit", "funnel", "telemetry", "store"];
 
 /// What a room may import of another: its model values, and of the layers' ports all.
-const ALLOWED: [(&str, &str, &[&str]); 4] = [
+const ALLOWED: [(&str, &str, &[&str]); 6] = [
     (
         "rate_limit",
         "client",
@@ -25,9 +25,22 @@ const ALLOWED: [(&str, &str, &[&str]); 4] = [
         ],
     ),
     (
+        "funnel",
+        "client",
+        &[
+            "Client",
+            "Countries",
+            "Country",
+            "MatchedRoute",
+            "ResolveRoute",
+            "Route",
+        ],
+    ),
+    ("telemetry", "funnel", &["Tally"]),
+    (
         "telemetry",
         "client",
-        &["MatchedRoute", "ResolveRoute", "Route"],
+        &["Country", "MatchedRoute", "ResolveRoute", "Route"],
     ),
     ("telemetry", "rate_limit", &["PolicyCounts", "Tally"]),
     (

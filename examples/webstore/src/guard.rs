@@ -10,7 +10,7 @@ use palisade::config::Config;
 use palisade::stack::Stack;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
-use crate::{Shop, auth, country, router};
+use crate::{Shop, auth, country, funnel, router};
 
 /// The layers that the configuration asks for, measured by `telemetry`.
 ///
@@ -28,6 +28,7 @@ pub fn stack(
         .country(country::served(), |request: &Parts, _: &Origin| {
             country::named(request)
         })
+        .funnel(funnel::stages())
         .build_measured(telemetry)
 }
 

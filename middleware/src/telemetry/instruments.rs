@@ -134,6 +134,17 @@ pub(super) const STORE_CORRUPT: Instrument = Instrument {
     boundaries: &[],
 };
 
+/// Responses by stage of the funnel.
+pub(super) const FUNNEL_STAGE: Instrument = Instrument {
+    name: "funnel.stage",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{response}",
+    description: "Responses that reached a stage of the funnel.",
+    labels: &["country", "payment_method", "stage"],
+    boundaries: &[],
+};
+
 /// The prefix of all metrics but those of HTTP, such as `webstore`.
 #[derive(Debug, Clone)]
 pub(super) struct Namespace(String);

@@ -1,4 +1,5 @@
-//! What happens, in numbers: HTTP server metrics, what the rate limits decide, and how the store fares.
+//! What happens, in numbers: HTTP server metrics, what the rate limits decide, which stages of the funnel are
+//! reached, and how the store fares.
 //!
 //! [`Telemetry`] owns the instruments and, unless it is given a meter, a Prometheus exporter. `shop` below stands
 //! for the namespace that you choose; the metrics of HTTP have the names of the OTel HTTP conventions (1.44).
@@ -12,6 +13,7 @@
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
+//! | `shop_funnel_stage_total` | counter | `stage`, `country`, `payment_method`, empty where the stage has none |
 //!
 //! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
 //! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
@@ -98,6 +100,7 @@
 //! ```
 mod admin;
 mod exporter;
+mod funnel;
 mod http;
 mod instruments;
 mod rate_limit;

@@ -5,11 +5,13 @@ use opentelemetry::metrics::Meter;
 
 use super::admin::Admin;
 use super::exporter::Prometheus;
+use super::funnel::Funnels;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
 use super::rate_limit::Tallies;
 use super::store::{StoreMetrics, StoreState};
 use crate::error::ConfigError;
+use crate::funnel::Tally as FunnelTally;
 use crate::rate_limit::Tally;
 use crate::store::{Operation, Outcome};
 
@@ -19,6 +21,7 @@ use crate::store::{Operation, Outcome};
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     http: Arc<HttpInstruments>,
+    funnels: Funnels,
     tallies: Tallies,
     store: StoreMetrics,
     prometheus: Option<Prometheus>,
@@ -50,6 +53,7 @@ impl Telemetry {
         let instruments = Instruments { meter, namespace };
         Self {
             http: Arc::new(HttpInstruments::new(&instruments)),
+            funnels: Funnels::new(&instruments),
             tallies: Tallies::new(&instruments),
             store: StoreMetrics::new(&instruments),
             prometheus,
@@ -59,6 +63,11 @@ impl Telemetry {
     /// The layer that measures HTTP requests; the outermost of all.
     pub fn http_layer(&self) -> HttpMetricsLayer {
         HttpMetricsLayer::new(Arc::clone(&self.http))
+    }
+
+    /// Exports how many responses reached each stage of a funnel, all series at 0 from now on.
+    pub fn watch_funnel(&self, tally: Arc<FunnelTally>) {
+        self.funnels.watch(tally);
     }
 
     /// Exports what the policies of a rate limit decide, all series at 0 from now on.

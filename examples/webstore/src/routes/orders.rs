@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
+use palisade::funnel::Reached;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use super::cart::CartView;
 use super::input::{JsonBody, Shopfront};
+use crate::funnel::CHECKOUT_COMPLETE;
 use crate::shop::{Order, OrderId, Owner, PaymentMethod, Shop};
 
 #[derive(Deserialize)]
@@ -37,15 +39,22 @@ impl From<&Order> for OrderView {
 }
 
 /// `POST /{country}/orders`: 201, also for the repeat of an id, which answers as the first time and changes
-/// nothing; 409 when the cart is empty.
+/// nothing, in the funnel neither; 409 when the cart is empty.
 pub(super) async fn place(
     Shopfront(country): Shopfront,
     State(shop): State<Arc<Shop>>,
     owner: Owner,
     JsonBody(checkout): JsonBody<Checkout>,
-) -> Result<(StatusCode, Json<OrderView>), Problem> {
-    let order = shop
+) -> Result<(StatusCode, Extension<Reached>, Json<OrderView>), Problem> {
+    let placed = shop
         .order(&owner, checkout.order_id, checkout.payment_method, country)
         .map_err(|empty| Problem::new(StatusCode::CONFLICT, empty.to_string()))?;
-    Ok((StatusCode::CREATED, Json(OrderView::from(&*order))))
+    let order = &placed.order;
+    let reached = if placed.is_repeat {
+        Reached::nothing()
+    } else {
+        Reached::payment(CHECKOUT_COMPLETE, order.payment_method.as_str())
+    };
+    let view = OrderView::from(&**order);
+    Ok((StatusCode::CREATED, Extension(reached), Json(view)))
 }

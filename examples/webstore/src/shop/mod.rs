@@ -15,7 +15,7 @@ use palisade::client::{Country, Network};
 
 pub(crate) use cart::{Cart, CartFull, Line, Quantity};
 pub(crate) use catalogue::{PRODUCTS, Product, product};
-pub(crate) use order::{EmptyCart, Order, OrderId, PaymentMethod};
+pub(crate) use order::{EmptyCart, Order, OrderId, PaymentMethod, Placed};
 use recent::Recent;
 
 /// Carts kept at a time.
@@ -90,16 +90,23 @@ impl Shop {
         id: OrderId,
         payment_method: PaymentMethod,
         country: Country,
-    ) -> Result<Arc<Order>, EmptyCart> {
+    ) -> Result<Placed, EmptyCart> {
         let mut books = self.books();
         let key = (owner.clone(), id);
         if let Some(order) = books.orders.get(&key) {
-            return Ok(Arc::clone(order));
+            let order = Arc::clone(order);
+            return Ok(Placed {
+                order,
+                is_repeat: true,
+            });
         }
         let cart = books.carts.remove(owner).ok_or(EmptyCart)?;
         let order = Arc::new(Order::new(key.1.clone(), country, payment_method, cart));
         books.orders.insert(key, Arc::clone(&order));
-        Ok(order)
+        Ok(Placed {
+            order,
+            is_repeat: false,
+        })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -136,8 +143,12 @@ mod tests {
             .unwrap();
     }
 
-    fn order(shop: &Shop, owner: &Owner, text: &str) -> Result<Arc<Order>, EmptyCart> {
+    fn place(shop: &Shop, owner: &Owner, text: &str) -> Result<Placed, EmptyCart> {
         shop.order(owner, id(text), PaymentMethod::Paypal, us())
+    }
+
+    fn order(shop: &Shop, owner: &Owner, text: &str) -> Result<Arc<Order>, EmptyCart> {
+        place(shop, owner, text).map(|placed| placed.order)
     }
 
     #[test]
@@ -172,7 +183,7 @@ mod tests {
                 "GB".parse().unwrap(),
             )
             .unwrap();
-        assert!(Arc::ptr_eq(&first, &repeat));
+        assert!(repeat.is_repeat && Arc::ptr_eq(&first, &repeat.order));
         assert!(!shop.cart(&user("ada")).is_empty());
     }
 
@@ -193,16 +204,18 @@ mod tests {
     fn fifty_threads_with_one_order_id_place_one_order() {
         let shop = Shop::new();
         add(&shop, &user("ada"), 1, 1);
-        let orders: Vec<_> = std::thread::scope(|scope| {
+        let placed: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..50)
-                .map(|_| scope.spawn(|| order(&shop, &user("ada"), "a").unwrap()))
+                .map(|_| scope.spawn(|| place(&shop, &user("ada"), "a").unwrap()))
                 .collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap())
                 .collect()
         });
-        assert!(orders.iter().all(|order| Arc::ptr_eq(order, &orders[0])));
+        let same = |it: &Placed| Arc::ptr_eq(&it.order, &placed[0].order);
+        assert!(placed.iter().all(same));
+        assert_eq!(placed.iter().filter(|it| !it.is_repeat).count(), 1);
     }
 
     #[test]

@@ -72,6 +72,27 @@ pub(crate) enum PaymentMethod {
     BankTransfer,
 }
 
+impl PaymentMethod {
+    pub(crate) const ALL: [Self; 3] = [Self::CreditCard, Self::Paypal, Self::BankTransfer];
+
+    /// As in JSON.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreditCard => "credit_card",
+            Self::Paypal => "paypal",
+            Self::BankTransfer => "bank_transfer",
+        }
+    }
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) order: Arc<Order>,
+    /// Whether it had been placed before, so that nothing was changed.
+    pub(crate) is_repeat: bool,
+}
+
 /// There is nothing in the cart to order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EmptyCart;
@@ -85,6 +106,14 @@ impl fmt::Display for EmptyCart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payment_method_is_called_in_the_metrics_as_in_json() {
+        for method in PaymentMethod::ALL {
+            let json = serde_json::to_value(method).unwrap();
+            assert_eq!(json, method.as_str());
+        }
+    }
 
     #[test]
     fn an_order_id_is_bounded_plain_text() {

@@ -1,7 +1,7 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
 use super::*;
 
-pub(in crate::telemetry) const ALL: [&Instrument; 7] = [
+pub(in crate::telemetry) const ALL: [&Instrument; 8] = [
     &HTTP_DURATION,
     &HTTP_ACTIVE,
     &RATE_LIMIT_REQUESTS,
@@ -9,6 +9,7 @@ pub(in crate::telemetry) const ALL: [&Instrument; 7] = [
     &STORE_DURATION,
     &STORE_BREAKER,
     &STORE_CORRUPT,
+    &FUNNEL_STAGE,
 ];
 
 #[test]

@@ -13,6 +13,7 @@ use super::super::instruments::table;
 use super::super::{StoreState, Telemetry};
 use super::exposition::{Exposition, scrape, telemetry};
 use crate::client::Route;
+use crate::funnel::{FunnelLayer, Stage};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::MemoryStore;
 use crate::store::{Operation, Outcome};
@@ -57,6 +58,8 @@ async fn the_scrape_names_the_service() {
 /// A service under load and a store in use: everything that the table names has a series.
 async fn in_use() -> Telemetry {
     let telemetry = telemetry();
+    let funnel = FunnelLayer::builder().stage(Stage::new("browse"));
+    telemetry.watch_funnel(funnel.build().unwrap().tally());
     let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
     telemetry.watch_rate_limit(limit.build().unwrap().tally());
     telemetry.watch_store(StoreState::default);
@@ -104,6 +107,7 @@ async fn the_names_are_those_of_the_documentation() {
         [
             "http_server_active_requests",
             "http_server_request_duration_seconds",
+            "shop_funnel_stage_total",
             "shop_rate_limit_exceeded_total",
             "shop_rate_limit_requests_total",
             "shop_store_breaker_open",

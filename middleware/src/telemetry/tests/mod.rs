@@ -1,6 +1,7 @@
 mod admin;
 mod connection;
 mod exposition;
+mod funnel;
 mod http;
 mod instruments;
 mod labels;

@@ -1,0 +1,57 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::reached::Reached;
+use super::stages::{Set, Stages};
+use crate::client::Country;
+
+pin_project! {
+    /// The response of a [`Funnel`](super::Funnel) service.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        visit: Option<Visit>,
+    }
+}
+
+/// What must be known of the request when its response is there.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) stages: Arc<Stages>,
+    pub(super) set: Set,
+    pub(super) country: Country,
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn new(inner: F, visit: Option<Visit>) -> Self {
+        Self { inner, visit }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        if let Some(Visit {
+            stages,
+            set,
+            country,
+        }) = this.visit.take()
+        {
+            let said = response.extensions().get::<Reached>();
+            stages.count(set, country, response.status(), said);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,83 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::Funnel;
+use super::stage::Stage;
+use super::stages::Stages;
+use super::tally::Tally;
+use crate::ConfigError;
+use crate::client::Countries;
+
+/// Counts the responses that reach a stage of the funnel; see the [module](crate::funnel) for which do.
+///
+/// Put it innermost, so that it sees none of the other layers' rejections. The default has no stages, and counts
+/// nothing. Clones share their counts.
+#[derive(Clone, Default)]
+pub struct FunnelLayer {
+    stages: Arc<Stages>,
+}
+
+impl FunnelLayer {
+    /// Starts from: no stages, no countries.
+    pub fn builder() -> FunnelLayerBuilder {
+        FunnelLayerBuilder {
+            stages: Vec::new(),
+            countries: Countries::default(),
+        }
+    }
+
+    /// How many responses reached each stage so far.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.stages.tally)
+    }
+}
+
+impl<S> Layer<S> for FunnelLayer {
+    type Service = Funnel<S>;
+
+    fn layer(&self, inner: S) -> Funnel<S> {
+        Funnel::new(inner, Arc::clone(&self.stages))
+    }
+}
+
+impl fmt::Debug for FunnelLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunnelLayer").finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`FunnelLayer`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct FunnelLayerBuilder {
+    stages: Vec<Stage>,
+    countries: Countries,
+}
+
+impl FunnelLayerBuilder {
+    /// Adds a stage; at most 16.
+    pub fn stage(mut self, stage: Stage) -> Self {
+        self.stages.push(stage);
+        self
+    }
+
+    /// Which countries are counted apart: those that the client layer was given. Any other is `other`.
+    pub fn countries(mut self, countries: Countries) -> Self {
+        self.countries = countries;
+        self
+    }
+
+    /// The layer, with all its series at 0.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for more than 16 stages or 2,000 series, a name that cannot be a label, a route that is not
+    /// a template, and two stages of one name or of one route and status class.
+    pub fn build(self) -> Result<FunnelLayer, ConfigError> {
+        Ok(FunnelLayer {
+            stages: Arc::new(Stages::new(self.stages, &self.countries)?),
+        })
+    }
+}
