@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | suspicion | `Client` | | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //!
 //! ```
@@ -46,6 +47,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
+use crate::suspicion::{self, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
 #[cfg(feature = "otel")]
@@ -58,6 +60,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
     #[cfg(feature = "redis")]
     health: Option<StoreHealth>,
@@ -87,6 +90,12 @@ impl<T> Stack<T> {
         self.rate_limit.tally()
     }
 
+    /// What clients' failures added up to so far.
+    #[must_use]
+    pub fn suspicion_tally(&self) -> Arc<suspicion::Tally> {
+        self.suspicion.tally()
+    }
+
     /// The state of the Redis store; `None` on memory.
     #[cfg(feature = "redis")]
     #[must_use]
@@ -97,19 +106,21 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<RateLimit<S>>>,
+    T: Layer<IdentifyClient<Suspicion<RateLimit<S>>>>,
 {
     type Service = T::Service;
 
     fn layer(&self, inner: S) -> T::Service {
-        self.telemetry
-            .layer(self.client.layer(self.rate_limit.layer(inner)))
+        let limited = self.rate_limit.layer(inner);
+        let watched = self.suspicion.layer(limited);
+        self.telemetry.layer(self.client.layer(watched))
     }
 }
 
 impl<T> fmt::Debug for Stack<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")
+            .field("suspicion", &self.suspicion)
             .field("rate_limit", &self.rate_limit)
             .finish_non_exhaustive()
     }
@@ -217,8 +228,29 @@ impl StackBuilder {
             .forwarded_header(settings.forwarded_header)
             .ipv6_prefix(settings.ipv6_prefix)
             .route(SharedRoute(self.route))
-            .secret(secret)
+            .secret(secret.clone())
             .build()?;
+
+        let settings = self.config.suspicion;
+        let suspicions = |builder: SuspicionLayerBuilder| {
+            let builder = Kind::ALL
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::without)
+                .exempt(settings.exempt);
+            let builder = settings
+                .thresholds
+                .into_iter()
+                .fold(builder, |builder, (kind, threshold)| {
+                    builder.threshold(kind, threshold)
+                });
+            if settings.hash_clients {
+                builder.hash_clients(secret)
+            } else {
+                builder
+            }
+            .build()
+        };
+        let in_suspicion = |error: ConfigError| error.under("suspicion");
 
         let settings = &self.config.rate_limit;
         let (reject, deny_cache) = (self.reject, self.deny_cache);
@@ -249,11 +281,14 @@ impl StackBuilder {
             }
             let redis = redis.build().map_err(|error| error.under("store"))?;
             let health = Some(redis.health());
+            let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
+            let suspicion = suspicions(failures).map_err(in_suspicion)?;
             let rate_limit =
                 limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                suspicion,
                 rate_limit,
                 health,
             });
@@ -266,6 +301,8 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            suspicion: suspicions(SuspicionLayer::embedded(self.memory.clone()))
+                .map_err(in_suspicion)?,
             rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
             #[cfg(feature = "redis")]
             health: None,
@@ -275,8 +312,8 @@ impl StackBuilder {
 
 #[cfg(feature = "otel")]
 impl StackBuilder {
-    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide and how the store
-    /// does.
+    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what
+    /// failures add up to, and how the store does.
     ///
     /// # Errors
     /// As [`StackBuilder::build`].
@@ -292,6 +329,7 @@ impl StackBuilder {
         #[cfg(not(feature = "redis"))]
         let stack = self.build()?;
         telemetry.watch_rate_limit(stack.tally());
+        telemetry.watch_suspicion(stack.suspicion_tally());
         #[cfg(feature = "redis")]
         if let Some(health) = stack.health.clone() {
             telemetry.watch_store(move || StoreState {
@@ -302,6 +340,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
             #[cfg(feature = "redis")]
             health: stack.health,

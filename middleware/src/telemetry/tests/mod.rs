@@ -6,3 +6,4 @@ mod instruments;
 mod labels;
 mod rate_limit;
 mod store;
+mod suspicion;
