@@ -39,6 +39,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::client::{ForwardedHeader, Secret};
 use crate::rate_limit::{Exemptions, Headers, Policy};
+use crate::suspicion::{Kind, Threshold};
 
 /// Every setting, each with its default where the file is silent.
 #[derive(Debug, Clone, Default)]
@@ -50,11 +51,13 @@ pub struct Config {
     pub client: ClientConfig,
     /// `[rate_limit]`
     pub rate_limit: RateLimitConfig,
-    /// Sections that were checked but that no layer of this version uses, such as `suspicion`.
+    /// `[suspicion]`
+    pub suspicion: SuspicionConfig,
+    /// Sections that were checked but that no layer of this version uses, such as `segments`.
     pub unused: Vec<&'static str>,
 }
 
-/// Where the limits are kept.
+/// Where limits and failures are kept.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoreConfig {
@@ -94,6 +97,18 @@ pub struct RateLimitConfig {
     pub exempt: Exemptions,
     /// Which headers responses carry.
     pub headers: Headers,
+}
+
+/// What failures add up to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SuspicionConfig {
+    /// The kinds that are counted, and when each is suspicious.
+    pub thresholds: Vec<(Kind, Threshold)>,
+    /// Whose failures never count.
+    pub exempt: Exemptions,
+    /// Whether events name clients by a keyed hash instead of their network.
+    pub hash_clients: bool,
 }
 
 impl Config {
@@ -178,6 +193,18 @@ impl Default for RateLimitConfig {
             policies: vec![Policy::ip(), Policy::user()],
             exempt: Exemptions::new(),
             headers: Headers::default(),
+        }
+    }
+}
+
+impl Default for SuspicionConfig {
+    fn default() -> Self {
+        Self {
+            thresholds: Kind::ALL
+                .map(|kind| (kind, kind.default_threshold()))
+                .into(),
+            exempt: Exemptions::new(),
+            hash_clients: false,
         }
     }
 }

@@ -7,12 +7,13 @@
 //! |---|---|---|
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
 //! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
 //! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
-//! Limits are exact sliding windows, kept in the memory of the process ([`store::memory`]) or shared through Redis
-//! (`store::redis`).
+//! Limits and failures are counted by exact sliding windows, kept in the memory of the process ([`store::memory`]) or
+//! shared through Redis (`store::redis`).
 //!
 //! ```
 //! # #[cfg(feature = "full")]
@@ -42,7 +43,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | the route from `MatchedPath`, the peer from `ConnectInfo` |
-//! | `redis` | `store::redis`: limits that processes share |
+//! | `redis` | `store::redis`: limits and failures that processes share |
 //! | `redis-tls` | `rediss://` addresses, by rustls |
 //! | `otel` | `telemetry`: OpenTelemetry instruments, the Prometheus exporter, the admin listener |
 //! | `serde` | `Config::from_toml` and `Config::from_file` |
@@ -56,6 +57,7 @@ pub mod funnel;
 pub mod rate_limit;
 pub mod stack;
 pub mod store;
+pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | suspicion | `Client` | | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so |
 //!
@@ -48,6 +49,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
+use crate::suspicion::{self, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
 #[cfg(feature = "otel")]
@@ -60,6 +62,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
     funnel: FunnelLayer,
     #[cfg(feature = "redis")]
@@ -98,6 +101,12 @@ impl<T> Stack<T> {
         self.rate_limit.tally()
     }
 
+    /// What clients' failures added up to so far.
+    #[must_use]
+    pub fn suspicion_tally(&self) -> Arc<suspicion::Tally> {
+        self.suspicion.tally()
+    }
+
     /// The state of the Redis store; `None` on memory.
     #[cfg(feature = "redis")]
     #[must_use]
@@ -108,20 +117,21 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<RateLimit<Funnel<S>>>>,
+    T: Layer<IdentifyClient<Suspicion<RateLimit<Funnel<S>>>>>,
 {
     type Service = T::Service;
 
     fn layer(&self, inner: S) -> T::Service {
-        let inner = self.funnel.layer(inner);
-        self.telemetry
-            .layer(self.client.layer(self.rate_limit.layer(inner)))
+        let limited = self.rate_limit.layer(self.funnel.layer(inner));
+        let watched = self.suspicion.layer(limited);
+        self.telemetry.layer(self.client.layer(watched))
     }
 }
 
 impl<T> fmt::Debug for Stack<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")
+            .field("suspicion", &self.suspicion)
             .field("rate_limit", &self.rate_limit)
             .finish_non_exhaustive()
     }
@@ -245,8 +255,29 @@ impl StackBuilder {
             .forwarded_header(settings.forwarded_header)
             .ipv6_prefix(settings.ipv6_prefix)
             .route(SharedRoute(self.route))
-            .secret(secret)
+            .secret(secret.clone())
             .build()?;
+
+        let settings = self.config.suspicion;
+        let suspicions = |builder: SuspicionLayerBuilder| {
+            let builder = Kind::ALL
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::without)
+                .exempt(settings.exempt);
+            let builder = settings
+                .thresholds
+                .into_iter()
+                .fold(builder, |builder, (kind, threshold)| {
+                    builder.threshold(kind, threshold)
+                });
+            if settings.hash_clients {
+                builder.hash_clients(secret)
+            } else {
+                builder
+            }
+            .build()
+        };
+        let in_suspicion = |error: ConfigError| error.under("suspicion");
 
         let settings = &self.config.rate_limit;
         let (reject, deny_cache) = (self.reject, self.deny_cache);
@@ -277,11 +308,14 @@ impl StackBuilder {
             }
             let redis = redis.build().map_err(|error| error.under("store"))?;
             let health = Some(redis.health());
+            let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
+            let suspicion = suspicions(failures).map_err(in_suspicion)?;
             let rate_limit =
                 limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                suspicion,
                 rate_limit,
                 funnel,
                 health,
@@ -295,6 +329,8 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            suspicion: suspicions(SuspicionLayer::embedded(self.memory.clone()))
+                .map_err(in_suspicion)?,
             rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
             funnel,
             #[cfg(feature = "redis")]
@@ -305,8 +341,8 @@ impl StackBuilder {
 
 #[cfg(feature = "otel")]
 impl StackBuilder {
-    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, how the store
-    /// does, and which stages are reached.
+    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what failures add
+    /// up to, which stages are reached, and how the store does.
     ///
     /// # Errors
     /// As [`StackBuilder::build`].
@@ -323,6 +359,7 @@ impl StackBuilder {
         let stack = self.build()?;
         telemetry.watch_funnel(stack.funnel_tally());
         telemetry.watch_rate_limit(stack.tally());
+        telemetry.watch_suspicion(stack.suspicion_tally());
         #[cfg(feature = "redis")]
         if let Some(health) = stack.health.clone() {
             telemetry.watch_store(move || StoreState {
@@ -333,6 +370,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
             funnel: stack.funnel,
             #[cfg(feature = "redis")]

@@ -6,10 +6,27 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 5] = ["client", "rate_limit", "funnel", "telemetry", "store"];
+const ROOMS: [&str; 6] = [
+    "client",
+    "suspicion",
+    "rate_limit",
+    "funnel",
+    "telemetry",
+    "store",
+];
 
 /// What a room may import of another: its model values, and of the layers' ports all.
-const ALLOWED: [(&str, &str, &[&str]); 6] = [
+const ALLOWED: &[(&str, &str, &[&str])] = &[
+    (
+        "suspicion",
+        "client",
+        &["Client", "Network", "Route", "Secret", "UserId"],
+    ),
+    (
+        "suspicion",
+        "rate_limit",
+        &["Exemptions", "Quota", "Rejected", "StoreError"],
+    ),
     (
         "rate_limit",
         "client",
@@ -43,6 +60,9 @@ const ALLOWED: [(&str, &str, &[&str]); 6] = [
         &["Country", "MatchedRoute", "ResolveRoute", "Route"],
     ),
     ("telemetry", "rate_limit", &["PolicyCounts", "Tally"]),
+    ("telemetry", "suspicion", &["Fate", "Kind", "Tally"]),
+    // Who failed, and the evidence.
+    ("store", "client", &["Network", "Route"]),
     (
         "telemetry",
         "store",
@@ -87,7 +107,7 @@ fn is_allowed(room: &str, path: &[String]) -> bool {
         (other, _) if other == room => true,
         ("*" | "stack" | "config", _) => false,
         // Adapters know the ports, and the model values that their keys are made of.
-        ("rate_limit", name) if room == "store" => {
+        ("rate_limit" | "suspicion", name) if room == "store" => {
             name != "*" && !name.ends_with("Layer") && !name.ends_with("Builder")
         }
         (other, name) if ROOMS.contains(&other) => ALLOWED
@@ -229,4 +249,8 @@ fn the_rules_refuse_the_stack_other_rooms_and_what_could_hide_them() {
     assert!(allowed("store", "rate_limit::Charge"));
     assert!(!allowed("store", "rate_limit::RateLimitLayer"));
     assert!(!allowed("store", "rate_limit"));
+    assert!(allowed("store", "suspicion::Incident"));
+    assert!(!allowed("store", "suspicion::SuspicionLayer"));
+    assert!(!allowed("suspicion", "rate_limit::Policy"));
+    assert!(!allowed("rate_limit", "suspicion::Kind"));
 }

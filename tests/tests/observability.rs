@@ -8,7 +8,7 @@ use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// The contract's metrics so far: name, type, labels.
-const METRICS: [(&str, &str, &[&str]); 6] = [
+const METRICS: &[(&str, &str, &[&str])] = &[
     (
         "webstore_rate_limit_requests_total",
         "counter",
@@ -19,6 +19,12 @@ const METRICS: [(&str, &str, &[&str]); 6] = [
         "counter",
         &["limit_type"],
     ),
+    (
+        "webstore_security_suspicious_activity_total",
+        "counter",
+        &["type"],
+    ),
+    ("webstore_security_failures_total", "counter", &["result"]),
     (
         "webstore_store_operation_duration_seconds",
         "histogram",
@@ -69,7 +75,7 @@ async fn a_real_prometheus_finds_every_metric_with_its_name_type_help_and_labels
             METRICS.iter().all(|(name, ..)| data[*name].is_array())
         })
         .await;
-    for (name, kind, labels) in METRICS {
+    for &(name, kind, labels) in METRICS {
         assert_eq!(metadata[name][0]["type"], kind, "{name}");
         assert!(
             metadata[name][0]["help"]
@@ -144,6 +150,30 @@ async fn every_series_with_a_known_set_of_values_is_there_at_zero_from_the_start
                 .count(),
             1
         );
+    }
+    for (name, label, values) in [
+        (
+            "webstore_security_suspicious_activity_total",
+            "type",
+            &[
+                "credential_stuffing",
+                "endpoint_scanning",
+                "abuse",
+                "credential_stuffing_slow",
+            ][..],
+        ),
+        (
+            "webstore_security_failures_total",
+            "result",
+            &["counted", "counted_locally", "dropped"],
+        ),
+    ] {
+        for value in values {
+            let labels = [(label, *value)];
+            let found: Vec<_> = scrape.matching(name, &labels).collect();
+            assert_eq!((found.len(), found[0].value), (1, 0.0), "{labels:?}");
+        }
+        assert_eq!(scrape.matching(name, &[]).count(), values.len());
     }
     assert!(scrape.matching("http_server_active_requests", &[]).count() > 0);
 }

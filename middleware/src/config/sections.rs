@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig};
+use super::{ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig, SuspicionConfig};
 use crate::client::ForwardedHeader;
 use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
+use crate::suspicion::{Kind, Threshold};
 use crate::{Cidrs, ConfigError};
 
 #[derive(Deserialize, Default)]
@@ -20,7 +21,7 @@ pub(super) struct File {
     store: Store,
     client: Client,
     rate_limit: RateLimit,
-    suspicion: Option<Suspicion>,
+    suspicion: Suspicion,
     segments: Option<Segments>,
 }
 
@@ -87,16 +88,18 @@ enum Mode {
     DryRun,
 }
 
-/// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Suspicion {
     credential_stuffing: Option<String>,
     endpoint_scanning: Option<String>,
     abuse: Option<String>,
+    credential_stuffing_slow: Option<String>,
+    exempt: Exempt,
+    hash_clients: bool,
 }
 
-/// As [`Suspicion`].
+/// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Segments {
@@ -122,10 +125,6 @@ impl File {
 
     pub(super) fn validate(self) -> Result<Config, ConfigError> {
         let mut unused = Vec::new();
-        if let Some(suspicion) = self.suspicion {
-            suspicion.validate()?;
-            unused.push("suspicion");
-        }
         if let Some(segments) = self.segments {
             segments.validate()?;
             unused.push("segments");
@@ -134,6 +133,7 @@ impl File {
             store: self.store.validate()?,
             client: self.client.validate()?,
             rate_limit: self.rate_limit.validate()?,
+            suspicion: self.suspicion.validate()?,
             unused,
         })
     }
@@ -188,14 +188,21 @@ impl Client {
     }
 }
 
+impl Exempt {
+    fn validate(&self, at: &str) -> Result<Exemptions, ConfigError> {
+        let within = |key: &str| format!("{at}.{key}");
+        Ok(Exemptions::new()
+            .cidrs(self.cidrs.iter().map(String::as_str))
+            .map_err(|error| error.at(within("cidrs")))?
+            .users(self.users.iter().map(String::as_str))
+            .map_err(|error| error.at(within("users")))?
+            .routes(routes(&within("routes"), &self.routes)?))
+    }
+}
+
 impl RateLimit {
     fn validate(mut self) -> Result<RateLimitConfig, ConfigError> {
-        let exempt = Exemptions::new()
-            .cidrs(self.exempt.cidrs.iter().map(String::as_str))
-            .map_err(|error| error.at("rate_limit.exempt.cidrs"))?
-            .users(self.exempt.users.iter().map(String::as_str))
-            .map_err(|error| error.at("rate_limit.exempt.users"))?
-            .routes(routes("rate_limit.exempt.routes", &self.exempt.routes)?);
+        let exempt = self.exempt.validate("rate_limit.exempt")?;
         let mut sections = std::mem::take(&mut self.policies);
         let mut policies = Vec::with_capacity(sections.len() + 2);
         for (default, key, short) in [
@@ -288,18 +295,33 @@ impl RateLimit {
 }
 
 impl Suspicion {
-    fn validate(self) -> Result<(), ConfigError> {
-        let kinds = [
-            ("suspicion.credential_stuffing", self.credential_stuffing),
-            ("suspicion.endpoint_scanning", self.endpoint_scanning),
-            ("suspicion.abuse", self.abuse),
+    fn validate(self) -> Result<SuspicionConfig, ConfigError> {
+        let written = [
+            (Kind::CredentialStuffing, self.credential_stuffing),
+            (Kind::EndpointScanning, self.endpoint_scanning),
+            (Kind::Abuse, self.abuse),
+            (Kind::CredentialStuffingSlow, self.credential_stuffing_slow),
         ];
-        for (key, threshold) in kinds {
-            if let Some(threshold) = threshold {
-                parse_quota(key.to_owned(), &threshold)?;
+        let mut thresholds = Vec::with_capacity(written.len());
+        for (kind, text) in written {
+            match text.as_deref() {
+                None => thresholds.push((kind, kind.default_threshold())),
+                Some("off") => {}
+                Some(text) => {
+                    let key = format!("suspicion.{kind}");
+                    let threshold = text.parse::<Threshold>();
+                    let threshold = threshold.map_err(|_| {
+                        ConfigError::new(key, text, format!("{}, or `off`", Threshold::ALLOWED))
+                    })?;
+                    thresholds.push((kind, threshold));
+                }
             }
         }
-        Ok(())
+        Ok(SuspicionConfig {
+            thresholds,
+            exempt: self.exempt.validate("suspicion.exempt")?,
+            hash_clients: self.hash_clients,
+        })
     }
 }
 
@@ -378,7 +400,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 29] = [
     "redis_url",
     "prefix",
     "deadline",
@@ -398,6 +420,11 @@ const KEYS: [&str; 24] = [
     "key",
     "quota",
     "cost",
+    "credential_stuffing",
+    "endpoint_scanning",
+    "abuse",
+    "credential_stuffing_slow",
+    "hash_clients",
     "retention",
     "vip_spend",
     "vip_orders",

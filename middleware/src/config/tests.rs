@@ -32,8 +32,11 @@ const FULL: &str = r#"
 
     [suspicion]
     credential_stuffing = "5/5m"
-    endpoint_scanning = "10/5m"
-    abuse = "20/5m"
+    endpoint_scanning = "30/10m"
+    abuse = "off"
+    credential_stuffing_slow = "20/2h"
+    exempt = { cidrs = ["10.0.0.0/8"], users = ["monitor"] }
+    hash_clients = true
 
     [segments]
     retention = "400d"
@@ -65,7 +68,27 @@ fn reads_every_setting() {
         r#"Policy { name: "checkout", quota: 5/1m, enforced: false, .. }"#,
     ];
     assert_eq!(policies, format!("[{}]", expected.join(", ")));
-    assert_eq!(config.unused, ["suspicion", "segments"]);
+    let thresholds: Vec<_> = config
+        .suspicion
+        .thresholds
+        .iter()
+        .map(|(kind, threshold)| format!("{kind} {threshold}"))
+        .collect();
+    assert_eq!(
+        thresholds,
+        [
+            "credential_stuffing 5/5m",
+            "endpoint_scanning 30/10m",
+            "credential_stuffing_slow 20/2h"
+        ]
+    );
+    assert!(config.suspicion.hash_clients);
+    let exempt = format!("{:?}", config.suspicion.exempt);
+    assert!(
+        exempt.contains("10.0.0.0/8") && exempt.contains("monitor"),
+        "{exempt}"
+    );
+    assert_eq!(config.unused, ["segments"]);
 }
 
 #[test]
@@ -151,7 +174,18 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
             "[rate_limit.policies.ip]\nkey = 'user'",
             "`rate_limit.policies.ip.key` cannot be `user`",
         ),
-        ("suspicion.abuse = 'x'", "`suspicion.abuse` cannot be `x`"),
+        (
+            "suspicion.abuse = 'x'",
+            "`suspicion.abuse` cannot be `x`: allowed is `<count>/<duration>`, such as `5/5m`",
+        ),
+        (
+            "suspicion.credential_stuffing_slow = '1001/2h'",
+            "`suspicion.credential_stuffing_slow` cannot be `1001/2h`",
+        ),
+        (
+            "suspicion.exempt.cidrs = ['x']",
+            "`suspicion.exempt.cidrs` cannot be `x`",
+        ),
         (
             "segments.retention = '60d'",
             "`segments.retention` cannot be `60d`: allowed is more than `segments.churned_after`",

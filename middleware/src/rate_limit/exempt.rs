@@ -4,7 +4,8 @@ use crate::{Cidrs, ConfigError};
 
 use http::Method;
 
-/// Who and what meets no policy at all: such requests are neither counted nor told any limits.
+/// Who and what meets no policy at all: such requests are neither counted nor told any limits. Given to a
+/// [`SuspicionLayer`](crate::suspicion::SuspicionLayer), whose failures never count.
 ///
 /// ```
 /// use palisade::rate_limit::Exemptions;
@@ -73,7 +74,7 @@ impl Exemptions {
         &self.routes
     }
 
-    pub(super) fn covers(&self, method: &Method, client: &Client) -> bool {
+    pub(crate) fn covers(&self, method: &Method, client: &Client) -> bool {
         self.cidrs.contains(client.address)
             || client
                 .user

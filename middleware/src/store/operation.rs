@@ -6,6 +6,8 @@ use std::fmt;
 pub enum Operation {
     /// One request decided under its policies.
     Admit,
+    /// Failed requests counted, off the requests' path.
+    Count,
     /// Whether the server can decide again, asked off the requests' path.
     Probe,
 }
@@ -26,13 +28,14 @@ pub enum Outcome {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 2] = [Self::Admit, Self::Probe];
+    pub const ALL: [Self; 3] = [Self::Admit, Self::Count, Self::Probe];
 
     /// The label's value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admit => "admit",
+            Self::Count => "count",
             Self::Probe => "probe",
         }
     }

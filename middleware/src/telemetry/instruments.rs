@@ -98,6 +98,28 @@ pub(super) const RATE_LIMIT_EXCEEDED: Instrument = Instrument {
     boundaries: &[],
 };
 
+/// What clients' failures add up to.
+pub(super) const SUSPICIOUS_ACTIVITY: Instrument = Instrument {
+    name: "security.suspicious_activity",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{incident}",
+    description: "Incidents: clients whose failures reached a threshold, and again for each window that they go on.",
+    labels: &["type"],
+    boundaries: &[],
+};
+
+/// Whether failures are counted at all.
+pub(super) const SECURITY_FAILURES: Instrument = Instrument {
+    name: "security.failures",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{request}",
+    description: "Failed requests by whether they were counted towards suspicious activity.",
+    labels: &["result"],
+    boundaries: &[],
+};
+
 /// Time that a call to the store took. Buckets start at 100 µs, since a healthy Redis answers in a fraction of
 /// a millisecond, and have a bound at 50 ms, the default deadline.
 pub(super) const STORE_DURATION: Instrument = Instrument {

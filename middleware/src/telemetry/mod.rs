@@ -1,5 +1,5 @@
-//! What happens, in numbers: HTTP server metrics, what the rate limits decide, which stages of the funnel are
-//! reached, and how the store fares.
+//! What happens, in numbers: HTTP server metrics, what the rate limits decide, what failures add up to, which
+//! stages of the funnel are reached, and how the store fares.
 //!
 //! [`Telemetry`] owns the instruments and, unless it is given a meter, a Prometheus exporter. `shop` below stands
 //! for the namespace that you choose; the metrics of HTTP have the names of the OTel HTTP conventions (1.44).
@@ -10,6 +10,8 @@
 //! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
 //! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
 //! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
+//! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow` |
+//! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
@@ -106,6 +108,7 @@ mod instruments;
 mod rate_limit;
 mod setup;
 mod store;
+mod suspicion;
 
 pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};

@@ -10,10 +10,12 @@ use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
 use super::rate_limit::Tallies;
 use super::store::{StoreMetrics, StoreState};
+use super::suspicion::Suspicions;
 use crate::error::ConfigError;
 use crate::funnel::Tally as FunnelTally;
 use crate::rate_limit::Tally;
 use crate::store::{Operation, Outcome};
+use crate::suspicion::Tally as SuspicionTally;
 
 /// All instruments of palisade, and where they are exported.
 ///
@@ -23,6 +25,7 @@ pub struct Telemetry {
     http: Arc<HttpInstruments>,
     funnels: Funnels,
     tallies: Tallies,
+    suspicions: Suspicions,
     store: StoreMetrics,
     prometheus: Option<Prometheus>,
 }
@@ -55,6 +58,7 @@ impl Telemetry {
             http: Arc::new(HttpInstruments::new(&instruments)),
             funnels: Funnels::new(&instruments),
             tallies: Tallies::new(&instruments),
+            suspicions: Suspicions::new(&instruments),
             store: StoreMetrics::new(&instruments),
             prometheus,
         }
@@ -73,6 +77,12 @@ impl Telemetry {
     /// Exports what the policies of a rate limit decide, all series at 0 from now on.
     pub fn watch_rate_limit(&self, tally: Arc<Tally>) {
         self.tallies.watch(tally);
+    }
+
+    /// Exports how many incidents clients' failures add up to, all kinds at 0 from now on, and whether failures are
+    /// counted.
+    pub fn watch_suspicion(&self, tally: Arc<SuspicionTally>) {
+        self.suspicions.watch(tally);
     }
 
     /// Exports the state of a store: whether its breaker is open, and how many corrupt keys it has met. Asked at

@@ -5,6 +5,7 @@ mod alike;
 mod clock;
 mod decide;
 mod failure;
+mod failures;
 mod model;
 mod script;
 

@@ -148,7 +148,10 @@ fn every_setting_of_the_contract_is_accepted() {
         [suspicion]
         credential_stuffing = "5/5m"
         endpoint_scanning = "10/5m"
-        abuse = "20/5m"
+        abuse = "off"
+        credential_stuffing_slow = "20/2h"
+        exempt = { cidrs = ["192.0.2.0/24"], users = ["monitor"] }
+        hash_clients = true
 
         [segments]
         retention = "400d"

@@ -15,3 +15,4 @@ mod login;
 mod orders;
 mod process;
 mod support;
+mod suspicion;

@@ -14,7 +14,7 @@ use crate::rate_limit::{Admission, Admit, AdmitNow, Charge, Quota, Tier, Verdict
 /// The store, for the policies of one layer.
 pub(super) struct Bound {
     clock: Arc<dyn Clock>,
-    tables: Vec<Arc<Table>>,
+    tables: Vec<Arc<Table<Log>>>,
     /// Whether the policies stand in the order of their tables, so that charges can be locked as they come.
     in_order: bool,
 }
@@ -24,15 +24,15 @@ struct Held<'a> {
     /// The charge's place in the request.
     place: usize,
     charge: &'a Charge<'a>,
-    table: &'a Table,
-    shard: MutexGuard<'a, Shard>,
+    table: &'a Table<Log>,
+    shard: MutexGuard<'a, Shard<Log>>,
     hash: u64,
     slot: Option<u32>,
     retry: Option<Duration>,
 }
 
 impl Bound {
-    pub(super) fn new(clock: Arc<dyn Clock>, tables: Vec<Arc<Table>>) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, tables: Vec<Arc<Table<Log>>>) -> Self {
         let in_order = tables.is_sorted_by(|a, b| a.ordinal() < b.ordinal());
         Self {
             clock,
@@ -106,7 +106,7 @@ impl AdmitNow for Bound {
 
 impl Held<'_> {
     fn log(&mut self) -> Option<&mut Log> {
-        self.slot.map(|slot| self.shard.log_mut(slot))
+        self.slot.map(|slot| self.shard.entry_mut(slot))
     }
 
     fn evaluate(&mut self, now: Micros) {
@@ -131,7 +131,7 @@ impl Held<'_> {
                 .insert(self.table.hasher(), self.hash, key, now, window)
         });
         self.slot = Some(slot);
-        let log = self.shard.log_mut(slot);
+        let log = self.shard.entry_mut(slot);
         // The newest stamp of an empty log means nothing.
         let now = if log.len() == 0 {
             now
@@ -140,7 +140,7 @@ impl Held<'_> {
         };
         log.push(now, cost, limit);
         let at_limit = log.len() + cost > limit;
-        self.shard.admitted(slot, at_limit);
+        self.shard.used(slot, at_limit);
     }
 
     fn tier(&mut self, now: Micros) -> Tier {

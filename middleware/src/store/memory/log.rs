@@ -1,5 +1,7 @@
 //! One key's log: the exact times of its admitted cost, packed.
 
+use super::shard::Entry;
+
 /// Microseconds since the store's start.
 pub(super) type Micros = u64;
 
@@ -18,6 +20,12 @@ pub(super) struct Log {
     head: u32,
     /// Units of cost held, with the newest; 0 for an empty log, whose `newest` means nothing.
     len: u32,
+}
+
+impl Entry for Log {
+    fn is_idle(&self, now: Micros, window: Micros) -> bool {
+        self.len == 0 || now.saturating_sub(self.newest) >= window
+    }
 }
 
 impl Log {
@@ -64,12 +72,20 @@ impl Log {
             return;
         }
         while now - self.stamp(0) >= window {
+            self.forget_oldest();
+        }
+    }
+
+    /// Drops the oldest unit of a log that is not empty.
+    pub(super) fn forget_oldest(&mut self) {
+        // The newest stamp stands outside of the ring.
+        if self.len > 1 {
             self.head += 1;
             if self.head == self.capacity() {
                 self.head = 0;
             }
-            self.len -= 1;
         }
+        self.len -= 1;
     }
 
     /// Adds `cost` units at `now`, which is no earlier than the newest; `len + cost <= limit`.

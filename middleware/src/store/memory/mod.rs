@@ -1,4 +1,4 @@
-//! Limits of one process: exact, packed, sharded and bounded.
+//! Limits and failures of one process: exact, packed, sharded and bounded.
 //!
 //! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
 //! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
@@ -11,6 +11,10 @@
 //! place of the longest-quiet key with room left, or else of the longest-quiet key at its limit; keys are spread
 //! over shards, and the order holds within a shard. So no flood of new keys lifts the limit of a client while any
 //! other key of its shard has room.
+//!
+//! What clients' failures add up to is kept for 100,000 clients of each kind, or `max_keys` if that is less, and let go
+//! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
+//! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
 //!
 //! ```
 //! use std::time::Duration;
@@ -35,15 +39,20 @@ mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::fmt;
+use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::bound::Bound;
-use self::shard::Shard;
+use self::log::Log;
+use self::shard::{Entry, Shard};
 use self::table::Table;
+use self::trail::{BoundTrails, Trail};
 use crate::ConfigError;
 use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
+use crate::suspicion::{CountFailuresNow, LocalFailureStore, Watch};
 
 pub use clock::{Clock, MonotonicClock};
 
@@ -54,8 +63,12 @@ pub struct MemoryStore(Arc<Tables>);
 struct Tables {
     clock: Arc<dyn Clock>,
     max_keys: usize,
-    by_policy: Mutex<Vec<Arc<Table>>>,
+    by_policy: Named<Log>,
+    by_kind: Named<Trail>,
 }
+
+/// The tables by their names, in the order in which they were first bound.
+type Named<E> = Mutex<Vec<Arc<Table<E>>>>;
 
 /// Settings of a [`MemoryStore`].
 #[must_use]
@@ -82,23 +95,23 @@ impl MemoryStore {
     /// How many keys are held, idle ones included; it looks at every shard.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.sum(Shard::len)
+        sum(&self.0.by_policy, Shard::len) + sum(&self.0.by_kind, Shard::len)
     }
 
-    /// How many keys were forgotten to make room while their log still counted: above 0, the bound is too small.
+    /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
     #[must_use]
     pub fn evicted_live(&self) -> u64 {
-        self.sum(Shard::evicted_live)
+        sum(&self.0.by_policy, Shard::evicted_live) + sum(&self.0.by_kind, Shard::evicted_live)
     }
+}
 
-    fn sum<N: std::iter::Sum>(&self, of: impl Fn(&Shard) -> N) -> N {
-        let tables = lock(&self.0.by_policy).clone();
-        tables
-            .iter()
-            .flat_map(|table| table.shards())
-            .map(|shard| of(&shard))
-            .sum()
-    }
+fn sum<E: Entry, N: Sum>(tables: &Named<E>, of: impl Fn(&Shard<E>) -> N) -> N {
+    let tables = lock(tables).clone();
+    tables
+        .iter()
+        .flat_map(|table| table.shards())
+        .map(|shard| of(&shard))
+        .sum()
 }
 
 impl Default for MemoryStore {
@@ -153,6 +166,7 @@ impl MemoryStoreBuilder {
             clock: self.clock,
             max_keys,
             by_policy: Mutex::default(),
+            by_kind: Mutex::default(),
         }))
     }
 }
@@ -180,17 +194,44 @@ impl LocalStore for MemoryStore {
 impl MemoryStore {
     fn bound(&self, policies: &[Arc<str>]) -> Arc<Bound> {
         let mut tables = lock(&self.0.by_policy);
-        let mut bound: Vec<Arc<Table>> = Vec::with_capacity(policies.len());
-        for policy in policies {
-            let known = tables.iter().find(|table| table.is_of(policy)).cloned();
-            bound.push(known.unwrap_or_else(|| {
-                let table = Arc::new(Table::new(policy, self.0.max_keys, tables.len()));
-                tables.push(Arc::clone(&table));
-                table
-            }));
-        }
-        Arc::new(Bound::new(Arc::clone(&self.0.clock), bound))
+        let tables = policies
+            .iter()
+            .map(|policy| named(&mut tables, policy, self.0.max_keys));
+        let tables = tables.collect();
+        Arc::new(Bound::new(Arc::clone(&self.0.clock), tables))
     }
+}
+
+/// The table of this name, new if there is none yet.
+fn named<E: Entry>(
+    tables: &mut Vec<Arc<Table<E>>>,
+    name: &Arc<str>,
+    max_keys: usize,
+) -> Arc<Table<E>> {
+    if let Some(known) = tables.iter().find(|table| table.is_of(name)) {
+        return Arc::clone(known);
+    }
+    let table = Arc::new(Table::new(name, max_keys, tables.len()));
+    tables.push(Arc::clone(&table));
+    table
+}
+
+impl LocalFailureStore for MemoryStore {
+    fn bind_failures_local(&self, watches: &[Watch]) -> Arc<dyn CountFailuresNow> {
+        let mut tables = lock(&self.0.by_kind);
+        let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
+        let watches = watches.iter().map(|watch| {
+            let name = Arc::from(watch.kind.as_str());
+            (*watch, named(&mut tables, &name, max_keys))
+        });
+        let watches = watches.collect();
+        Arc::new(BoundTrails::new(Arc::clone(&self.0.clock), watches))
+    }
+}
+
+impl MemoryStore {
+    /// Of each kind. Who keeps more addresses busy than this with failures is no single client to report.
+    const MOST_SUSPECTS: usize = 100_000;
 }
 
 /// A panic while a lock was held cannot leave a log half written that a later request would misread for longer

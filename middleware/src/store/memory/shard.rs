@@ -1,24 +1,30 @@
-//! A bounded part of one policy's keys, with the order in which they are forgotten.
+//! A bounded part of the keys of one policy or kind, with the order in which they are forgotten.
 
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use super::log::{Log, Micros};
+use super::log::Micros;
 use crate::rate_limit::PartitionKey;
 
 const NONE: u32 = u32::MAX;
 
-/// Keys and their logs, at most `capacity` of them.
+/// What is kept for a key.
+pub(super) trait Entry: Default {
+    /// Whether nothing of it counts any more.
+    fn is_idle(&self, now: Micros, window: Micros) -> bool;
+}
+
+/// Keys and what is kept for each, at most `capacity` of them.
 ///
-/// Two lists order the keys by their last admission: those at their limit and those with room to spare. A new
-/// key in a full shard takes the place of the first of these that exists: an idle key with room, an idle key at
-/// its limit, the longest-quiet key with room, the longest-quiet key at its limit. Each list's head is its
+/// Two lists order the keys by their last use: those at their limit (of a quota or a threshold) and those with room to
+/// spare. A new key in a full shard takes the place of the first of these that exists: an idle key with room, an idle
+/// key at its limit, the longest-quiet key with room, the longest-quiet key at its limit. Each list's head is its
 /// longest-quiet key, so one look at both heads finds an idle key whenever there is one.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(super) struct Shard<E> {
     index: HashTable<u32>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<E>>,
     capacity: u32,
     lists: [List; 2],
     /// Slots that hold no key, linked by `next`.
@@ -27,19 +33,19 @@ pub(super) struct Shard {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<E> {
     key: PartitionKey,
-    log: Log,
+    entry: E,
     previous: u32,
     next: u32,
     at_limit: bool,
 }
 
-impl Slot {
+impl<E: Entry> Slot<E> {
     fn of(key: PartitionKey) -> Self {
         Self {
             key,
-            log: Log::default(),
+            entry: E::default(),
             previous: NONE,
             next: NONE,
             at_limit: false,
@@ -53,7 +59,7 @@ struct List {
     tail: u32,
 }
 
-impl Shard {
+impl<E: Entry> Shard<E> {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             index: HashTable::new(),
@@ -72,7 +78,7 @@ impl Shard {
         self.index.len()
     }
 
-    /// How many keys were forgotten while their log still counted.
+    /// How many keys were forgotten while they still counted.
     pub(super) fn evicted_live(&self) -> u64 {
         self.evicted_live
     }
@@ -84,11 +90,11 @@ impl Shard {
             .copied()
     }
 
-    pub(super) fn log_mut(&mut self, slot: u32) -> &mut Log {
-        &mut self.slots[slot as usize].log
+    pub(super) fn entry_mut(&mut self, slot: u32) -> &mut E {
+        &mut self.slots[slot as usize].entry
     }
 
-    /// A slot for a key that is not held, with an empty log.
+    /// A slot for a key that is not held, with an empty entry.
     ///
     /// It lets go of up to two idle keys, so that keys of the past do not pile up while new ones come.
     pub(super) fn insert(
@@ -122,9 +128,8 @@ impl Shard {
     }
 
     fn is_idle(&self, slot: u32, now: Micros, window: Micros) -> bool {
-        self.slots.get(slot as usize).is_some_and(|slot| {
-            slot.log.len() == 0 || now.saturating_sub(slot.log.newest()) >= window
-        })
+        let slot = self.slots.get(slot as usize);
+        slot.is_some_and(|slot| slot.entry.is_idle(now, window))
     }
 
     fn forget(&mut self, hasher: &impl BuildHasher, slot: u32) {
@@ -158,8 +163,8 @@ impl Shard {
         self.slots.len() as u32 - 1
     }
 
-    /// Moves a key that was just admitted behind all others of its kind.
-    pub(super) fn admitted(&mut self, slot: u32, at_limit: bool) {
+    /// Moves a key that was just used behind all others of its list.
+    pub(super) fn used(&mut self, slot: u32, at_limit: bool) {
         let last = self.lists[usize::from(at_limit)].tail == slot;
         if !last {
             self.unlink(slot);

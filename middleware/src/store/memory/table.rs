@@ -1,32 +1,33 @@
-//! The keys of one policy, spread over shards.
+//! The keys of one policy or kind, spread over shards.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::lock;
-use super::shard::Shard;
+use super::shard::{Entry, Shard};
 use crate::rate_limit::PartitionKey;
 
-pub(super) struct Table {
-    policy: Arc<str>,
+pub(super) struct Table<E> {
+    /// The policy's or the kind's.
+    name: Arc<str>,
     /// The table's place among those of its store: who locks several, locks them in this order.
     ordinal: usize,
     hasher: RandomState,
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<Shard<E>>]>,
 }
 
-impl Table {
+impl<E: Entry> Table<E> {
     /// Enough for the locks to be free nearly always on machines of up to a few dozen cores.
     const SHARDS: usize = 64;
     /// Shards smaller than this would make the order of eviction coarse.
     const LEAST_SHARD: usize = 1024;
 
-    pub(super) fn new(policy: &Arc<str>, max_keys: usize, ordinal: usize) -> Self {
+    pub(super) fn new(name: &Arc<str>, max_keys: usize, ordinal: usize) -> Self {
         let shards = (max_keys / Self::LEAST_SHARD).clamp(1, Self::SHARDS);
         // The remainder is spread, so that the shards together hold exactly `max_keys`.
         let capacity = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
         Self {
-            policy: Arc::clone(policy),
+            name: Arc::clone(name),
             ordinal,
             hasher: RandomState::new(),
             shards: (0..shards)
@@ -35,8 +36,8 @@ impl Table {
         }
     }
 
-    pub(super) fn is_of(&self, policy: &str) -> bool {
-        *self.policy == *policy
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        *self.name == *name
     }
 
     pub(super) fn ordinal(&self) -> usize {
@@ -52,11 +53,11 @@ impl Table {
     }
 
     /// Every shard, locked one after the other.
-    pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+    pub(super) fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard<E>>> {
         self.shards.iter().map(lock)
     }
 
-    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
         // The upper half: the hash table takes its buckets from the low bits.
         lock(&self.shards[(hash >> 32) as usize % self.shards.len()])
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::client::Network;
+use crate::client::{Network, Route};
 use crate::rate_limit::{Charge, PartitionKey, Quota, Tier, Verdict};
+use crate::suspicion::{FailedRequest, Kind};
 
 #[derive(Clone, Default)]
 struct Hand(Arc<AtomicU64>);
@@ -309,6 +310,29 @@ fn idle_keys_are_let_go_while_new_ones_come() {
         bound.admit_now(&[charge(0, &key(n), quota)]);
     }
     assert_eq!((store.keys(), store.evicted_live()), (5_000, 0));
+}
+
+#[test]
+fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
+    let (_, store, _) = store(1_000);
+    let watch = Watch {
+        kind: Kind::EndpointScanning,
+        threshold: "2/1h".parse().unwrap(),
+    };
+    let failures = store.bind_failures_local(&[watch]);
+    let fail = |n: u32| {
+        let request = FailedRequest {
+            client: Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
+            status: http::StatusCode::NOT_FOUND,
+            route: Route::UNMATCHED,
+        };
+        failures.count_now(&[request]).len()
+    };
+    assert_eq!((fail(0), fail(0)), (0, 1));
+    assert_eq!((1..10_000).map(fail).sum::<usize>(), 0);
+    // Still the episode that was reported, and no new one.
+    assert_eq!((fail(0), fail(0)), (0, 0));
+    assert_eq!((store.keys(), store.evicted_live()), (1_000, 9_000));
 }
 
 #[test]

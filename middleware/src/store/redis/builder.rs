@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::connection::Connections;
+use super::count_failures::CountFailures;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
@@ -103,6 +104,7 @@ impl RedisStoreBuilder {
         let prefix = Prefix::new(&self.prefix)?;
         Ok(RedisStore(Arc::new(Core {
             script: AdmitRequest::new(),
+            count_failures: CountFailures::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

@@ -15,7 +15,7 @@ use redis::{
 };
 
 use super::failure::Failure;
-use super::scripts::{AdmitRequest, Ask};
+use super::scripts::Call;
 use crate::ConfigError;
 
 /// A connection that stays idle is asked this often whether its peer is still there.
@@ -80,11 +80,10 @@ impl Connections {
         }))
     }
 
-    /// Runs the script on the shared connection; the caller sets the deadline.
-    pub(super) async fn call<'a>(
+    /// Runs a script on the shared connection; the caller sets the deadline.
+    pub(super) async fn call(
         self: &Arc<Self>,
-        script: &AdmitRequest,
-        asks: impl Iterator<Item = &'a Ask> + Clone + Send,
+        call: &(impl Call + Sync),
     ) -> Result<Value, Failure> {
         let connection = match self.live() {
             Some(connection) => connection,
@@ -97,23 +96,21 @@ impl Connections {
                 }
             }
         };
-        let result = run(script, asks, connection).await;
+        let result = run(call, connection).await;
         if result.as_ref().is_err_and(ends_connection) {
             self.forget();
         }
         Ok(result?)
     }
 
-    /// Runs the script on a connection of its own.
-    pub(super) async fn call_exclusively<'a>(
+    /// Runs a script on a connection of its own.
+    pub(super) async fn call_exclusively(
         &self,
-        script: &AdmitRequest,
-        asks: impl Iterator<Item = &'a Ask> + Clone + Send,
+        call: &(impl Call + Sync),
         deadline: Duration,
     ) -> Result<Value, Failure> {
         let mut connection = self.exclusive.get().await?;
-        let answer =
-            tokio::time::timeout(deadline, run(script, asks, connection.as_mut().clone())).await;
+        let answer = tokio::time::timeout(deadline, run(call, connection.as_mut().clone())).await;
         if !matches!(answer, Ok(Ok(_))) {
             // Not back into the pool: the next probe starts from nothing.
             drop(deadpool_redis::Connection::take(connection));
@@ -161,14 +158,13 @@ impl Connections {
 
 /// Recovers inside the call from a server that does not know the script (a restart, `SCRIPT FLUSH`): one more round
 /// trip then, none otherwise.
-async fn run<'a>(
-    script: &AdmitRequest,
-    asks: impl Iterator<Item = &'a Ask> + Clone + Send,
+async fn run(
+    call: &(impl Call + Sync),
     mut connection: MultiplexedConnection,
 ) -> RedisResult<Value> {
-    match query(&script.evalsha(asks.clone()), &mut connection).await {
+    match query(&call.by_hash(), &mut connection).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            query(&script.eval(asks), &mut connection).await
+            query(&call.by_text(), &mut connection).await
         }
         result => result,
     }

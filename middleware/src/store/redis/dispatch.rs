@@ -155,7 +155,8 @@ impl Core {
             }
             return;
         }
-        let mut call = pin!(self.connections.call(&self.script, asks.iter()));
+        let call = self.script.call(asks.iter());
+        let mut call = pin!(self.connections.call(&call));
         // One timer for all: those who asked first reach their deadline first.
         let mut overdue = false;
         let result = loop {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::ConfigError;
 use crate::rate_limit::{PartitionKey, Repr};
+use crate::suspicion::Kind;
 
 /// What every key starts with, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -29,6 +30,11 @@ impl Prefix {
     /// What the keys of a policy's logs start with: `<prefix>rate:<policy>:`.
     pub(super) fn of_policy(&self, policy: &str) -> Box<str> {
         format!("{}rate:{policy}:", self.0).into()
+    }
+
+    /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
+    pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
+        format!("{}suspicious:{}:", self.0, kind.signal()).into()
     }
 
     /// The log that a probe charges.
@@ -89,9 +95,9 @@ mod tests {
     use crate::client::{Network, Secret};
 
     #[test]
-    fn names_a_log_by_prefix_policy_and_key() {
+    fn names_what_is_kept_by_prefix_policy_or_kind_and_key() {
         let prefix = Prefix::new("shop-1:").unwrap();
-        let mut keys = Keys::with_room_for(3);
+        let mut keys = Keys::with_room_for(5);
         keys.push(
             &prefix.of_policy("ip"),
             &Network::of("2001:db8::1".parse().unwrap(), 64).into(),
@@ -101,12 +107,17 @@ mod tests {
             &PartitionKey::text("ada@example.org", &Secret::from_bytes(b"s")),
         );
         keys.push_text(&prefix.probe());
+        let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
+        keys.push(&prefix.of_kind(Kind::Abuse), &client);
+        keys.push(&prefix.of_kind(Kind::CredentialStuffingSlow), &client);
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [
                 "shop-1:rate:ip:2001:db8::/64",
                 "shop-1:rate:user:ada@example.org",
-                "shop-1:probe"
+                "shop-1:probe",
+                "shop-1:suspicious:4xx:192.0.2.1",
+                "shop-1:suspicious:401-slow:192.0.2.1"
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! Limits shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
+//! Limits and failures shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
 //!
 //! One script decides a request under all of its policies in one round trip. What is asked while a call is under
 //! way goes into the next call together, in order of arrival, which under load decides about twice as many requests
@@ -7,6 +7,10 @@
 //! A log takes five bytes for each unit of admitted cost and expires with its window; a key that holds 200 hits
 //! stays below 1,400 bytes however it was filled. A key that holds anything else is dropped, begun afresh and
 //! counted ([`StoreHealth::broken_logs`]).
+//!
+//! What clients' failures add up to has a script of its own: one call for all kinds of up to 32 failed requests, off the
+//! requests' path, on the same connection and under the same deadline and breaker. A client's key takes five bytes for
+//! each failure up to the threshold, 25, and the last eight routes, and expires with its window.
 //!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
@@ -30,8 +34,10 @@
 mod breaker;
 mod builder;
 mod connection;
+mod count_failures;
 mod dispatch;
 mod failure;
+mod failures;
 mod health;
 mod keys;
 mod probe;
@@ -44,6 +50,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use self::connection::Connections;
+use self::count_failures::CountFailures;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
@@ -62,6 +69,7 @@ type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 
 struct Core {
     script: AdmitRequest,
+    count_failures: CountFailures,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,

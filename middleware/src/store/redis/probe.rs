@@ -41,7 +41,7 @@ impl Core {
         let asks = std::slice::from_ref(&ask).iter();
         let reply = self
             .connections
-            .call_exclusively(&self.script, asks.clone(), self.deadline)
+            .call_exclusively(&self.script.call(asks.clone()), self.deadline)
             .await?;
         let answers = Answers::decode(reply, asks.map(Ask::charges))?;
         self.health.count_broken_logs(answers.broken_logs);

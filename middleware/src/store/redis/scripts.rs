@@ -10,6 +10,15 @@ use smallvec::SmallVec;
 use super::keys::Keys;
 use crate::rate_limit::{Charge, Tier, Verdict};
 
+/// One call of a script.
+pub(super) trait Call {
+    /// By the script's hash: one round trip, as long as the server knows the script.
+    fn by_hash(&self) -> Cmd;
+
+    /// With the script's text, after which the server knows it.
+    fn by_text(&self) -> Cmd;
+}
+
 /// `lua/admit_request.lua`: decides a batch of requests.
 pub(super) struct AdmitRequest {
     source: &'static str,
@@ -90,14 +99,12 @@ impl AdmitRequest {
         }
     }
 
-    /// The call by the script's hash: one round trip, as long as the server knows the script.
-    pub(super) fn evalsha<'a>(&self, asks: impl Iterator<Item = &'a Ask> + Clone) -> Cmd {
-        Self::with_arguments(redis::cmd("EVALSHA"), &self.sha, asks)
-    }
-
-    /// The same call with the script's text, after which the server knows it.
-    pub(super) fn eval<'a>(&self, asks: impl Iterator<Item = &'a Ask> + Clone) -> Cmd {
-        Self::with_arguments(redis::cmd("EVAL"), self.source, asks)
+    /// A call that decides these requests.
+    pub(super) fn call<'a, I>(&'a self, asks: I) -> impl Call + Sync
+    where
+        I: Iterator<Item = &'a Ask> + Clone + Sync,
+    {
+        AdmitCall { script: self, asks }
     }
 
     fn with_arguments<'a>(
@@ -121,6 +128,24 @@ impl AdmitRequest {
         }
         command.arg(plan);
         command
+    }
+}
+
+/// The script with what it decides.
+struct AdmitCall<'a, I> {
+    script: &'a AdmitRequest,
+    asks: I,
+}
+
+impl<'a, I: Iterator<Item = &'a Ask> + Clone> Call for AdmitCall<'a, I> {
+    fn by_hash(&self) -> Cmd {
+        let asks = self.asks.clone();
+        AdmitRequest::with_arguments(redis::cmd("EVALSHA"), &self.script.sha, asks)
+    }
+
+    fn by_text(&self) -> Cmd {
+        let asks = self.asks.clone();
+        AdmitRequest::with_arguments(redis::cmd("EVAL"), self.script.source, asks)
     }
 }
 
@@ -296,7 +321,8 @@ mod tests {
         ask.push(&charge(200, true), "p:rate:ip:");
         ask.push(&charge(820, false), "p:rate:user:");
         let packed = AdmitRequest::new()
-            .evalsha([&ask, &ask].into_iter())
+            .call([&ask, &ask].into_iter())
+            .by_hash()
             .get_packed_command();
         let of = |flags: u8, limit: u32| {
             let mut bytes = vec![flags];

@@ -17,6 +17,7 @@ use crate::funnel::{FunnelLayer, Stage};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::MemoryStore;
 use crate::store::{Operation, Outcome};
+use crate::suspicion::SuspicionLayer;
 
 #[test]
 fn a_namespace_that_prometheus_would_change_is_refused() {
@@ -62,6 +63,8 @@ async fn in_use() -> Telemetry {
     telemetry.watch_funnel(funnel.build().unwrap().tally());
     let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
     telemetry.watch_rate_limit(limit.build().unwrap().tally());
+    let suspicion = SuspicionLayer::embedded(MemoryStore::new());
+    telemetry.watch_suspicion(suspicion.build().unwrap().tally());
     telemetry.watch_store(StoreState::default);
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
@@ -110,6 +113,8 @@ async fn the_names_are_those_of_the_documentation() {
             "shop_funnel_stage_total",
             "shop_rate_limit_exceeded_total",
             "shop_rate_limit_requests_total",
+            "shop_security_failures_total",
+            "shop_security_suspicious_activity_total",
             "shop_store_breaker_open",
             "shop_store_corrupt_keys_total",
             "shop_store_operation_duration_seconds",

@@ -7,3 +7,4 @@ mod instruments;
 mod labels;
 mod rate_limit;
 mod store;
+mod suspicion;

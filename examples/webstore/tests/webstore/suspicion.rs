@@ -1,0 +1,85 @@
+use crate::support::{Request, Webstore};
+
+/// Behind a trusted proxy, so that a test can be several clients.
+const PROXIES: &str = "[client]\ntrusted_proxies = ['127.0.0.0/8']\n";
+
+fn guess(store: &Webstore, client: &str) {
+    let request = Request::post("/login", r#"{"user":"ada","password":"guess"}"#);
+    let response = store.ask(request.header("x-forwarded-for", client));
+    assert_eq!(response.status, 401);
+}
+
+#[test]
+fn an_incident_is_one_structured_event_with_its_evidence() {
+    let mut store = Webstore::configured(PROXIES);
+    let client = "203.0.113.7";
+    for n in 0..9 {
+        let request = Request::get(&format!("/{n}/.env?%0a%22")).user("ada");
+        store.ask(request.header("x-forwarded-for", client));
+    }
+    let request = Request::get("/US/products/999999").user("ada");
+    store.ask(request.header("x-forwarded-for", client));
+    let event = store.wait_for_log("suspicious activity");
+    assert_eq!(event["target"], "palisade::security");
+    assert_eq!(event["level"], "WARN");
+    let fields = &event["fields"];
+    for (field, expected) in [
+        ("kind", "endpoint_scanning"),
+        ("client", client),
+        ("user", "ada"),
+        ("window", "5m"),
+        ("routes", r#"["unmatched", "/{country}/products/{id}"]"#),
+    ] {
+        assert_eq!(fields[field], expected, "{event}");
+    }
+    assert_eq!(
+        (&fields["count"], &fields["threshold"]),
+        (&10.into(), &10.into())
+    );
+    assert_eq!(fields["status"], 404);
+    let [first, last] = ["first_seen", "last_seen"]
+        .map(|field| humantime::parse_rfc3339(fields[field].as_str().unwrap()).unwrap());
+    assert!(first <= last, "{event}");
+    assert!(last.elapsed().unwrap().as_secs() < 60, "{event}");
+}
+
+#[test]
+fn an_anonymous_clients_event_has_no_user_and_its_address_can_be_a_hash() {
+    let text = format!("{PROXIES}[suspicion]\nhash_clients = true\n");
+    let mut store = Webstore::configured(&text);
+    let mut clients = Vec::new();
+    for client in ["203.0.113.7", "203.0.113.8"] {
+        for _ in 0..5 {
+            guess(&store, client);
+        }
+        let event = store.wait_for_log("suspicious activity");
+        let fields = &event["fields"];
+        assert_eq!(fields["kind"], "credential_stuffing");
+        assert_eq!(fields["routes"], r#"["/login"]"#);
+        assert!(fields.get("user").is_none(), "{event}");
+        assert!(!event.to_string().contains("203.0.113"), "{event}");
+        clients.push(fields["client"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(clients[0].len(), 33);
+    assert!(
+        clients[0].starts_with('~') && clients[0] != clients[1],
+        "{clients:?}"
+    );
+}
+
+#[test]
+fn kinds_and_clients_that_the_configuration_leaves_out_make_no_event() {
+    let text = format!(
+        "{PROXIES}[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = '7/1h'\n\
+         exempt = {{ cidrs = ['203.0.113.7'] }}\n"
+    );
+    let mut store = Webstore::configured(&text);
+    for client in ["203.0.113.7", "203.0.113.8"] {
+        for _ in 0..7 {
+            guess(&store, client);
+        }
+    }
+    let event = store.wait_for_log("suspicious activity");
+    assert_eq!(event["fields"]["kind"], "credential_stuffing_slow");
+    assert_eq!(event["fields"]["client"], "203.0.113.8");
+}

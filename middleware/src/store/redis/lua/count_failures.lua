@@ -1,0 +1,178 @@
+-- Purpose: counts a batch of failed requests by exact sliding windows on Redis TIME, and tells which are incidents.
+--
+-- KEYS     one trail for each failure of each kind that counts it, in the order of the failures.
+-- ARGV[1]  what is counted, 8 bytes each, big-endian, in the order of KEYS:
+--            threshold  2 bytes: which failure of a window is suspicious, 1 to 1000
+--            window     5 bytes, microseconds, 1 s to 24 h
+--            route      1 byte: the route's place after ARGV[1], from 0
+-- ARGV[2…] the routes, at most 255 bytes each.
+-- Reply    how many broken trails were dropped; then for each incident its place in KEYS from 0, the failures of its
+--          episode, the microseconds from the first of them to this one, the number of routes, and the routes.
+--
+-- A trail is the two bytes 9A 02; when its episode was last reported (7 bytes, microseconds of TIME; 0 without an
+-- episode), when the episode's first failure was (7 bytes, the same), its failures (5 bytes); the size of the routes
+-- (2 bytes) and the routes, each after its length (1 byte), the latest last; then one stamp for each of the newest
+-- failures, oldest first: five bytes, big-endian, microseconds of TIME modulo 2^40 (12.7 days).
+--
+-- Invariant: an episode begins with the failure that makes the count in its window (t-w, t] reach the threshold, and
+-- ends when fewer than half the threshold are left there; the first of these is an incident, and then the first
+-- failure a window or more after the last incident. Everything is counted before anything is written, and whatever
+-- is written expires no sooner than its newest stamp leaves the window.
+
+local MAGIC = 0x9a02
+local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
+local PLAN = 8
+local HEADER = 23
+local MOST_ROUTES = 8
+local SLACK_MS = 1000
+
+local call, try = redis.call, redis.pcall
+local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
+local ceil, max, min = math.ceil, math.max, math.min
+
+local plan, keys = ARGV[1], #KEYS
+if keys == 0 or keys > 1000 or #ARGV < 2 or #plan ~= keys * PLAN then
+  return redis.error_reply('ERR count_failures wants 1 to 1000 KEYS, one ARGV of 8 bytes for each, and routes')
+end
+
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local now_stamp = now % SPAN
+local stamp = pack('>I5', now_stamp)
+local reply = { 0 }
+
+-- What was read of a trail; nothing for what is no trail of ours, which is then written anew.
+local function parse(value)
+  if type(value) ~= 'string' or #value < HEADER then
+    return
+  end
+  local magic, reported, first, total, size = unpack_at('>I2I7I7I5I2', value)
+  local stamps = HEADER + size + 1
+  if magic ~= MAGIC or stamps > #value or (#value - stamps + 1) % 5 ~= 0 then
+    return
+  end
+  local routes, at = {}, HEADER + 1
+  while at < stamps do
+    local length = value:byte(at)
+    routes[#routes + 1] = sub(value, at + 1, at + length)
+    at = at + 1 + length
+  end
+  if at == stamps then
+    return { reported = reported, first = first, total = total, routes = routes, stamps = sub(value, stamps) }
+  end
+end
+
+local function read(key)
+  -- A value of another type answers with an error, and SET replaces it.
+  local value = try('GET', key)
+  local trail = parse(value)
+  if not trail then
+    if value then
+      reply[1] = reply[1] + 1
+    end
+    trail = { reported = 0, first = 0, total = 0, routes = {}, stamps = '' }
+  end
+  return trail
+end
+
+local function age(stamps, position)
+  return (now_stamp - unpack_at('>I5', stamps, position)) % SPAN
+end
+
+-- Stamps in the future, left by a clock that stepped back, become `now`.
+local function mend(stamps)
+  local mended = {}
+  for position = 1, #stamps, 5 do
+    local ahead = age(stamps, position) >= HALF_SPAN
+    mended[#mended + 1] = ahead and stamp or sub(stamps, position, position + 4)
+  end
+  return table.concat(mended)
+end
+
+local function remember(routes, route)
+  for i = #routes, 1, -1 do
+    if routes[i] == route then
+      table.remove(routes, i)
+    end
+  end
+  if #routes == MOST_ROUTES then
+    table.remove(routes, 1)
+  end
+  routes[#routes + 1] = route
+end
+
+-- Counts a failure; whether it is an incident.
+local function count(trail, threshold, window, route)
+  local stamps, size = trail.stamps, #trail.stamps
+  if size > 0 and age(stamps, size - 4) >= HALF_SPAN then
+    stamps = mend(stamps)
+    trail.reported, trail.first = min(trail.reported, now), min(trail.first, now)
+  end
+  local from = 1
+  while from <= size and age(stamps, from) >= window do
+    from = from + 5
+  end
+  local held = (size - from + 1) / 5
+  if held * 2 < threshold then
+    trail.reported = 0
+  end
+  if held == 0 then
+    trail.routes = {}
+  end
+  remember(trail.routes, route)
+  local first = held > 0 and now - age(stamps, from) or now
+  -- As many as the threshold tell exactly whether so many, or half as many, lie in the window.
+  from = max(from, size + 6 - 5 * threshold)
+  trail.stamps = sub(stamps, from) .. stamp
+  trail.window = window
+  if trail.reported > 0 then
+    trail.total = min(trail.total + 1, SPAN - 1)
+    if now - trail.reported < window then
+      return false
+    end
+  elseif held + 1 < threshold then
+    return false
+  else
+    trail.first, trail.total = first, held + 1
+  end
+  trail.reported = now
+  return true
+end
+
+local trails, order = {}, {}
+for i = 1, keys do
+  local key = KEYS[i]
+  local trail = trails[key]
+  if not trail then
+    trail = read(key)
+    trails[key] = trail
+    order[#order + 1] = key
+  end
+  local threshold, window, place = unpack_at('>I2I5B', plan, (i - 1) * PLAN + 1)
+  local route = ARGV[place + 2]
+  if not route then
+    return redis.error_reply('ERR count_failures misses a route')
+  end
+  if count(trail, threshold, window, route) then
+    reply[#reply + 1] = i - 1
+    reply[#reply + 1] = trail.total
+    reply[#reply + 1] = now - trail.first
+    reply[#reply + 1] = #trail.routes
+    for _, known in ipairs(trail.routes) do
+      reply[#reply + 1] = known
+    end
+  end
+end
+
+for _, key in ipairs(order) do
+  local trail, routes = trails[key], {}
+  for i, route in ipairs(trail.routes) do
+    routes[i] = pack('B', #route) .. route
+  end
+  routes = table.concat(routes)
+  local header = pack('>I2I7I7I5I2', MAGIC, trail.reported, trail.first, trail.total, #routes)
+  local expiry = string.format('%.0f', ceil((now + trail.window) / 1000) + SLACK_MS)
+  call('SET', key, header .. routes .. trail.stamps, 'PXAT', expiry)
+end
+
+return reply

@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::event::Reporter;
+use super::queue::Queue;
+use super::recorder::{Bound, Recorder};
+use super::service::Suspicion;
+use super::store::{FailureStore, LocalFailureStore, Watch};
+use super::tally::Tally;
+use super::{Kind, Threshold};
+use crate::ConfigError;
+use crate::client::Secret;
+use crate::rate_limit::Exemptions;
+
+/// Counts the failures of each client and reports what they add up to. Clones share the counts.
+#[derive(Clone)]
+pub struct SuspicionLayer {
+    recorder: Arc<Recorder>,
+}
+
+impl SuspicionLayer {
+    /// A layer whose counts live in this process alone.
+    pub fn embedded(store: impl LocalFailureStore) -> SuspicionLayerBuilder {
+        SuspicionLayerBuilder::new(Stores::Embedded(Box::new(store)))
+    }
+
+    /// A layer whose counts are shared through a store that may fail. While it fails, `local` counts.
+    pub fn shared(
+        store: impl FailureStore,
+        local: impl LocalFailureStore,
+    ) -> SuspicionLayerBuilder {
+        SuspicionLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
+    }
+
+    /// What the layer has seen so far.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.recorder.tally)
+    }
+}
+
+impl<S> Layer<S> for SuspicionLayer {
+    type Service = Suspicion<S>;
+
+    fn layer(&self, inner: S) -> Suspicion<S> {
+        Suspicion::new(inner, Arc::clone(&self.recorder))
+    }
+}
+
+impl fmt::Debug for SuspicionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuspicionLayer")
+            .field("watches", &self.recorder.watches)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Stores {
+    Embedded(Box<dyn LocalFailureStore>),
+    Shared(Box<dyn FailureStore>, Box<dyn LocalFailureStore>),
+}
+
+/// Settings of a [`SuspicionLayer`].
+#[must_use]
+pub struct SuspicionLayerBuilder {
+    stores: Stores,
+    watches: Vec<Watch>,
+    exempt: Exemptions,
+    hash_clients: Option<Secret>,
+    queue: usize,
+}
+
+impl SuspicionLayerBuilder {
+    /// Half a megabyte when full.
+    const QUEUE: usize = 4_096;
+    const MOST_QUEUE: usize = 1_048_576;
+
+    fn new(stores: Stores) -> Self {
+        let watch = |kind: Kind| Watch {
+            kind,
+            threshold: kind.default_threshold(),
+        };
+        Self {
+            stores,
+            watches: Kind::ALL.map(watch).into(),
+            exempt: Exemptions::default(),
+            hash_clients: None,
+            queue: Self::QUEUE,
+        }
+    }
+
+    /// When a kind is suspicious, instead of [`Kind::default_threshold`].
+    pub fn threshold(mut self, kind: Kind, threshold: Threshold) -> Self {
+        self = self.without(kind);
+        self.watches.push(Watch { kind, threshold });
+        self
+    }
+
+    /// Does not count a kind.
+    pub fn without(mut self, kind: Kind) -> Self {
+        self.watches.retain(|watch| watch.kind != kind);
+        self
+    }
+
+    /// Whose failures, and those of which routes, never count.
+    pub fn exempt(mut self, exempt: Exemptions) -> Self {
+        self.exempt = exempt;
+        self
+    }
+
+    /// Writes a keyed hash of the client into events, `~` and 32 hexadecimal digits, instead of its network.
+    pub fn hash_clients(mut self, secret: Secret) -> Self {
+        self.hash_clients = Some(secret);
+        self
+    }
+
+    /// How many failures may wait to be counted, 4,096 unless set (half a megabyte); further ones are dropped.
+    pub fn queue(mut self, failures: usize) -> Self {
+        self.queue = failures;
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    /// A queue outside 1 to 1,048,576 failures.
+    pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
+        if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
+            let allowed = "1 to 1048576 failures";
+            return Err(ConfigError::new("queue", self.queue, allowed));
+        }
+        let store = match self.stores {
+            Stores::Embedded(store) => Bound::Embedded(store.bind_failures_local(&self.watches)),
+            Stores::Shared(store, local) => Bound::Shared {
+                store: store.bind_failures(&self.watches),
+                local: local.bind_failures_local(&self.watches),
+            },
+        };
+        Ok(SuspicionLayer {
+            recorder: Arc::new(Recorder {
+                watches: self.watches.into(),
+                exempt: self.exempt,
+                store,
+                queue: Queue::new(self.queue),
+                tally: Arc::default(),
+                reporter: Reporter {
+                    hash_clients: self.hash_clients,
+                },
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for SuspicionLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuspicionLayerBuilder")
+            .field("watches", &self.watches)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! What failures add up to: the clients who try passwords, scan for paths, or fail at everything.
+//!
+//! | [`Kind`] | a failure is | suspicious at |
+//! |---|---|---|
+//! | `credential_stuffing` | 401 | 5 in 5 minutes |
+//! | `endpoint_scanning` | 404 | 10 in 5 minutes |
+//! | `abuse` | any 4xx but 429 | 20 in 5 minutes |
+//! | `credential_stuffing_slow` | 401 | 20 in 2 hours |
+//!
+//! Failures are counted for each client by exact sliding windows, `(t-w, t]` on the store's clock. A refusal by the rate
+//! limits ([`Rejected`](crate::rate_limit::Rejected)) is no failure of the client's, and a success writes nothing.
+//!
+//! **Incidents, not noise.** The failure that reaches the threshold begins an episode and is one incident. While the
+//! episode lasts, the first failure a whole window or more after the last incident is one more. It ends when
+//! fewer than half the threshold are left in the window, so a client that hovers around the threshold is reported once
+//! a window and not at each crossing. Processes that share a store agree, since the decision is the store's.
+//!
+//! Each incident is counted ([`Tally`]) and is one event of the target `palisade::security`: `kind`, `client`, `user` if
+//! it is known, the `status` of the last failure, `count` (failures since the episode began), `threshold`, `window`,
+//! `routes` (the last eight distinct templates), `first_seen` and `last_seen`.
+//!
+//! **Off the request's path.** A response is never delayed: its failure goes into a bounded queue, and a task counts
+//! what waits there, up to 32 failures in one call to the store. When the queue is full, failures are dropped and
+//! counted as such. A failure has the time at which it is counted, some milliseconds after its response. What waits
+//! when the process ends is lost.
+//!
+//! **When the store fails**, this process's memory counts. A call that timed out may still have been executed. Each
+//! outage can therefore hide an episode that is spread over several processes, or report one in each.
+//!
+//! Counts in the memory of this process, by client address:
+//!
+//! ```
+//! use palisade::client::{ClientLayer, Peer};
+//! use palisade::store::memory::MemoryStore;
+//! use palisade::suspicion::{Fate, Kind, SuspicionLayer};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let layer = SuspicionLayer::embedded(MemoryStore::new()).build()?;
+//! let tally = layer.tally();
+//! let mut service = ServiceBuilder::new()
+//!     .layer(ClientLayer::builder().build()?)
+//!     .layer(layer)
+//!     .service_fn(|_request: http::Request<()>| async {
+//!         let mut response = http::Response::new(());
+//!         *response.status_mut() = http::StatusCode::NOT_FOUND;
+//!         Ok::<_, std::convert::Infallible>(response)
+//!     });
+//! for _ in 0..10 {
+//!     let mut request = http::Request::new(());
+//!     request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));
+//!     service.ready().await.unwrap().call(request).await.unwrap();
+//! }
+//! while tally.failures(Fate::Counted) < 10 {
+//!     tokio::task::yield_now().await;
+//! }
+//! assert_eq!(tally.incidents(Kind::EndpointScanning), 1);
+//! # Ok::<(), palisade::ConfigError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! Thresholds of your own, and events that name clients by a hash:
+//!
+//! ```
+//! use palisade::client::Secret;
+//! use palisade::rate_limit::Exemptions;
+//! use palisade::store::memory::MemoryStore;
+//! use palisade::suspicion::{Kind, SuspicionLayer};
+//!
+//! let layer = SuspicionLayer::embedded(MemoryStore::new())
+//!     .threshold(Kind::EndpointScanning, "30/10m".parse()?)
+//!     .without(Kind::Abuse)
+//!     .exempt(Exemptions::new().cidrs(["10.0.0.0/8"])?.users(["monitoring"])?)
+//!     .hash_clients(Secret::from_bytes(b"at least sixteen bytes, from a file"))
+//!     .build()?;
+//! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
+//! # Ok::<(), palisade::ConfigError>(())
+//! ```
+mod event;
+mod future;
+mod kind;
+mod layer;
+mod queue;
+mod recorder;
+mod service;
+mod store;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod threshold;
+
+pub use future::ResponseFuture;
+pub use kind::Kind;
+pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
+pub use service::Suspicion;
+#[cfg(feature = "redis")]
+pub(crate) use store::shown;
+pub use store::{
+    CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
+    LocalFailureStore, Watch,
+};
+pub use tally::{Fate, Tally};
+pub use threshold::Threshold;

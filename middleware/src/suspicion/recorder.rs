@@ -1,0 +1,176 @@
+//! From a response to the store, off the request's path.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use tokio::runtime::Handle;
+
+use super::event::Reporter;
+use super::queue::{Noted, Pushed, Queue};
+use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
+use super::tally::{Fate, Tally};
+use crate::client::{Network, Route, UserId};
+use crate::rate_limit::Exemptions;
+
+/// Everything that the requests of one layer share.
+pub(super) struct Recorder {
+    pub(super) watches: Box<[Watch]>,
+    pub(super) exempt: Exemptions,
+    pub(super) store: Bound,
+    pub(super) queue: Queue,
+    pub(super) tally: Arc<Tally>,
+    pub(super) reporter: Reporter,
+}
+
+pub(super) enum Bound {
+    Embedded(Arc<dyn CountFailuresNow>),
+    Shared {
+        store: Arc<dyn CountFailures>,
+        local: Arc<dyn CountFailuresNow>,
+    },
+}
+
+/// Who sent a request, until its response tells whether that matters.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) client: Network,
+    pub(super) user: Option<UserId>,
+    pub(super) route: Route,
+}
+
+impl Recorder {
+    /// Queues a failure that some kind counts. It never waits: a full queue drops it.
+    pub(super) fn note(self: &Arc<Self>, status: StatusCode, sender: Sender) {
+        if !self.watches.iter().any(|watch| watch.kind.counts(status)) {
+            return;
+        }
+        let Sender {
+            client,
+            user,
+            route,
+        } = sender;
+        let pushed = self.queue.push(Noted {
+            request: FailedRequest {
+                client,
+                status,
+                route,
+            },
+            user,
+            at: SystemTime::now(),
+        });
+        match pushed {
+            Pushed::Waits => {}
+            Pushed::Starts => self.start(),
+            Pushed::Dropped { first } => {
+                self.tally.settle(Fate::Dropped, 1);
+                if first {
+                    tracing::warn!(
+                        "failed requests come faster than they can be counted: some are dropped until the queue is \
+                         empty"
+                    );
+                }
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>) {
+        let drain = Drain {
+            recorder: Arc::clone(self),
+            ended: false,
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(drain.run())),
+            Err(_) => drain.run_here(),
+        }
+    }
+
+    async fn count(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
+        match &self.store {
+            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
+            Bound::Shared { store, local } => match store.count(requests).await {
+                Ok(incidents) => (Fate::Counted, incidents),
+                // The store tells when its state changes; here every failure would be a line.
+                Err(_) => (Fate::CountedLocally, local.count_now(requests)),
+            },
+        }
+    }
+
+    fn count_here(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
+        match &self.store {
+            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
+            Bound::Shared { local, .. } => (Fate::CountedLocally, local.count_now(requests)),
+        }
+    }
+
+    fn settle(&self, batch: Batch, fate: Fate, incidents: &[Incident]) {
+        for incident in incidents {
+            self.tally.report(incident.watch.kind);
+            let Some((request, (user, at))) = batch
+                .requests
+                .get(incident.request)
+                .zip(batch.circumstances.get(incident.request))
+            else {
+                continue;
+            };
+            self.reporter.report(incident, request, user.as_ref(), *at);
+        }
+        self.tally.settle(fate, batch.requests.len());
+    }
+}
+
+/// Failures that are counted together, with what the store need not know of them.
+struct Batch {
+    requests: Vec<FailedRequest>,
+    circumstances: Vec<(Option<UserId>, SystemTime)>,
+}
+
+impl From<Vec<Noted>> for Batch {
+    fn from(noted: Vec<Noted>) -> Self {
+        let (requests, circumstances) = noted
+            .into_iter()
+            .map(|Noted { request, user, at }| (request, (user, at)))
+            .unzip();
+        Self {
+            requests,
+            circumstances,
+        }
+    }
+}
+
+/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works.
+struct Drain {
+    recorder: Arc<Recorder>,
+    ended: bool,
+}
+
+impl Drain {
+    async fn run(mut self) {
+        while let Some(noted) = self.recorder.queue.next() {
+            let batch = Batch::from(noted);
+            let (fate, incidents) = self.recorder.count(&batch.requests).await;
+            self.recorder.settle(batch, fate, &incidents);
+            // Memory counts without a wait, and a flood must not keep this thread from its requests.
+            tokio::task::yield_now().await;
+        }
+        self.ended = true;
+    }
+
+    /// Without a runtime there is no other place than this one.
+    fn run_here(mut self) {
+        while let Some(noted) = self.recorder.queue.next() {
+            let batch = Batch::from(noted);
+            let (fate, incidents) = self.recorder.count_here(&batch.requests);
+            self.recorder.settle(batch, fate, &incidents);
+        }
+        self.ended = true;
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.recorder.queue.abandoned();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the memory store takes for clients that fail, seen from outside: this test has a process of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::net::Ipv4Addr;
+
+use http::StatusCode;
+use palisade::client::{Network, Route};
+use palisade::store::memory::MemoryStore;
+use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalFailureStore, Watch};
+use palisade_tests::memory::resident;
+
+const CLIENTS: u32 = 100_000;
+
+/// One 404 of each of these clients.
+fn fail(failures: &dyn CountFailuresNow, clients: std::ops::Range<u32>) -> usize {
+    let failed = |client| FailedRequest {
+        client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
+        status: StatusCode::NOT_FOUND,
+        route: Route::UNMATCHED,
+    };
+    let incidents = clients.map(|client| failures.count_now(&[failed(client)]).len());
+    incidents.sum()
+}
+
+#[test]
+fn scanning_clients_stay_within_the_stated_number_and_memory() {
+    let before = resident();
+    let store = MemoryStore::new();
+    let watch = Watch {
+        kind: Kind::EndpointScanning,
+        threshold: Kind::EndpointScanning.default_threshold(),
+    };
+    let failures = store.bind_failures_local(&[watch]);
+    assert_eq!(fail(&*failures, 0..CLIENTS), 0);
+    let taken = resident() - before;
+    println!("{} bytes a client", taken / CLIENTS as usize);
+    assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
+
+    // Five times as many more: the number of clients, and so the memory, stays.
+    assert_eq!(fail(&*failures, CLIENTS..6 * CLIENTS), 0);
+    assert_eq!(store.keys(), CLIENTS as usize);
+    let taken = resident() - before;
+    assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
+}

@@ -1,0 +1,603 @@
+//! What failures add up to: the script with the clock in the test's hands, and the store against real servers.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use palisade::client::{Network, Route};
+use palisade::store::memory::{Clock, MemoryStore};
+use palisade::suspicion::{
+    CountFailures, FailedRequest, FailureStore, Incident, Kind, LocalFailureStore, Watch,
+};
+use palisade_tests::redis::RedisServer;
+use redis::{Connection, Value};
+
+use crate::model::Random;
+use crate::patient;
+use crate::script::EPOCH;
+
+const SOURCE: &str = include_str!("../../../middleware/src/store/redis/lua/count_failures.lua");
+const SECOND: u64 = 1_000_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// A failure as the script is told of it.
+#[derive(Debug, Clone)]
+struct Failure {
+    key: String,
+    threshold: u16,
+    window: u64,
+    route: String,
+}
+
+/// An incident: the failures of its episode, since when, and their routes.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    place: usize,
+    count: u64,
+    span: u64,
+    routes: Vec<String>,
+}
+
+struct Script {
+    connection: Connection,
+    sha: String,
+}
+
+impl Script {
+    /// The script with a clock in its last two arguments.
+    fn on(server: &RedisServer) -> Self {
+        assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
+        let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let sha = redis::cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(source)
+            .query(&mut connection)
+            .unwrap();
+        Self { connection, sha }
+    }
+
+    /// How many broken trails were dropped, and the incidents.
+    fn run(&mut self, now: u64, failures: &[Failure]) -> (i64, Vec<Report>) {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&self.sha).arg(failures.len());
+        let mut plan = Vec::new();
+        for (place, failure) in failures.iter().enumerate() {
+            call.arg(&failure.key);
+            plan.extend(failure.threshold.to_be_bytes());
+            plan.extend(&failure.window.to_be_bytes()[3..]);
+            plan.push(place as u8);
+        }
+        call.arg(plan);
+        for failure in failures {
+            call.arg(&failure.route);
+        }
+        call.arg(now / SECOND).arg(now % SECOND);
+        let reply: Vec<Value> = call.query(&mut self.connection).unwrap();
+        let mut values = reply.into_iter();
+        let broken = number(values.next().unwrap()) as i64;
+        let mut reports = Vec::new();
+        while let Some(place) = values.next() {
+            let mut next = || values.next().unwrap();
+            reports.push(Report {
+                place: number(place) as usize,
+                count: number(next()),
+                span: number(next()),
+                routes: (0..number(next())).map(|_| text(next())).collect(),
+            });
+        }
+        (broken, reports)
+    }
+
+    /// One failure: whether it is an incident.
+    fn one(&mut self, now: u64, threshold: u16, window: u64) -> bool {
+        let failure = Failure {
+            key: "k".into(),
+            threshold,
+            window,
+            route: "/".into(),
+        };
+        !self.run(now, &[failure]).1.is_empty()
+    }
+
+    fn query<T: redis::FromRedisValue>(&mut self, command: &[&str]) -> T {
+        let mut query = redis::cmd(command[0]);
+        for argument in &command[1..] {
+            query.arg(*argument);
+        }
+        query.query(&mut self.connection).unwrap()
+    }
+}
+
+fn number(value: Value) -> u64 {
+    redis::from_redis_value(value).unwrap()
+}
+
+fn text(value: Value) -> String {
+    redis::from_redis_value(value).unwrap()
+}
+
+/// The contract, written down naively: every failure is kept.
+#[derive(Default)]
+struct Reference {
+    failures: Vec<(u64, String)>,
+    reported: Option<u64>,
+    first: u64,
+    count: u64,
+}
+
+impl Reference {
+    fn fail(&mut self, now: u64, failure: &Failure) -> Option<(u64, u64, Vec<String>)> {
+        let live = |(at, _): &&(u64, String)| now - at < failure.window;
+        let held = self.failures.iter().filter(live).count();
+        if held * 2 < usize::from(failure.threshold) {
+            self.reported = None;
+        }
+        if held == 0 {
+            self.failures.clear();
+        }
+        self.failures.push((now, failure.route.clone()));
+        if self.reported.is_some() {
+            self.count += 1;
+        } else if held + 1 < usize::from(failure.threshold) {
+            return None;
+        } else {
+            self.count = held as u64 + 1;
+            self.first = self.failures.iter().find(live).unwrap().0;
+        }
+        if self.reported.is_some_and(|at| now - at < failure.window) {
+            return None;
+        }
+        self.reported = Some(now);
+        let mut routes: Vec<String> = Vec::new();
+        for (_, route) in self.failures.iter().rev() {
+            if !routes.contains(route) && routes.len() < 8 {
+                routes.push(route.clone());
+            }
+        }
+        routes.reverse();
+        Some((self.count, now - self.first, routes))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Hand(Arc<AtomicU64>);
+
+impl Clock for Hand {
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn client(n: u32) -> Network {
+    Network::of(Ipv4Addr::from_bits(n).into(), 64)
+}
+
+fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest {
+    FailedRequest {
+        client: client(n),
+        status: StatusCode::from_u16(status).unwrap(),
+        route: Route::from(route),
+    }
+}
+
+fn watch(kind: Kind, threshold: &str) -> Watch {
+    Watch {
+        kind,
+        threshold: threshold.parse().unwrap(),
+    }
+}
+
+const ROUTES: [&str; 12] = [
+    "/0",
+    "/1",
+    "/2",
+    "/3",
+    "/4",
+    "/5",
+    "/6",
+    "/7",
+    "/8",
+    "/9",
+    "/{id}",
+    "unmatched",
+];
+
+#[test]
+fn both_stores_and_the_reference_tell_the_same_incidents() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let hand = Hand::default();
+    let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
+    let watches = [
+        watch(Kind::CredentialStuffing, "4/1s"),
+        watch(Kind::CredentialStuffingSlow, "7/7s"),
+        watch(Kind::EndpointScanning, "1/3s"),
+        watch(Kind::Abuse, "90/24h"),
+    ];
+    let memory = store.bind_failures_local(&watches);
+    let mut references: HashMap<String, Reference> = HashMap::new();
+    let mut random = Random(5);
+    let (mut now, mut incidents) = (EPOCH, [0; 4]);
+    for step in 0..6_000 {
+        match random.below(20) {
+            // Many at the same instant, and at the exact edges of windows.
+            0..5 => {}
+            5 => now += SECOND,
+            6 => now += 7 * SECOND - 1,
+            7 if step % 20 == 0 => now += 86_400 * SECOND,
+            _ => now += random.below(300_000),
+        }
+        let requests: Vec<_> = (0..=random.below(4))
+            .map(|_| {
+                let route = ROUTES[random.below(12) as usize];
+                let status = [401, 401, 404, 403][random.below(4) as usize];
+                failed(random.below(2) as u32, status, route)
+            })
+            .collect();
+        let counted: Vec<_> = requests
+            .iter()
+            .enumerate()
+            .flat_map(|(request, failed)| {
+                let counting = watches
+                    .iter()
+                    .filter(|watch| watch.kind.counts(failed.status));
+                counting.map(move |watch| {
+                    let failure = Failure {
+                        key: format!("{}:{}", watch.kind, failed.client),
+                        threshold: watch.threshold.count() as u16,
+                        window: watch.threshold.window().as_micros() as u64,
+                        route: failed.route.to_string(),
+                    };
+                    (request, *watch, failure)
+                })
+            })
+            .collect();
+
+        let mut expected = Vec::new();
+        for (place, (request, watch, failure)) in counted.iter().enumerate() {
+            let reference = references.entry(failure.key.clone()).or_default();
+            if let Some((count, span, routes)) = reference.fail(now, failure) {
+                incidents[watch.kind as usize] += 1;
+                let report = Report {
+                    place,
+                    count,
+                    span,
+                    routes,
+                };
+                expected.push((*request, *watch, report));
+            }
+        }
+        let failures: Vec<_> = counted
+            .iter()
+            .map(|(.., failure)| failure.clone())
+            .collect();
+        let (broken, redis) = script.run(now, &failures);
+        assert_eq!(broken, 0);
+        assert!(
+            redis.iter().eq(expected.iter().map(|(.., report)| report)),
+            "Redis, step {step}: {redis:?} instead of {expected:?}"
+        );
+        hand.0.store(now, Ordering::Relaxed);
+        let expected = expected
+            .into_iter()
+            .map(|(request, watch, report)| Incident {
+                request,
+                watch,
+                count: report.count,
+                span: Duration::from_micros(report.span),
+                routes: report
+                    .routes
+                    .into_iter()
+                    .map(|route| Route::from(Arc::<str>::from(route)))
+                    .collect(),
+            });
+        assert_eq!(
+            memory.count_now(&requests),
+            expected.collect::<Vec<_>>(),
+            "memory, step {step}"
+        );
+    }
+    assert!(incidents.iter().all(|n| *n > 10), "{incidents:?}");
+}
+
+#[test]
+fn a_failure_has_left_its_window_at_exactly_its_end() {
+    for (late, expected) in [(MINUTE - 1, true), (MINUTE, false)] {
+        let server = RedisServer::start();
+        let mut script = Script::on(&server);
+        assert!(!script.one(EPOCH, 2, MINUTE));
+        assert_eq!(script.one(EPOCH + late, 2, MINUTE), expected);
+    }
+}
+
+#[test]
+fn one_guess_every_80_seconds_is_seen_by_the_slow_window_alone() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let slow = Kind::CredentialStuffingSlow.default_threshold();
+    let fast = Kind::CredentialStuffing.default_threshold();
+    let failure = |threshold: palisade::suspicion::Threshold| Failure {
+        key: threshold.to_string(),
+        threshold: threshold.count() as u16,
+        window: threshold.window().as_micros() as u64,
+        route: "/login".into(),
+    };
+    let mut reported = Vec::new();
+    for guess in 1..=300 {
+        let now = EPOCH + guess * 80 * SECOND;
+        for report in script.run(now, &[failure(fast), failure(slow)]).1 {
+            assert_eq!(report.place, 1, "only the slow one");
+            reported.push(guess);
+        }
+    }
+    assert_eq!(reported, [20, 110, 200, 290]);
+}
+
+#[test]
+fn what_is_no_trail_is_dropped_and_counted() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let failure = Failure {
+        key: "k".into(),
+        threshold: 2,
+        window: MINUTE,
+        route: "/".into(),
+    };
+    let header =
+        |magic: &str, size: &str| format!("\\x9a\\x{magic}{}\\x00\\x{size}", "\\x00".repeat(19));
+    for broken in [
+        "SET k x".to_owned(),
+        "RPUSH k x".to_owned(),
+        format!("SET k \"{}\"", header("02", "00")),
+        format!("SET k \"{}abcd\"", header("02", "00")),
+        format!("SET k \"{}abcde\"", header("01", "00")),
+        format!("SET k \"{}\\x07abcde\"", header("02", "01")),
+        format!("SET k \"{}abcde\"", header("02", "ff")),
+    ] {
+        script.query::<()>(&["FLUSHALL"]);
+        server.cli(&["EVAL", &lua(&broken), "0"]);
+        assert_eq!(
+            script.run(EPOCH, std::slice::from_ref(&failure)),
+            (1, vec![]),
+            "{broken}"
+        );
+        let (broken, reports) = script.run(EPOCH, std::slice::from_ref(&failure));
+        assert_eq!((broken, reports.len()), (0, 1));
+    }
+}
+
+/// A command line with `\x..` in a quoted text, as a call from Lua.
+fn lua(line: &str) -> String {
+    let mut words = line.splitn(3, ' ');
+    let (command, key, value) = (
+        words.next().unwrap(),
+        words.next().unwrap(),
+        words.next().unwrap().trim_matches('"'),
+    );
+    let mut bytes = String::new();
+    let mut rest = value;
+    while let Some(c) = rest.chars().next() {
+        let (code, length) = match rest.strip_prefix("\\x") {
+            Some(hex) => (u8::from_str_radix(&hex[..2], 16).unwrap(), 4),
+            None => (c as u8, 1),
+        };
+        bytes += &format!("\\{code:03}");
+        rest = &rest[length..];
+    }
+    format!("return redis.call('{command}', '{key}', '{bytes}')")
+}
+
+#[test]
+fn a_clock_that_steps_back_neither_loses_failures_nor_keeps_them_for_longer_than_a_window() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    assert!(!script.one(EPOCH + MINUTE, 3, MINUTE));
+    assert!(!script.one(EPOCH, 3, MINUTE));
+    assert!(script.one(EPOCH + 1, 3, MINUTE));
+    // They count as made when the clock had stepped back.
+    assert!(!script.one(EPOCH + MINUTE + 1, 3, MINUTE));
+    assert!(!script.one(EPOCH + MINUTE + 2, 3, MINUTE));
+    assert!(script.one(EPOCH + MINUTE + 3, 3, MINUTE));
+}
+
+#[test]
+fn a_flood_leaves_as_many_stamps_as_the_threshold_and_a_ttl() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let long = "x".repeat(128);
+    for n in 0..200 {
+        let failures = (0..32).map(|_| Failure {
+            key: "k".into(),
+            threshold: 20,
+            window: 300 * SECOND,
+            route: format!("{n}{long}")[..128].to_owned(),
+        });
+        script.run(EPOCH + n, &failures.collect::<Vec<_>>());
+    }
+    let size: usize = script.query(&["STRLEN", "k"]);
+    assert_eq!(size, 23 + 8 * 129 + 20 * 5);
+    let expires: u64 = script.query(&["PEXPIRETIME", "k"]);
+    let window_ends = (EPOCH + 199 + 300 * SECOND) / 1_000;
+    assert!((window_ends..window_ends + 2_000).contains(&expires));
+}
+
+#[test]
+fn refuses_arguments_that_do_not_fit_together() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    for (keys, plan, routes) in [(0, 0, 1), (1, 7, 1), (2, 8, 1), (1, 9, 1)] {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&script.sha).arg(keys);
+        for key in 0..keys {
+            call.arg(key);
+        }
+        call.arg(vec![0_u8; plan]);
+        for route in 0..routes {
+            call.arg(route);
+        }
+        let reply = call.arg(0).arg(0).query::<Value>(&mut script.connection);
+        let error = reply.unwrap_err().to_string();
+        assert!(error.contains("count_failures wants"), "{error}");
+    }
+}
+
+fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
+    store.bind_failures(&Kind::ALL.map(|kind| Watch {
+        kind,
+        threshold: kind.default_threshold(),
+    }))
+}
+
+/// Fails until `until`, and tells which failures were incidents of which kind.
+async fn incidents(failures: &dyn CountFailures, status: u16, until: u64) -> Vec<(u64, Kind)> {
+    let mut found = Vec::new();
+    for n in 1..=until {
+        let incidents = failures
+            .count(&[failed(1, status, "/login")])
+            .await
+            .unwrap();
+        for incident in incidents {
+            assert_eq!((incident.request, incident.count), (0, n));
+            assert_eq!(incident.routes, [Route::from("/login")]);
+            found.push((n, incident.watch.kind));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn each_kind_fires_once_at_its_threshold_and_not_before() {
+    for (status, expected) in [
+        (
+            401,
+            vec![
+                (5, Kind::CredentialStuffing),
+                (20, Kind::Abuse),
+                (20, Kind::CredentialStuffingSlow),
+            ],
+        ),
+        (404, vec![(10, Kind::EndpointScanning), (20, Kind::Abuse)]),
+        (403, vec![(20, Kind::Abuse)]),
+        (429, vec![]),
+        (200, vec![]),
+    ] {
+        let server = RedisServer::start();
+        let store = patient(&server).build().unwrap();
+        let failures = all_kinds(&store);
+        assert_eq!(incidents(&*failures, status, 60).await, expected);
+        if expected.is_empty() {
+            assert_eq!(server.cli(&["DBSIZE"]), "0", "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let failures = all_kinds(&store);
+    let failed = [
+        failed(0xC000_0201, 401, "/login"),
+        failed(0xC000_0201, 404, "unmatched"),
+    ];
+    failures.count(&failed).await.unwrap();
+    let calls = |server: &RedisServer| {
+        let stats = server.cli(&["INFO", "commandstats"]);
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_evalsha:"));
+        line.map(|line| {
+            line.split(['=', ','])
+                .nth(1)
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+        })
+    };
+    let before = calls(&server).unwrap();
+    failures.count(&failed).await.unwrap();
+    assert_eq!(calls(&server).unwrap(), before + 1);
+    let keys = server.cli(&["KEYS", "*"]);
+    let mut keys: Vec<_> = keys.lines().collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "palisade:suspicious:401-slow:192.0.2.1",
+            "palisade:suspicious:401:192.0.2.1",
+            "palisade:suspicious:404:192.0.2.1",
+            "palisade:suspicious:4xx:192.0.2.1",
+        ]
+    );
+    for (key, window) in keys.into_iter().zip([7_200_000, 300_000, 300_000, 300_000]) {
+        let ttl: i64 = server.cli(&["PTTL", key]).parse().unwrap();
+        assert!(
+            (window - 60_000..=window + 2_000).contains(&ttl),
+            "{key}: {ttl} ms"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_stores_on_one_server_tell_one_incident_between_them() {
+    let server = RedisServer::start();
+    let stores = [(); 2].map(|()| all_kinds(&patient(&server).build().unwrap()));
+    let tasks: Vec<_> = (0..200)
+        .map(|n| {
+            let failures = Arc::clone(&stores[n % 2]);
+            tokio::spawn(async move { failures.count(&[failed(1, 404, "/")]).await.unwrap() })
+        })
+        .collect();
+    let mut kinds = Vec::new();
+    for task in tasks {
+        kinds.extend(task.await.unwrap().into_iter().map(|i| i.watch.kind));
+    }
+    // The tasks end in no certain order.
+    kinds.sort_by_key(|kind| kind.as_str());
+    assert_eq!(kinds, [Kind::Abuse, Kind::EndpointScanning]);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
+    for hangs in [false, true] {
+        let mut server = RedisServer::start();
+        let store = palisade::store::redis::RedisStore::builder(&server.url())
+            .deadline(Duration::from_millis(250))
+            .build()
+            .unwrap();
+        let failures = all_kinds(&store);
+        let failed = [failed(1, 404, "/")];
+        failures.count(&failed).await.unwrap();
+        if hangs {
+            server.pause();
+        } else {
+            server.kill();
+        }
+        for _ in 0..5 {
+            assert!(!store.health().is_breaker_open());
+            failures.count(&failed).await.unwrap_err();
+        }
+        assert!(store.health().is_breaker_open());
+        let rejected = failures.count(&failed).await.unwrap_err();
+        assert_eq!(
+            rejected.kind(),
+            palisade::rate_limit::StoreErrorKind::Rejected
+        );
+        if hangs {
+            server.resume();
+        } else {
+            server.restart();
+        }
+        let returned = Instant::now();
+        while store.health().is_breaker_open() {
+            assert!(returned.elapsed() < Duration::from_secs(2), "still open");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        failures.count(&failed).await.unwrap();
+    }
+}
