@@ -25,7 +25,13 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     (
         "suspicion",
         "rate_limit",
-        &["Exemptions", "Quota", "Rejected", "StoreError"],
+        &[
+            "Exemptions",
+            "Quota",
+            "Rejected",
+            "StoreError",
+            "StoreErrorKind",
+        ],
     ),
     (
         "rate_limit",

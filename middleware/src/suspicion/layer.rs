@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tower_layer::Layer;
 
@@ -148,6 +149,7 @@ impl SuspicionLayerBuilder {
                 reporter: Reporter {
                     hash_clients: self.hash_clients,
                 },
+                local: AtomicBool::new(false),
             }),
         })
     }

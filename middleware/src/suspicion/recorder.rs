@@ -1,6 +1,8 @@
 //! From a response to the store, off the request's path.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -11,7 +13,7 @@ use super::queue::{Noted, Pushed, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
 use crate::client::{Network, Route, UserId};
-use crate::rate_limit::Exemptions;
+use crate::rate_limit::{Exemptions, StoreErrorKind};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Recorder {
@@ -21,6 +23,8 @@ pub(super) struct Recorder {
     pub(super) queue: Queue,
     pub(super) tally: Arc<Tally>,
     pub(super) reporter: Reporter,
+    /// Whether the shared store failed when it was last asked.
+    pub(super) local: AtomicBool,
 }
 
 pub(super) enum Bound {
@@ -89,9 +93,26 @@ impl Recorder {
         match &self.store {
             Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
             Bound::Shared { store, local } => match store.count(requests).await {
-                Ok(incidents) => (Fate::Counted, incidents),
-                // The store tells when its state changes; here every failure would be a line.
-                Err(_) => (Fate::CountedLocally, local.count_now(requests)),
+                Ok(incidents) => {
+                    if self.local.swap(false, Ordering::Relaxed) {
+                        tracing::info!("failed requests are counted by the shared store again");
+                    }
+                    (Fate::Counted, incidents)
+                }
+                Err(error) => {
+                    // Once for each change of state; what an open breaker refuses is the breaker's to tell.
+                    if error.kind() != StoreErrorKind::Rejected
+                        && !self.local.swap(true, Ordering::Relaxed)
+                    {
+                        let cause = error.source().map(ToString::to_string);
+                        tracing::warn!(
+                            %error,
+                            cause,
+                            "failed requests are counted in this process alone: the shared store does not count them"
+                        );
+                    }
+                    (Fate::CountedLocally, local.count_now(requests))
+                }
             },
         }
     }

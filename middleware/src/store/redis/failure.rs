@@ -1,7 +1,7 @@
 use std::fmt;
 
 use deadpool_redis::PoolError;
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 
 use super::scripts::MalformedReply;
 use crate::rate_limit::{StoreError, StoreErrorKind};
@@ -22,6 +22,17 @@ impl Failure {
         match self {
             Self::Timeout => Outcome::Timeout,
             _ => Outcome::Error,
+        }
+    }
+
+    /// Whether it would have met any other call as well: no answer at all, rather than a refusal of this one.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Server(error) => {
+                !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+            }
+            Self::Malformed(_) | Self::Abandoned => false,
         }
     }
 

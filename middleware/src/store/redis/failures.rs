@@ -97,14 +97,17 @@ impl Core {
         self.observe(Operation::Count, outcome, asked.elapsed());
         match result {
             Ok(reports) => {
-                self.health.breaker.succeed();
                 if reports.broken_trails > 0 {
                     self.health.count_broken_logs(reports.broken_trails);
                 }
                 Ok(reports.reports)
             }
             Err(failure) => {
-                self.note_failure(&failure);
+                // The breaker is the requests': what only this script meets (an ACL that does not cover its keys,
+                // say) must not turn their limits local, nor its successes hide their failures.
+                if failure.is_of_the_connection() {
+                    self.note_failure(&failure);
+                }
                 Err(failure.into())
             }
         }
