@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,23 +14,7 @@ use tower::{Layer, Service, ServiceExt};
 use super::*;
 use crate::client::{Client, Route, Secret, UserId};
 use crate::rate_limit::{Exemptions, Policy, RateLimitLayer, StoreError, StoreErrorKind};
-use crate::store::memory::{Clock, MemoryStore};
-
-/// A clock that stands until it is moved.
-#[derive(Clone, Default)]
-struct Hand(Arc<AtomicU64>);
-
-impl Hand {
-    fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-}
+use crate::store::memory::{Hand, MemoryStore};
 
 fn hand_store() -> (Hand, MemoryStore) {
     let hand = Hand::default();

@@ -23,3 +23,28 @@ impl Clock for MonotonicClock {
         self.0.elapsed()
     }
 }
+
+/// A clock that stands until a test moves it.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Hand(std::sync::Arc<std::sync::atomic::AtomicU64>);
+
+#[cfg(test)]
+impl Hand {
+    pub(crate) fn set(&self, micros: u64) {
+        self.0.store(micros, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        let micros = by.as_micros() as u64;
+        self.0
+            .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Clock for Hand {
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}

@@ -54,6 +54,8 @@ use crate::ConfigError;
 use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
 use crate::suspicion::{CountFailuresNow, LocalFailureStore, Watch};
 
+#[cfg(test)]
+pub(crate) use clock::Hand;
 pub use clock::{Clock, MonotonicClock};
 
 /// The store of one process. Clones share the logs.

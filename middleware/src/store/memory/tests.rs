@@ -8,21 +8,6 @@ use crate::client::{Network, Route};
 use crate::rate_limit::{Charge, PartitionKey, Quota, Tier, Verdict};
 use crate::suspicion::{FailedRequest, Kind};
 
-#[derive(Clone, Default)]
-struct Hand(Arc<AtomicU64>);
-
-impl Hand {
-    fn set(&self, micros: u64) {
-        self.0.store(micros, Ordering::Relaxed);
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-}
-
 fn key(n: u32) -> PartitionKey {
     Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64).into()
 }
