@@ -1,22 +1,19 @@
-//! What failures add up to: the script with the clock in the test's hands, and the store against real servers.
+//! What failures add up to: the script, with the clock in the test's hands.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{
-    CountFailures, FailedRequest, FailureStore, Incident, Kind, LocalFailureStore, Watch,
-};
+use palisade::suspicion::{FailedRequest, Incident, Kind, LocalFailureStore, Watch};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
 use crate::model::Random;
-use crate::patient;
 use crate::script::EPOCH;
 
 const SOURCE: &str = include_str!("../../../middleware/src/store/redis/lua/count_failures.lua");
@@ -177,7 +174,7 @@ fn client(n: u32) -> Network {
     Network::of(Ipv4Addr::from_bits(n).into(), 64)
 }
 
-fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest {
+pub(crate) fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest {
     FailedRequest {
         client: client(n),
         status: StatusCode::from_u16(status).unwrap(),
@@ -443,161 +440,5 @@ fn refuses_arguments_that_do_not_fit_together() {
         let reply = call.arg(0).arg(0).query::<Value>(&mut script.connection);
         let error = reply.unwrap_err().to_string();
         assert!(error.contains("count_failures wants"), "{error}");
-    }
-}
-
-fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
-    store.bind_failures(&Kind::ALL.map(|kind| Watch {
-        kind,
-        threshold: kind.default_threshold(),
-    }))
-}
-
-/// Fails until `until`, and tells which failures were incidents of which kind.
-async fn incidents(failures: &dyn CountFailures, status: u16, until: u64) -> Vec<(u64, Kind)> {
-    let mut found = Vec::new();
-    for n in 1..=until {
-        let incidents = failures
-            .count(&[failed(1, status, "/login")])
-            .await
-            .unwrap();
-        for incident in incidents {
-            assert_eq!((incident.request, incident.count), (0, n));
-            assert_eq!(incident.routes, [Route::from("/login")]);
-            found.push((n, incident.watch.kind));
-        }
-    }
-    found
-}
-
-#[tokio::test]
-async fn each_kind_fires_once_at_its_threshold_and_not_before() {
-    for (status, expected) in [
-        (
-            401,
-            vec![
-                (5, Kind::CredentialStuffing),
-                (20, Kind::Abuse),
-                (20, Kind::CredentialStuffingSlow),
-            ],
-        ),
-        (404, vec![(10, Kind::EndpointScanning), (20, Kind::Abuse)]),
-        (403, vec![(20, Kind::Abuse)]),
-        (429, vec![]),
-        (200, vec![]),
-    ] {
-        let server = RedisServer::start();
-        let store = patient(&server).build().unwrap();
-        let failures = all_kinds(&store);
-        assert_eq!(incidents(&*failures, status, 60).await, expected);
-        if expected.is_empty() {
-            assert_eq!(server.cli(&["DBSIZE"]), "0", "{status}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
-    let server = RedisServer::start();
-    let store = patient(&server).build().unwrap();
-    let failures = all_kinds(&store);
-    let failed = [
-        failed(0xC000_0201, 401, "/login"),
-        failed(0xC000_0201, 404, "unmatched"),
-    ];
-    failures.count(&failed).await.unwrap();
-    let calls = |server: &RedisServer| {
-        let stats = server.cli(&["INFO", "commandstats"]);
-        let line = stats
-            .lines()
-            .find(|line| line.starts_with("cmdstat_evalsha:"));
-        line.map(|line| {
-            line.split(['=', ','])
-                .nth(1)
-                .unwrap()
-                .parse::<u32>()
-                .unwrap()
-        })
-    };
-    let before = calls(&server).unwrap();
-    failures.count(&failed).await.unwrap();
-    assert_eq!(calls(&server).unwrap(), before + 1);
-    let keys = server.cli(&["KEYS", "*"]);
-    let mut keys: Vec<_> = keys.lines().collect();
-    keys.sort_unstable();
-    assert_eq!(
-        keys,
-        [
-            "palisade:suspicious:401-slow:192.0.2.1",
-            "palisade:suspicious:401:192.0.2.1",
-            "palisade:suspicious:404:192.0.2.1",
-            "palisade:suspicious:4xx:192.0.2.1",
-        ]
-    );
-    for (key, window) in keys.into_iter().zip([7_200_000, 300_000, 300_000, 300_000]) {
-        let ttl: i64 = server.cli(&["PTTL", key]).parse().unwrap();
-        assert!(
-            (window - 60_000..=window + 2_000).contains(&ttl),
-            "{key}: {ttl} ms"
-        );
-    }
-}
-
-#[tokio::test]
-async fn two_stores_on_one_server_tell_one_incident_between_them() {
-    let server = RedisServer::start();
-    let stores = [(); 2].map(|()| all_kinds(&patient(&server).build().unwrap()));
-    let tasks: Vec<_> = (0..200)
-        .map(|n| {
-            let failures = Arc::clone(&stores[n % 2]);
-            tokio::spawn(async move { failures.count(&[failed(1, 404, "/")]).await.unwrap() })
-        })
-        .collect();
-    let mut kinds = Vec::new();
-    for task in tasks {
-        kinds.extend(task.await.unwrap().into_iter().map(|i| i.watch.kind));
-    }
-    // The tasks end in no certain order.
-    kinds.sort_by_key(|kind| kind.as_str());
-    assert_eq!(kinds, [Kind::Abuse, Kind::EndpointScanning]);
-}
-
-#[tokio::test]
-async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
-    for hangs in [false, true] {
-        let mut server = RedisServer::start();
-        let store = palisade::store::redis::RedisStore::builder(&server.url())
-            .deadline(Duration::from_millis(250))
-            .build()
-            .unwrap();
-        let failures = all_kinds(&store);
-        let failed = [failed(1, 404, "/")];
-        failures.count(&failed).await.unwrap();
-        if hangs {
-            server.pause();
-        } else {
-            server.kill();
-        }
-        for _ in 0..5 {
-            assert!(!store.health().is_breaker_open());
-            failures.count(&failed).await.unwrap_err();
-        }
-        assert!(store.health().is_breaker_open());
-        let rejected = failures.count(&failed).await.unwrap_err();
-        assert_eq!(
-            rejected.kind(),
-            palisade::rate_limit::StoreErrorKind::Rejected
-        );
-        if hangs {
-            server.resume();
-        } else {
-            server.restart();
-        }
-        let returned = Instant::now();
-        while store.health().is_breaker_open() {
-            assert!(returned.elapsed() < Duration::from_secs(2), "still open");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        failures.count(&failed).await.unwrap();
     }
 }

@@ -6,6 +6,7 @@ mod clock;
 mod decide;
 mod failure;
 mod failures;
+mod incidents;
 mod model;
 mod script;
 
