@@ -55,6 +55,7 @@ pub mod config;
 mod error;
 pub mod funnel;
 pub mod rate_limit;
+pub mod segment;
 pub mod stack;
 pub mod store;
 pub mod suspicion;

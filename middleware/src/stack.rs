@@ -49,7 +49,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
-use crate::suspicion::{self, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder};
+use crate::suspicion::{self, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
 #[cfg(feature = "otel")]
@@ -105,6 +105,12 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn suspicion_tally(&self) -> Arc<suspicion::Tally> {
         self.suspicion.tally()
+    }
+
+    /// What the service can ask of the suspicion layer, and tell it.
+    #[must_use]
+    pub fn suspicions(&self) -> Suspicions {
+        self.suspicion.suspicions()
     }
 
     /// The state of the Redis store; `None` on memory.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 6] = [
+const ROOMS: [&str; 7] = [
     "client",
     "suspicion",
     "rate_limit",
+    "segment",
     "funnel",
     "telemetry",
     "store",
@@ -59,6 +60,8 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "Route",
         ],
     ),
+    ("segment", "client", &["UserId"]),
+    ("segment", "rate_limit", &["StoreError"]),
     ("telemetry", "funnel", &["Tally"]),
     (
         "telemetry",

@@ -8,6 +8,16 @@ pub enum Operation {
     Admit,
     /// Failed requests counted, off the requests' path.
     Count,
+    /// Bans imposed, lifted or listed.
+    Ban,
+    /// A visitor's stages of the funnel, off the requests' path.
+    Reach,
+    /// A customer's record read.
+    Fetch,
+    /// What happened to customers written, off the requests' path.
+    Record,
+    /// Upkeep of the customers' index, and the count of the population.
+    Sweep,
     /// Whether the server can decide again, asked off the requests' path.
     Probe,
 }
@@ -28,7 +38,16 @@ pub enum Outcome {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 3] = [Self::Admit, Self::Count, Self::Probe];
+    pub const ALL: [Self; 8] = [
+        Self::Admit,
+        Self::Count,
+        Self::Ban,
+        Self::Reach,
+        Self::Fetch,
+        Self::Record,
+        Self::Sweep,
+        Self::Probe,
+    ];
 
     /// The label's value.
     #[must_use]
@@ -36,6 +55,11 @@ impl Operation {
         match self {
             Self::Admit => "admit",
             Self::Count => "count",
+            Self::Ban => "ban",
+            Self::Reach => "reach",
+            Self::Fetch => "fetch",
+            Self::Record => "record",
+            Self::Sweep => "sweep",
             Self::Probe => "probe",
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use tower_layer::Layer;
 
 use super::event::Reporter;
+use super::handle::Suspicions;
 use super::queue::Queue;
 use super::recorder::{Bound, Recorder};
 use super::service::Suspicion;
@@ -39,6 +40,14 @@ impl SuspicionLayer {
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.recorder.tally)
+    }
+
+    /// What the service can ask of the layer, and tell it.
+    #[must_use]
+    pub fn suspicions(&self) -> Suspicions {
+        Suspicions {
+            recorder: Arc::clone(&self.recorder),
+        }
     }
 }
 

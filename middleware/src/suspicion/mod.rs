@@ -78,6 +78,7 @@
 //! ```
 mod event;
 mod future;
+mod handle;
 mod kind;
 mod layer;
 mod queue;
@@ -90,6 +91,7 @@ mod tests;
 mod threshold;
 
 pub use future::ResponseFuture;
+pub use handle::Suspicions;
 pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use service::Suspicion;

@@ -1,0 +1,70 @@
+use std::time::{Duration, SystemTime};
+
+/// What is known of a customer. Without one, the customer is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Record {
+    /// When the customer was first seen.
+    pub first_activity: Timestamp,
+    /// When the customer was last seen.
+    pub last_activity: Timestamp,
+    /// What was spent less what was refunded, in minor units of [`Criteria::currency`](super::Criteria); below zero
+    /// when refunds came before their orders.
+    pub spend: i64,
+    /// How many orders were counted; a refund takes none away.
+    pub orders: u64,
+}
+
+impl Record {
+    /// A customer who was seen once and bought nothing.
+    #[must_use]
+    pub const fn seen(at: Timestamp) -> Self {
+        Self {
+            first_activity: at,
+            last_activity: at,
+            spend: 0,
+            orders: 0,
+        }
+    }
+}
+
+/// A moment in whole milliseconds since 1970-01-01 00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The latest moment that every store can hold exactly: 2^53 - 1 ms.
+    const LAST: u64 = (1 << 53) - 1;
+
+    /// So many milliseconds after 1970-01-01 00:00 UTC; what lies beyond 2^53 - 1 counts as that.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(if millis > Self::LAST {
+            Self::LAST
+        } else {
+            millis
+        })
+    }
+
+    /// Milliseconds since 1970-01-01 00:00 UTC.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// What lies before 1970 counts as 1970.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        Self::from_millis(since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(Self::LAST)
+        }))
+    }
+}

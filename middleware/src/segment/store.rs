@@ -1,0 +1,260 @@
+//! The port: what the layer needs from a store.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::{Criteria, Record, Segment, Timestamp};
+use crate::client::UserId;
+use crate::rate_limit::StoreError;
+
+/// Keeps what is known of customers.
+///
+/// The contract that every store is held to, for each customer: `first_activity` is the earliest and `last_activity` the
+/// latest moment of any change; an order or a refund counts once, however often and by whichever process it is
+/// applied; what was erased stays erased but for activity, orders and refunds of a later moment. A record is kept for
+/// [`Keeping::retention`] from the last change that was applied to it, whatever moment that change carries.
+pub trait CustomerStore: Send + Sync + 'static {
+    /// Prepares the store; binds share its records.
+    fn keep_customers(&self, keeping: &Keeping) -> Arc<dyn KeepCustomers>;
+}
+
+/// A store bound to the settings of one layer.
+pub trait KeepCustomers: Send + Sync + 'static {
+    /// What is known of a customer.
+    fn fetch(&self, customer: &UserId) -> Fetched;
+
+    /// Applies changes in their order, in one round trip, each whole or not at all; one [`Applied`] for each.
+    ///
+    /// After an error any of them may have been applied; applying them again does no harm.
+    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>>;
+
+    /// Forgets a customer: the record, every index entry, the ids of orders; whether there was anything to forget.
+    ///
+    /// Changes that carry the moment `at` or an earlier one, and that are applied within ten minutes (they waited in some
+    /// process), are dropped: their [`Applied::fresh`] is false.
+    fn erase(&self, customer: &UserId, at: Timestamp) -> Later<bool>;
+
+    /// Everything that is kept of a customer.
+    fn export(&self, customer: &UserId) -> Later<Option<Export>>;
+
+    /// Does one bounded step of upkeep and counts the population as of `now`; `None` while another process holds the
+    /// lease, which lasts three times [`Keeping::sweep_every`].
+    fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>>;
+}
+
+/// Settings that a store needs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Keeping {
+    /// How long a record is kept after the last change.
+    pub retention: Duration,
+    /// What tells VIPs and recencies apart, for the counts of the population.
+    pub criteria: Criteria,
+    /// How often [`KeepCustomers::sweep`] will be called.
+    pub sweep_every: Duration,
+}
+
+impl Keeping {
+    /// The default settings: 400 days, the default criteria, a sweep every 15 seconds.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            retention: Duration::from_secs(400 * 86_400),
+            criteria: Criteria::default(),
+            sweep_every: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Something that happened to a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whose.
+    pub customer: UserId,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened to a customer. All of them are activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The customer was seen.
+    Activity,
+    /// An order, counted once by its key. The amount is in minor units of the criteria's currency, not negative.
+    Order {
+        /// The order's id.
+        key: OrderKey,
+        /// What it adds to spend.
+        amount: i64,
+    },
+    /// A refund, counted once by its key. The amount is in minor units of the criteria's currency, not negative. It is no
+    /// activity: `last_activity` stays, unless the customer was unknown.
+    Refund {
+        /// The refund's id.
+        key: OrderKey,
+        /// What it takes from spend.
+        amount: i64,
+    },
+}
+
+/// The id of an order or a refund, as stores keep it: 96 bits of SHA-256 over it.
+///
+/// No secret keys it, since an order must be known again by every process and after every restart. Who finds two ids
+/// of one hash, after some 2^48 trials, has an order of their own not counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderKey([u8; 12]);
+
+impl OrderKey {
+    /// The key of an order.
+    #[must_use]
+    pub fn of_order(id: &str) -> Self {
+        Self::of(&[b"order", id.as_bytes()])
+    }
+
+    /// The key of a refund of an order. One order may have several refunds, each with an id of its own.
+    #[must_use]
+    pub fn of_refund(order: &str, refund: &str) -> Self {
+        Self::of(&[b"refund", order.as_bytes(), refund.as_bytes()])
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut key = [0; 12];
+        key.copy_from_slice(&hash.finalize()[..12]);
+        Self(key)
+    }
+
+    /// The hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl From<[u8; 12]> for OrderKey {
+    /// A key that a store has kept.
+    fn from(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What a change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The customer as of after the change; `None` for a customer who was erased.
+    pub record: Option<Record>,
+    /// Whether the change counted: false for an order or a refund that was counted before, and for what happened before
+    /// the customer was erased.
+    pub fresh: bool,
+}
+
+/// The answer of a store, under way; it times out by itself.
+pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// The answer to [`KeepCustomers::fetch`]: at once from memory, later from a server.
+#[non_exhaustive]
+pub enum Fetched {
+    /// Known at once; `None` for a customer that was never seen.
+    Ready(Result<Option<Record>, StoreError>),
+    /// Under way.
+    Pending(Later<Option<Record>>),
+}
+
+impl Fetched {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The store's own failure.
+    pub async fn wait(self) -> Result<Option<Record>, StoreError> {
+        match self {
+            Self::Ready(result) => result,
+            Self::Pending(later) => later.await,
+        }
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}
+
+/// Everything that is kept of a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The record.
+    pub record: Record,
+    /// The orders and refunds that were counted, the oldest first.
+    pub counted: Vec<OrderKey>,
+}
+
+/// What a sweep found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// The customers of each segment, exact as of the sweep's moment.
+    pub population: Population,
+    /// How many index entries the step checked against their records.
+    pub checked: u64,
+    /// How many of them it mended or dropped.
+    pub mended: u64,
+}
+
+/// How many customers are known, by segment. Nobody who is known is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Population {
+    /// [`Segment::Returning`].
+    pub returning: u64,
+    /// [`Segment::AtRisk`].
+    pub at_risk: u64,
+    /// [`Segment::Churned`].
+    pub churned: u64,
+    /// [`Segment::Vip`], whatever their recency.
+    pub vip: u64,
+}
+
+impl Population {
+    /// The customers of a segment.
+    #[must_use]
+    pub const fn of(&self, segment: Segment) -> u64 {
+        match segment {
+            Segment::New => 0,
+            Segment::Returning => self.returning,
+            Segment::AtRisk => self.at_risk,
+            Segment::Churned => self.churned,
+            Segment::Vip => self.vip,
+        }
+    }
+}
