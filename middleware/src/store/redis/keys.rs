@@ -37,6 +37,11 @@ impl Prefix {
         format!("{}suspicious:{}:", self.0, kind.signal()).into()
     }
 
+    /// What the keys of the bans start with: `<prefix>ban:`.
+    pub(super) fn of_bans(&self) -> Box<str> {
+        format!("{}ban:", self.0).into()
+    }
+
     /// The log that a probe charges.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.0)
