@@ -12,6 +12,7 @@ use crate::client::ForwardedHeader;
 use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
+use crate::segment::Segment;
 use crate::suspicion::{Kind, Threshold};
 use crate::{Cidrs, ConfigError};
 
@@ -67,6 +68,7 @@ struct Exempt {
 struct PolicySection {
     key: Option<Key>,
     quota: Option<String>,
+    by_segment: BTreeMap<Segment, String>,
     cost: Option<i64>,
     routes: Vec<String>,
     on_store_failure: Option<OnStoreFailure>,
@@ -271,6 +273,10 @@ impl RateLimit {
     ) -> Result<Policy, ConfigError> {
         if let Some(quota) = &section.quota {
             policy = policy.quota(parse_quota(format!("{at}.quota"), quota)?);
+        }
+        for (segment, quota) in &section.by_segment {
+            let quota = parse_quota(format!("{at}.by_segment.{segment}"), quota)?;
+            policy = policy.segment_quota(*segment, quota);
         }
         if let Some(cost) = section.cost {
             policy = policy.cost(in_range(

@@ -18,6 +18,7 @@ use super::store::{Admission, Admit, AdmitNow, Charge, StoreError, Tier, Verdict
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
 use crate::client::Client;
+use crate::segment::Segment;
 
 /// Everything that the requests of one layer share.
 pub(super) struct Decider {
@@ -25,6 +26,8 @@ pub(super) struct Decider {
     /// Their names.
     pub(super) names: Arc<[Arc<str>]>,
     pub(super) exempt: Exemptions,
+    /// Whether any policy has quotas for segments.
+    pub(super) by_segment: bool,
     pub(super) store: Bound,
     pub(super) renderer: Renderer,
     pub(super) rejecter: Rejecter,
@@ -50,6 +53,13 @@ pub(super) struct Met {
     quota: Quota,
     cost: u32,
     enforced: bool,
+}
+
+/// A policy that stands in a request's way, with the quota that it has for this request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Violated {
+    pub(super) policy: usize,
+    pub(super) quota: Quota,
 }
 
 /// The policies that a request meets, in the layer's order. Two, address and user, need no heap; more would make
@@ -82,7 +92,7 @@ pub(super) enum Settled {
 
 pub(super) struct Refusal {
     reason: Reason,
-    violated: SmallVec<[usize; 2]>,
+    violated: SmallVec<[Violated; 2]>,
     retry: Option<Duration>,
     headers: Rendered,
 }
@@ -124,6 +134,11 @@ impl Decider {
         if self.exempt.covers(&request.method, client) {
             return AllMet::new();
         }
+        let segment = if self.by_segment {
+            request.extensions.get::<Segment>().copied()
+        } else {
+            None
+        };
         let applying = self
             .policies
             .iter()
@@ -136,7 +151,7 @@ impl Decider {
                 Some(Met {
                     policy: index,
                     key,
-                    quota: policy.quota,
+                    quota: policy.quota_for(segment),
                     cost,
                     enforced: policy.enforced,
                 })
@@ -175,7 +190,7 @@ impl Decider {
             .collect();
         Some(Refusal {
             reason: Reason::QuotaExceeded,
-            violated: known.iter().map(|(met, _)| met.policy).collect(),
+            violated: known.iter().map(|(met, _)| met.violated()).collect(),
             retry: Some(retry),
             headers: self.renderer.render(&lines),
         })
@@ -211,14 +226,14 @@ impl Decider {
 
     /// The store failed: each policy does as its failure mode says, and the request passes when all let it.
     fn without_store(&self, met: &AllMet, local: &dyn AdmitNow) -> Settled {
-        let closed: SmallVec<[usize; 2]> = met
+        let closed: SmallVec<[Violated; 2]> = met
             .iter()
             .filter(|met| met.enforced && self.mode(met) == OnStoreFailure::Closed)
-            .map(|met| met.policy)
+            .map(Met::violated)
             .collect();
         if !closed.is_empty() {
-            for policy in &closed {
-                self.tally.count(*policy, Outcome::FallbackDenied);
+            for violated in &closed {
+                self.tally.count(violated.policy, Outcome::FallbackDenied);
             }
             let lines: SmallVec<[_; 2]> = met
                 .iter()
@@ -314,13 +329,13 @@ impl Decider {
                 decision: Decision::new(&self.names, &lines),
             };
         }
-        let denying = enforced.filter_map(|(met, tier)| Some((met.policy, tier?.retry?)));
+        let denying = enforced.filter_map(|(met, tier)| Some((met, tier?.retry?)));
         let mut longest = Duration::ZERO;
         let violated = denying
-            .map(|(policy, retry)| {
-                self.tally.count_exceeded(policy);
+            .map(|(met, retry)| {
+                self.tally.count_exceeded(met.policy);
                 longest = longest.max(retry);
-                policy
+                met.violated()
             })
             .collect();
         Settled::Refuse(Refusal {
@@ -357,6 +372,15 @@ impl Decider {
             .respond(&self.policies, reason, &violated, retry, request);
         headers.append_to(response.headers_mut());
         response
+    }
+}
+
+impl Met {
+    fn violated(&self) -> Violated {
+        Violated {
+            policy: self.policy,
+            quota: self.quota,
+        }
     }
 }
 

@@ -184,6 +184,7 @@ impl RateLimitLayerBuilder {
             rejecter: Rejecter::new(&policies, self.reject),
             tally: Arc::new(Tally::new(names.iter().cloned())),
             names: names.into(),
+            by_segment: policies.iter().any(|policy| !policy.by_segment.is_empty()),
             policies: policies.into(),
             exempt: self.exempt,
             store,

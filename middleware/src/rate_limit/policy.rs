@@ -9,6 +9,7 @@ use http::request::Parts;
 use super::{PartitionKey, Quota, RouteFilter};
 use crate::ConfigError;
 use crate::client::Client;
+use crate::segment::Segment;
 
 /// A limit: what is counted by which key, and how much of it fits in a window.
 ///
@@ -27,6 +28,7 @@ pub struct Policy {
     pub(super) name: Arc<str>,
     pub(super) key: PartitionBy,
     pub(super) quota: Quota,
+    pub(super) by_segment: Vec<(Segment, Quota)>,
     pub(super) cost: Cost,
     pub(super) routes: Vec<RouteFilter>,
     pub(super) on_store_failure: OnStoreFailure,
@@ -92,6 +94,7 @@ impl Policy {
             name: name.into(),
             key,
             quota,
+            by_segment: Vec::new(),
             cost: Cost::Fixed(1),
             routes: Vec::new(),
             on_store_failure: OnStoreFailure::default(),
@@ -114,6 +117,17 @@ impl Policy {
     /// Another quota.
     pub fn quota(mut self, quota: Quota) -> Self {
         self.quota = quota;
+        self
+    }
+
+    /// Another quota for customers of a segment, with the policy's own window.
+    ///
+    /// The segment is the request's extension of that type, which a [`Stack`](crate::stack::Stack) writes before the
+    /// limits when it has the customer in its cache; without one the policy's own quota holds. All quotas share one log, so
+    /// a customer whose segment changes keeps the history.
+    pub fn segment_quota(mut self, segment: Segment, quota: Quota) -> Self {
+        self.by_segment.retain(|(known, _)| *known != segment);
+        self.by_segment.push((segment, quota));
         self
     }
 
@@ -165,6 +179,12 @@ impl Policy {
         self.quota
     }
 
+    /// The quotas of segments that have one of their own.
+    #[must_use]
+    pub fn get_segment_quotas(&self) -> &[(Segment, Quota)] {
+        &self.by_segment
+    }
+
     /// The fixed cost of a request; `None` where it depends on the request.
     #[must_use]
     pub fn get_cost(&self) -> Option<u32> {
@@ -197,13 +217,35 @@ impl Policy {
                 "1 to 32 characters of `a-z0-9_-`",
             ));
         }
-        match self.cost {
-            Cost::Fixed(cost) if cost == 0 || cost > self.quota.limit() => {
-                let allowed = format!("1 to the quota's limit, {}", self.quota.limit());
+        for (segment, quota) in &self.by_segment {
+            if quota.window() != self.quota.window() {
+                let window = humantime::format_duration(self.quota.window());
+                let allowed = format!("a quota with the policy's own window, {window}");
+                let key = format!("by_segment.{segment}");
+                return Err(ConfigError::new(key, quota, allowed).under(name));
+            }
+        }
+        let least = self.quotas().map(|quota| quota.limit()).min();
+        match (&self.cost, least) {
+            (Cost::Fixed(cost), Some(least)) if *cost == 0 || *cost > least => {
+                let allowed = format!("1 to the quota's limit, {least}");
                 Err(ConfigError::new("cost", cost, allowed).under(name))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The policy's own quota, then those of segments.
+    pub(super) fn quotas(&self) -> impl Iterator<Item = Quota> {
+        let by_segment = self.by_segment.iter().map(|(_, quota)| *quota);
+        std::iter::once(self.quota).chain(by_segment)
+    }
+
+    /// The quota for a customer of this segment.
+    pub(super) fn quota_for(&self, segment: Option<Segment>) -> Quota {
+        let mut by_segment = self.by_segment.iter();
+        let own = by_segment.find(|(known, _)| Some(*known) == segment);
+        own.map_or(self.quota, |(_, quota)| *quota)
     }
 
     /// Whether a request of this client meets the policy at all.

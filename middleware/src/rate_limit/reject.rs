@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use smallvec::SmallVec;
 
+use super::Quota;
+use super::decide::Violated;
 use super::grpc::{self, Code, Violation};
 use super::headers::seconds_up;
 use super::policy::{Policy, window_phrase};
@@ -55,10 +57,12 @@ pub(super) type RejectWith = Arc<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Sen
 /// Writes refusals; texts that depend on a policy alone are made once.
 pub(super) struct Rejecter {
     replaced: Option<RejectWith>,
-    texts: Box<[Texts]>,
+    /// By policy, then by quota.
+    texts: Box<[Box<[Texts]>]>,
 }
 
 struct Texts {
+    quota: Quota,
     exceeded: String,
     /// The whole body of a denial by this policy alone.
     exceeded_body: Bytes,
@@ -71,23 +75,33 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
 impl Rejecter {
     pub(super) fn new(policies: &[Policy], replaced: Option<RejectWith>) -> Self {
-        let texts = policies.iter().map(|policy| {
-            let exceeded = format!(
-                "Rate limit exceeded for {}. Maximum {} requests per {}.",
-                policy.subject(),
-                policy.quota.limit(),
-                window_phrase(policy.quota.window()),
-            );
-            let exceeded_body = problem(Reason::QuotaExceeded, &exceeded, &[&policy.name]).into();
-            Texts {
-                exceeded,
-                exceeded_body,
-            }
-        });
+        let texts = |policy: &Policy| {
+            let of_quota = policy.quotas().map(|quota| {
+                let exceeded = format!(
+                    "Rate limit exceeded for {}. Maximum {} requests per {}.",
+                    policy.subject(),
+                    quota.limit(),
+                    window_phrase(quota.window()),
+                );
+                let exceeded_body =
+                    problem(Reason::QuotaExceeded, &exceeded, &[&policy.name]).into();
+                Texts {
+                    quota,
+                    exceeded,
+                    exceeded_body,
+                }
+            });
+            of_quota.collect()
+        };
         Self {
-            texts: texts.collect(),
+            texts: policies.iter().map(texts).collect(),
             replaced,
         }
+    }
+
+    fn texts(&self, violated: Violated) -> Option<&Texts> {
+        let mut of_policy = self.texts.get(violated.policy)?.iter();
+        of_policy.find(|texts| texts.quota == violated.quota)
     }
 
     /// The response, without the rate-limit headers.
@@ -95,7 +109,7 @@ impl Rejecter {
         &self,
         policies: &[Policy],
         reason: Reason,
-        violated: &[usize],
+        violated: &[Violated],
         retry: Option<Duration>,
         request: &Parts,
     ) -> Response<Bytes> {
@@ -103,8 +117,9 @@ impl Rejecter {
             Reason::QuotaExceeded => retry,
             Reason::StoreUnavailable => Some(UNAVAILABLE_RETRY),
         };
-        let detail = match (reason, violated.first()) {
-            (Reason::QuotaExceeded, Some(&policy)) => &*self.texts[policy].exceeded,
+        let exceeded = violated.first().and_then(|first| self.texts(*first));
+        let detail = match (reason, exceeded) {
+            (Reason::QuotaExceeded, Some(texts)) => &*texts.exceeded,
             _ => UNAVAILABLE,
         };
         let mut response = if let Some(replaced) = &self.replaced {
@@ -131,7 +146,7 @@ impl Rejecter {
         }
         let policies = violated
             .iter()
-            .map(|policy| Arc::clone(&policies[*policy].name))
+            .map(|violated| Arc::clone(&policies[violated.policy].name))
             .collect();
         response
             .extensions_mut()
@@ -143,11 +158,15 @@ impl Rejecter {
         &self,
         policies: &[Policy],
         reason: Reason,
-        violated: &[usize],
+        violated: &[Violated],
         detail: &str,
     ) -> Response<Bytes> {
-        let body = match (reason, violated) {
-            (Reason::QuotaExceeded, &[policy]) => self.texts[policy].exceeded_body.clone(),
+        let alone = match *violated {
+            [alone] => self.texts(alone),
+            _ => None,
+        };
+        let body = match (reason, alone) {
+            (Reason::QuotaExceeded, Some(texts)) => texts.exceeded_body.clone(),
             _ => problem(reason, detail, &names(policies, violated)).into(),
         };
         let mut response = Response::new(body);
@@ -160,7 +179,7 @@ impl Rejecter {
         &self,
         policies: &[Policy],
         reason: Reason,
-        violated: &[usize],
+        violated: &[Violated],
         retry: Option<Duration>,
         detail: &str,
         content_type: HeaderValue,
@@ -171,9 +190,11 @@ impl Rejecter {
         };
         let violations: SmallVec<[_; 2]> = violated
             .iter()
-            .map(|&policy| Violation {
-                subject: &policies[policy].name,
-                description: &self.texts[policy].exceeded,
+            .filter_map(|&violated| {
+                Some(Violation {
+                    subject: &policies[violated.policy].name,
+                    description: &self.texts(violated)?.exceeded,
+                })
             })
             .collect();
         grpc::response(content_type, code, detail, retry, &violations)
@@ -189,10 +210,10 @@ impl Reason {
     }
 }
 
-fn names<'a>(policies: &'a [Policy], violated: &[usize]) -> SmallVec<[&'a str; 2]> {
+fn names<'a>(policies: &'a [Policy], violated: &[Violated]) -> SmallVec<[&'a str; 2]> {
     violated
         .iter()
-        .map(|policy| &*policies[*policy].name)
+        .map(|violated| &*policies[violated.policy].name)
         .collect()
 }
 
