@@ -54,6 +54,8 @@ pub mod client;
 pub mod config;
 mod error;
 pub mod funnel;
+mod grpc;
+mod problem;
 pub mod rate_limit;
 pub mod segment;
 pub mod stack;

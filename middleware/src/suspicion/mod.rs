@@ -76,6 +76,7 @@
 //! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod bans;
 mod event;
 mod future;
 mod handle;
@@ -90,6 +91,13 @@ mod tally;
 mod tests;
 mod threshold;
 
+use bans::{Known, Warden};
+pub use bans::{
+    Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence,
+};
+#[allow(unused_imports)] // For the layer that asks the store once for bans and limits.
+pub(crate) use bans::{Screened, Screening};
+pub(crate) use bans::micros;
 pub use future::ResponseFuture;
 pub use handle::Suspicions;
 pub use kind::Kind;
@@ -101,5 +109,5 @@ pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
     LocalFailureStore, Watch,
 };
-pub use tally::{Fate, Tally};
+pub use tally::{Fate, Tally, Turned};
 pub use threshold::Threshold;
