@@ -151,7 +151,9 @@ impl Recorder {
             let kind = incident.watch.kind;
             if let Some(request) = batch.requests.get(incident.request)
                 && warden.bans_for(kind)
-                && convicted.iter().all(|(_, known, _)| *known != request.client)
+                && convicted
+                    .iter()
+                    .all(|(_, known, _)| *known != request.client)
             {
                 convicted.push((warden, request.client, kind));
             }

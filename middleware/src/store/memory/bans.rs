@@ -152,7 +152,12 @@ fn told(client: Network, held: Held, now: Micros) -> Ban {
     let left = Duration::from_micros(held.ends.saturating_sub(now));
     let since = wall.saturating_sub(lasted);
     let until = wall.saturating_add(left);
-    Ban::new(client, held.reason, held.strikes.into(), [since, until, left])
+    Ban::new(
+        client,
+        held.reason,
+        held.strikes.into(),
+        [since, until, left],
+    )
 }
 
 impl LocalBanStore for MemoryStore {
@@ -167,8 +172,7 @@ impl LocalBanStore for MemoryStore {
     fn impose_for_now(&self, client: Network, length: Duration) -> Ban {
         let length = |_| length.clamp(Ban::SHORTEST, Ban::LONGEST);
         let bans = &self.0.bans;
-        let (held, now) =
-            bans.impose(|| self.micros(), client, BanReason::Manual, false, length);
+        let (held, now) = bans.impose(|| self.micros(), client, BanReason::Manual, false, length);
         told(client, held, now)
     }
 

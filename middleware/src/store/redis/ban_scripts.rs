@@ -126,7 +126,10 @@ pub(super) struct ReadIndex {
 impl Call for ReadIndex {
     fn by_hash(&self) -> Cmd {
         let mut command = redis::cmd("ZREVRANGE");
-        command.arg(&self.key).arg(0).arg(self.limit.saturating_sub(1));
+        command
+            .arg(&self.key)
+            .arg(0)
+            .arg(self.limit.saturating_sub(1));
         command
     }
 
@@ -177,7 +180,10 @@ pub(super) fn lifted(reply: Value) -> Result<Answer<bool>, MalformedReply> {
 }
 
 /// Those of `clients`, in their order, that are banned.
-pub(super) fn banned(reply: Value, clients: &[Network]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
+pub(super) fn banned(
+    reply: Value,
+    clients: &[Network],
+) -> Result<Answer<Vec<Ban>>, MalformedReply> {
     Answer::read(reply, |numbers| {
         let now = numbers.next()?;
         let mut bans = Vec::new();
@@ -275,10 +281,19 @@ mod tests {
             reply(&[0, 2, 1 << 40, 10, 50, 20]),
             reply(&[0, 2, 7, 10, 50, 20, 1]),
         ] {
-            assert!(imposed(malformed.clone(), client(1)).is_err() , "{malformed:?}");
-            assert!(lifted(malformed.clone()).is_err() || malformed == reply(&[0, 1]), "{malformed:?}");
+            assert!(
+                imposed(malformed.clone(), client(1)).is_err(),
+                "{malformed:?}"
+            );
+            assert!(
+                lifted(malformed.clone()).is_err() || malformed == reply(&[0, 1]),
+                "{malformed:?}"
+            );
             if malformed != reply(&[0, 2]) {
-                assert!(banned(malformed.clone(), &[client(1)]).is_err(), "{malformed:?}");
+                assert!(
+                    banned(malformed.clone(), &[client(1)]).is_err(),
+                    "{malformed:?}"
+                );
             }
         }
     }

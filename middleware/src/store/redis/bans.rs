@@ -43,7 +43,9 @@ impl BanStore for RedisStore {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
             let call = core.bans.read(vec![core.prefix.ban(client)]);
-            let bans = core.ask_of_bans(&call, |reply| banned(reply, &[client])).await?;
+            let bans = core
+                .ask_of_bans(&call, |reply| banned(reply, &[client]))
+                .await?;
             Ok(bans.first().map(|ban| ban.left))
         })
     }
@@ -65,7 +67,9 @@ impl BanStore for RedisStore {
             }
             let keys = clients.iter().map(|client| core.prefix.ban(*client));
             let call = core.bans.read(keys.collect());
-            let mut bans = core.ask_of_bans(&call, |reply| banned(reply, &clients)).await?;
+            let mut bans = core
+                .ask_of_bans(&call, |reply| banned(reply, &clients))
+                .await?;
             // The index knows milliseconds, and a ban may have been lengthened since it was read.
             bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
             Ok(bans)
@@ -78,7 +82,8 @@ impl RedisStore {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
             let call = core.bans.impose(core.keys_of_ban(client), client, terms);
-            core.ask_of_bans(&call, |reply| imposed(reply, client)).await
+            core.ask_of_bans(&call, |reply| imposed(reply, client))
+                .await
         })
     }
 }
@@ -166,7 +171,15 @@ mod tests {
                 assert_eq!(network(&client.to_string()), Some(client));
             }
         }
-        for text in ["", "x", "192.0.2.1/32", "2001:db8::1", "2001:db8::1/64", "::/129", "::/"] {
+        for text in [
+            "",
+            "x",
+            "192.0.2.1/32",
+            "2001:db8::1",
+            "2001:db8::1/64",
+            "::/129",
+            "::/",
+        ] {
             assert_eq!(network(text), None, "{text:?}");
         }
     }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ban_scripts::BanScripts;
 use super::breaker::Breaker;
 use super::connection::Connections;
-use super::ban_scripts::BanScripts;
 use super::count_failures::CountFailures;
 use super::dispatch::Queue;
 use super::health::State;

@@ -50,7 +50,13 @@ impl BanCache {
     }
 
     /// Remembers a ban for a while. What is known already may end later, or be good for longer, and then still is.
-    pub(super) fn insert(&self, client: Network, left: Duration, good_for: Duration, now: Duration) {
+    pub(super) fn insert(
+        &self,
+        client: Network,
+        left: Duration,
+        good_for: Duration,
+        now: Duration,
+    ) {
         let entry = Entry {
             client,
             fresh: now.saturating_add(good_for),

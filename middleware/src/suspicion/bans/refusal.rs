@@ -86,7 +86,9 @@ mod tests {
             assert_eq!(response.status(), status);
             let headers = response.headers();
             assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
-            let told = headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            let told = headers
+                .get(RETRY_AFTER)
+                .map(|value| value.to_str().unwrap());
             assert_eq!(told, retry);
             let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             let expected = serde_json::json!({
@@ -96,7 +98,10 @@ mod tests {
                 "detail": "Requests of this client are refused for a time. Try again later.",
             });
             assert_eq!(body, expected);
-            assert_eq!(response.extensions().get::<Rejected>().unwrap().reason, Reason::Banned);
+            assert_eq!(
+                response.extensions().get::<Rejected>().unwrap().reason,
+                Reason::Banned
+            );
         }
         let response = BanResponse::default().respond(Duration::from_nanos(1), &parts(None));
         assert_eq!(response.headers()[RETRY_AFTER], "1");

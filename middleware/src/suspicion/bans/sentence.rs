@@ -27,7 +27,8 @@ impl Sentence {
 
     const LEAST: Duration = Duration::from_secs(1);
     const MOST: Duration = Duration::from_secs(30 * 86_400);
-    const ALLOWED_FIRST: &str = "a duration of 1s to 30d, such as `10m`, and no more than the longest ban";
+    const ALLOWED_FIRST: &str =
+        "a duration of 1s to 30d, such as `10m`, and no more than the longest ban";
     const ALLOWED_LONGEST: &str = "a duration of 1s to 30d, such as `24h`";
 
     /// A sentence of `first` for the first offence and at most `longest` for any, both cut to whole microseconds, with a
@@ -134,18 +135,27 @@ mod tests {
     #[test]
     fn the_jitter_only_lengthens_and_by_no_more_than_its_percentage() {
         let sentence = Sentence::default();
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(sentence.length(1, 0), minutes(10));
         assert_eq!(sentence.length(1, u32::MAX), minutes(11));
         let half = sentence.length(1, u32::MAX / 2 + 1);
         assert_eq!(half, minutes(10) + Duration::from_micros(30_000_000));
-        let all = Sentence::new(30 * DAY, 30 * DAY).unwrap().jitter(100).unwrap();
+        let all = Sentence::new(30 * DAY, 30 * DAY)
+            .unwrap()
+            .jitter(100)
+            .unwrap();
         assert_eq!(all.length(u32::MAX, u32::MAX), 60 * DAY);
     }
 
     #[test]
     fn the_ladder_ends_where_the_longest_is_reached() {
-        for (first, longest, steps) in [(1, 1, 1), (1, 2, 2), (2, 3, 2), (600, 86_400, 9), (1, 30 * 86_400, 23)] {
+        for (first, longest, steps) in [
+            (1, 1, 1),
+            (1, 2, 2),
+            (2, 3, 2),
+            (600, 86_400, 9),
+            (1, 30 * 86_400, 23),
+        ] {
             let sentence = Sentence::new(first * SECOND, longest * SECOND).unwrap();
             for roll in [0, 12_345, u32::MAX] {
                 let ladder: Vec<_> = sentence.ladder(roll).collect();
@@ -167,6 +177,9 @@ mod tests {
         assert!(refused(SECOND, 30 * DAY + micro).starts_with("`longest` cannot be"));
         assert!(refused(SECOND, Duration::ZERO).starts_with("`longest` cannot be `0s`"));
         let jitter = Sentence::default().jitter(101).unwrap_err();
-        assert_eq!(jitter.to_string(), "`jitter` cannot be `101`: allowed is 0 to 100 percent");
+        assert_eq!(
+            jitter.to_string(),
+            "`jitter` cannot be `101`: allowed is 0 to 100 percent"
+        );
     }
 }

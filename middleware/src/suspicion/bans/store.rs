@@ -18,13 +18,8 @@ use crate::suspicion::Kind;
 /// executed.
 pub trait BanStore: Send + Sync + 'static {
     /// Counts an offence and bans the client for it; `roll` is that of [`Sentence::length`]. The ban as it then stands.
-    fn impose(
-        &self,
-        client: Network,
-        kind: Kind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Answering<Ban>;
+    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32)
+    -> Answering<Ban>;
 
     /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then stands.
     fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban>;

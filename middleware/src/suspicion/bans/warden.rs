@@ -13,8 +13,8 @@ use super::cache::BanCache;
 use super::{Answering, Ban, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
 use crate::client::Network;
 use crate::rate_limit::{StoreError, StoreErrorKind};
-use crate::suspicion::tally::{Tally, Turned};
 use crate::suspicion::Kind;
+use crate::suspicion::tally::{Tally, Turned};
 
 /// How long an answer of the shared store is good for: a lift in another process is seen within it, and a banned
 /// client that floods costs one question in it.
@@ -67,6 +67,12 @@ impl Warden {
         }
     }
 
+    /// As if a second had passed.
+    #[cfg(test)]
+    pub(super) fn forget_cached(&self, client: Network) {
+        self.cache.remove(client);
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -80,7 +86,11 @@ impl Warden {
     }
 
     /// What is known of a client, `screened` being what an outer layer heard from the store.
-    pub(in crate::suspicion) fn known(&self, client: Network, screened: Option<&Screened>) -> Known {
+    pub(in crate::suspicion) fn known(
+        &self,
+        client: Network,
+        screened: Option<&Screened>,
+    ) -> Known {
         let banned = |left: Option<Duration>| left.map_or(Known::Free, Known::Banned);
         match (&self.stores, screened) {
             (_, Some(Screened(left))) => banned(*left),
