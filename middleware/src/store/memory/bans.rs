@@ -180,7 +180,7 @@ impl LocalBanStore for MemoryStore {
         self.0.bans.lift(|| self.micros(), client)
     }
 
-    fn check_now(&self, client: Network) -> Option<Duration> {
+    fn banned_for_now(&self, client: Network) -> Option<Duration> {
         self.0.bans.check(|| self.micros(), client)
     }
 
@@ -220,10 +220,10 @@ mod tests {
         for n in 0..3 {
             store.impose_for_now(client(most + n), seconds(1_000_000));
         }
-        assert!((3..most + 3).all(|n| store.check_now(client(n)).is_some()));
+        assert!((3..most + 3).all(|n| store.banned_for_now(client(n)).is_some()));
         store.impose_for_now(client(most + 3), seconds(1_000_000));
-        assert_eq!(store.check_now(client(3)), None);
-        assert!(store.check_now(client(4)).is_some());
+        assert_eq!(store.banned_for_now(client(3)), None);
+        assert!(store.banned_for_now(client(4)).is_some());
         assert_eq!(held(), Bans::MOST);
         assert_eq!(lock(&store.0.bans.table).by_end.len(), Bans::MOST);
     }

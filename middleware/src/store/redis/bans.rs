@@ -39,7 +39,7 @@ impl BanStore for RedisStore {
         })
     }
 
-    fn check(&self, client: Network) -> Answering<Option<Duration>> {
+    fn banned_for(&self, client: Network) -> Answering<Option<Duration>> {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
             let call = core.bans.read(vec![core.prefix.ban(client)]);

@@ -28,7 +28,7 @@ pub trait BanStore: Send + Sync + 'static {
     fn lift(&self, client: Network) -> Answering<bool>;
 
     /// How long a client is still banned, if it is.
-    fn check(&self, client: Network) -> Answering<Option<Duration>>;
+    fn banned_for(&self, client: Network) -> Answering<Option<Duration>>;
 
     /// At most so many of the bans that last, the one that ends soonest last.
     ///
@@ -50,8 +50,8 @@ pub trait LocalBanStore: Send + Sync + 'static {
     /// As [`BanStore::lift`].
     fn lift_now(&self, client: Network) -> bool;
 
-    /// As [`BanStore::check`].
-    fn check_now(&self, client: Network) -> Option<Duration>;
+    /// As [`BanStore::banned_for`].
+    fn banned_for_now(&self, client: Network) -> Option<Duration>;
 
     /// As [`BanStore::list`].
     fn list_now(&self, limit: usize) -> Vec<Ban>;

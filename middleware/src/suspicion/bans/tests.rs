@@ -303,7 +303,7 @@ impl BanStore for Shared {
         self.answer(move |state| state.bans.remove(&client).is_some())
     }
 
-    fn check(&self, client: Network) -> Answering<Option<Duration>> {
+    fn banned_for(&self, client: Network) -> Answering<Option<Duration>> {
         self.state().checks += 1;
         self.answer(move |state| state.bans.get(&client).copied())
     }

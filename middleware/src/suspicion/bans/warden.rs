@@ -94,7 +94,7 @@ impl Warden {
         let banned = |left: Option<Duration>| left.map_or(Known::Free, Known::Banned);
         match (&self.stores, screened) {
             (_, Some(Screened(left))) => banned(*left),
-            (Stores::Embedded(store), None) => banned(store.check_now(client)),
+            (Stores::Embedded(store), None) => banned(store.banned_for_now(client)),
             (Stores::Shared { .. }, None) => match self.cache.get(client, self.now()) {
                 Some(left) => Known::Banned(left),
                 None => Known::Unknown,
@@ -105,8 +105,8 @@ impl Warden {
     /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
     pub(in crate::suspicion) fn ask(&self, client: Network) -> Answering<Option<Duration>> {
         match &self.stores {
-            Stores::Embedded(store) => Box::pin(std::future::ready(Ok(store.check_now(client)))),
-            Stores::Shared { store, .. } => store.check(client),
+            Stores::Embedded(store) => Box::pin(std::future::ready(Ok(store.banned_for_now(client)))),
+            Stores::Shared { store, .. } => store.banned_for(client),
         }
     }
 
@@ -150,7 +150,7 @@ impl Warden {
     fn known_here(&self, client: Network) -> Option<Duration> {
         match &self.stores {
             Stores::Embedded(store) | Stores::Shared { local: store, .. } => {
-                store.check_now(client)
+                store.banned_for_now(client)
             }
         }
     }
