@@ -77,6 +77,7 @@ impl BanReason {
     }
 
     /// What stands for the reason in stored bans, which outlive the version that wrote them.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Manual => 0,

@@ -91,6 +91,7 @@ impl Sentence {
     }
 
     /// The bans for the first offence, the second and so on; the last holds for all that follow it.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn ladder(&self, roll: u32) -> impl Iterator<Item = Duration> {
         let to_longest = self.longest_micros.div_ceil(self.first_micros);
         let steps = to_longest.next_power_of_two().ilog2() + 1;

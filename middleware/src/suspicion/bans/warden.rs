@@ -105,7 +105,9 @@ impl Warden {
     /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
     pub(in crate::suspicion) fn ask(&self, client: Network) -> Answering<Option<Duration>> {
         match &self.stores {
-            Stores::Embedded(store) => Box::pin(std::future::ready(Ok(store.banned_for_now(client)))),
+            Stores::Embedded(store) => {
+                Box::pin(std::future::ready(Ok(store.banned_for_now(client))))
+            }
             Stores::Shared { store, .. } => store.banned_for(client),
         }
     }
