@@ -302,10 +302,10 @@ mod tests {
     fn writes_the_terms_as_the_script_reads_them() {
         let sentence = Sentence::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
         let kind = BanReason::Incident(Kind::CredentialStuffing);
-        let day = [0, 0, 0x14, 0x1d, 0xd7, 0x60, 0, 0];
+        let day = [0, 0, 0x14, 0x1d, 0xd7, 0x60, 0]; // 86,400,000,000
         let expected = [
             &[1, 1][..],
-            &day[1..],
+            &day,
             &[0, 0, 0, 0, 0x0f, 0x42, 0x40], // 1,000,000
             &[0, 0, 0, 0, 0x1e, 0x84, 0x80], // 2,000,000
             &[0, 0, 0, 0, 0x2d, 0xc6, 0xc0], // 3,000,000
