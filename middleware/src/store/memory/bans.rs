@@ -10,7 +10,7 @@ use super::{MemoryStore, lock};
 use crate::client::Network;
 use crate::suspicion::{Ban, BanReason, Kind, LocalBanStore, Sentence, micros};
 
-/// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at some 150 bytes each.
+/// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///
 /// A new client in a full table takes the place of the one whose ban ended first, or else ends first.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@
 //! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
 //!
-//! Bans are kept for 100,000 clients, at some 150 bytes each, and those that ended, or else end first, are let go.
+//! Bans are kept for 100,000 clients, of at most 250 bytes each, and those that ended, or else end first, are let go.
 //!
 //! ```
 //! use std::time::Duration;

@@ -8,6 +8,8 @@ use crate::client::Network;
 
 /// Who is banned, each good for a short time only, so that a ban that is lifted elsewhere ends here too.
 ///
+/// A ban that goes stale is asked for once: for a moment the others of a flood are still answered by what is known.
+///
 /// Set-associative, as the denials of the rate limits: a client can stand only in its own set of eight, and a full set
 /// forgets what goes stale first. A forgotten ban costs a question, nothing else. Times are since the layer's start.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct BanCache {
 }
 
 const WAYS: usize = 8;
+/// How long a stale ban still stands while it is asked for.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Entry {
@@ -24,6 +28,8 @@ struct Entry {
     /// Until when it need not be asked again.
     fresh: Duration,
     ends: Duration,
+    /// Whether it went stale and somebody was sent to ask.
+    asked: bool,
 }
 
 impl BanCache {
@@ -42,11 +48,15 @@ impl BanCache {
         set.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a client is still banned, as far as that is known for sure.
+    /// How long a client is still banned, if that is known; otherwise the caller is to ask.
     pub(super) fn get(&self, client: Network, now: Duration) -> Option<Duration> {
-        let set = self.set(client);
-        let entry = set.iter().find(|entry| entry.client == client)?;
-        (now < entry.fresh.min(entry.ends)).then(|| entry.ends - now)
+        let mut set = self.set(client);
+        let entry = set.iter_mut().find(|entry| entry.client == client)?;
+        let left = entry.ends.checked_sub(now).filter(|left| !left.is_zero())?;
+        let is_known = now < entry.fresh
+            || (std::mem::replace(&mut entry.asked, true)
+                && now < entry.fresh.saturating_add(GRACE));
+        is_known.then_some(left)
     }
 
     /// Remembers a ban for a while. What is known already may end later, or be good for longer, and then still is.
@@ -61,6 +71,7 @@ impl BanCache {
             client,
             fresh: now.saturating_add(good_for),
             ends: now.saturating_add(left),
+            asked: false,
         };
         let mut set = self.set(client);
         if let Some(same) = set.iter_mut().find(|old| old.client == client) {
@@ -73,6 +84,12 @@ impl BanCache {
         } else if let Some(first) = set.iter_mut().min_by_key(|old| old.fresh.min(old.ends)) {
             *first = entry;
         }
+    }
+
+    /// The store was asked and knows of no ban: nobody is answered by a stale one any more.
+    pub(super) fn remove_stale(&self, client: Network, now: Duration) {
+        self.set(client)
+            .retain(|entry| entry.client != client || now < entry.fresh);
     }
 
     pub(super) fn remove(&self, client: Network) {
@@ -102,6 +119,40 @@ mod tests {
         assert_eq!(cache.get(client(2), millis(509)), Some(millis(1)));
         assert_eq!(cache.get(client(2), millis(510)), None);
         assert_eq!(cache.get(client(3), millis(10)), None);
+    }
+
+    #[test]
+    fn only_one_is_sent_to_ask_when_a_ban_goes_stale() {
+        let cache = BanCache::new(8);
+        let stale = millis(1_000);
+        cache.insert(client(1), millis(5_000), stale, Duration::ZERO);
+        assert_eq!(cache.get(client(1), stale), None);
+        for _ in 0..3 {
+            assert_eq!(cache.get(client(1), stale), Some(millis(4_000)));
+        }
+        let last = stale + GRACE - millis(1);
+        assert!(cache.get(client(1), last).is_some());
+        // Whoever asked got no answer.
+        assert_eq!(cache.get(client(1), stale + GRACE), None);
+        assert_eq!(cache.get(client(1), stale + GRACE), None);
+        cache.insert(client(1), millis(5_000), stale, stale);
+        assert_eq!(cache.get(client(1), 2 * stale), None, "asked for anew");
+        assert!(cache.get(client(1), 2 * stale).is_some());
+    }
+
+    #[test]
+    fn a_stale_ban_that_the_store_knows_nothing_of_is_gone_at_once() {
+        let cache = BanCache::new(8);
+        for octet in [1, 2] {
+            let good_for = millis(u64::from(octet) * 1_000);
+            cache.insert(client(octet), millis(5_000), good_for, Duration::ZERO);
+        }
+        assert_eq!(cache.get(client(1), millis(1_000)), None);
+        for octet in [1, 2] {
+            cache.remove_stale(client(octet), millis(1_000));
+        }
+        assert_eq!(cache.get(client(1), millis(1_000)), None);
+        assert!(cache.get(client(2), millis(1_000)).is_some());
     }
 
     #[test]

@@ -22,7 +22,8 @@ use crate::suspicion::Suspicions;
 /// let client = Network::of("2001:db8::1".parse()?, 64);
 ///
 /// let ban = suspicions.ban(client, Duration::from_secs(3_600)).await?;
-/// assert_eq!(suspicions.bans().await?[0].until, ban.until);
+/// assert_eq!((ban.left.as_secs(), ban.strikes), (3_600, 0));
+/// assert_eq!(suspicions.bans().await?[0].client, client);
 /// assert!(suspicions.lift(client).await?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();

@@ -2,31 +2,38 @@
 
 use std::error::Error;
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(test))]
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
-use super::cache::BanCache;
+use super::cache::{BanCache, GRACE};
 use super::{Answering, Ban, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
 use crate::client::Network;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
 
-/// How long an answer of the shared store is good for: a lift in another process is seen within it, and a banned
-/// client that floods costs one question in it.
-const FRESH: Duration = Duration::from_secs(1);
-/// Banned clients that are remembered, at 56 bytes each.
+/// How long an answer of the shared store is good for, and with the grace of the cache a second: a lift in another process
+/// is seen within it, and a banned client that floods costs one question in it.
+const FRESH: Duration = Duration::from_secs(1).saturating_sub(GRACE);
+/// Banned clients that are remembered, at 64 bytes each.
 const REMEMBERED: usize = 16_384;
 
 /// Asks the stores, and remembers what they said.
 pub(in crate::suspicion) struct Warden {
     stores: Stores,
     cache: BanCache,
+    #[cfg(not(test))]
     started: Instant,
+    #[cfg(test)]
+    pub(super) millis: AtomicU64,
     sentence: Sentence,
     kinds: Box<[Kind]>,
     response: BanResponse,
@@ -57,7 +64,10 @@ impl Warden {
         Self {
             stores: bans.stores,
             cache: BanCache::new(REMEMBERED),
+            #[cfg(not(test))]
             started: Instant::now(),
+            #[cfg(test)]
+            millis: AtomicU64::new(0),
             sentence: bans.sentence,
             kinds: bans.kinds.into(),
             response: bans.response,
@@ -67,14 +77,16 @@ impl Warden {
         }
     }
 
-    /// As if a second had passed.
-    #[cfg(test)]
-    pub(super) fn forget_cached(&self, client: Network) {
-        self.cache.remove(client);
-    }
-
+    /// Since the layer's start.
+    #[cfg(not(test))]
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Stands until a test moves it.
+    #[cfg(test)]
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.millis.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_enforced(&self) -> bool {
@@ -143,6 +155,7 @@ impl Warden {
                 local.impose_for_now(client, left);
             }
             None => {
+                self.cache.remove_stale(client, self.now());
                 local.lift_now(client);
             }
         }
