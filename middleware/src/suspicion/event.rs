@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::Ban;
 use super::store::{FailedRequest, Incident, shown};
+use super::{Ban, BanReason};
 use crate::client::{Network, Route, Secret, UserId};
 
 /// Writes the events.
@@ -41,14 +41,14 @@ impl Reporter {
         );
     }
 
-    pub(super) fn report_ban(&self, ban: &Ban) {
+    pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban) {
         let length = ban.until.duration_since(ban.since).unwrap_or_default();
         // The jitter's microseconds tell nobody anything.
         let seconds = Duration::from_secs(length.as_secs());
         tracing::warn!(
             target: "palisade::security",
             client = %self.client(ban.client),
-            reason = ban.reason.as_str(),
+            reason = reason.as_str(),
             strikes = ban.strikes,
             r#for = %humantime::format_duration(seconds),
             until = %humantime::format_rfc3339_millis(ban.until),

@@ -12,7 +12,7 @@ use super::event::Reporter;
 use super::queue::{Noted, Pushed, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
-use super::{Ban, Kind, Warden};
+use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
 use crate::rate_limit::{Exemptions, StoreErrorKind};
 
@@ -161,10 +161,10 @@ impl Recorder {
         convicted
     }
 
-    /// Counts and logs a ban that was imposed.
-    pub(super) fn announce(&self, ban: &Ban) {
-        self.tally.ban(ban.reason);
-        self.reporter.report_ban(ban);
+    /// Counts and logs a ban that was imposed for this; the ban as it stands may be another one that lasts longer.
+    pub(super) fn announce(&self, reason: BanReason, ban: &Ban) {
+        self.tally.ban(reason);
+        self.reporter.report_ban(reason, ban);
     }
 }
 
@@ -201,7 +201,8 @@ impl Drain {
             let (fate, incidents) = recorder.count(&batch.requests).await;
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                recorder.announce(&warden.convict(client, kind).await);
+                let ban = warden.convict(client, kind).await;
+                recorder.announce(BanReason::Incident(kind), &ban);
             }
             recorder.tally.settle(fate, batch.requests.len());
             // Memory counts without a wait, and a flood must not keep this thread from its requests.
@@ -218,7 +219,8 @@ impl Drain {
             let (fate, incidents) = recorder.count_here(&batch.requests);
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                recorder.announce(&warden.convict_here(client, kind));
+                let ban = warden.convict_here(client, kind);
+                recorder.announce(BanReason::Incident(kind), &ban);
             }
             recorder.tally.settle(fate, batch.requests.len());
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ban;
+use super::{Ban, BanReason};
 use crate::client::Network;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Suspicions;
@@ -57,7 +57,7 @@ impl Suspicions {
             return Err(error.with_source("bans are off"));
         };
         let ban = warden.ban(client, length).await?;
-        self.recorder.announce(&ban);
+        self.recorder.announce(BanReason::Manual, &ban);
         Ok(ban)
     }
 

@@ -179,6 +179,27 @@ async fn a_dry_run_decides_and_counts_but_lets_pass() {
 }
 
 #[tokio::test]
+async fn an_offence_during_a_longer_ban_counts_for_what_it_is() {
+    let (_, store) = hand_store();
+    let bans = Bans::embedded(store.clone()).dry_run();
+    let layer = built(SuspicionLayer::embedded(store).bans(bans));
+    let hour = 60 * MINUTE;
+    layer.suspicions().ban(network(1), hour).await.unwrap();
+    fail(&layer, 1, 10).await;
+    let ban = layer.suspicions().bans().await.unwrap().remove(0);
+    assert_eq!(
+        (ban.reason, ban.strikes, ban.left),
+        (BanReason::Manual, 1, hour)
+    );
+    for reason in [
+        BanReason::Manual,
+        BanReason::Incident(Kind::EndpointScanning),
+    ] {
+        assert_eq!(layer.tally().bans(reason), 1, "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn who_and_what_is_exempt_passes_behind_a_banned_address_too() {
     let (_, store) = hand_store();
     let exempt = Exemptions::new()
