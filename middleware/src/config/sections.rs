@@ -331,7 +331,8 @@ impl Suspicion {
                 }
             }
         }
-        let counted: Vec<_> = thresholds.iter().map(|(kind, _)| *kind).collect();
+        let counted = thresholds.iter().map(|(kind, _)| *kind);
+        let counted: Vec<_> = counted.filter(|kind| kind.names_its_client()).collect();
         let bans = self.bans.map(|bans| bans.validate(&counted)).transpose()?;
         Ok(SuspicionConfig {
             thresholds,

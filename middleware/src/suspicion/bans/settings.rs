@@ -35,10 +35,11 @@ impl Bans {
         Self {
             stores,
             sentence: Sentence::default(),
-            kinds: Kind::ALL.into(),
+            kinds: Vec::new(),
             response: BanResponse::default(),
             enforced: true,
         }
+        .kinds(Kind::ALL)
     }
 
     /// How long, 10 minutes up to 24 hours unless set.
@@ -47,9 +48,10 @@ impl Bans {
         self
     }
 
-    /// Which incidents are banned for; all kinds unless set.
+    /// Which incidents are banned for, of those that are their client's doing; all kinds unless set.
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
-        self.kinds = kinds.into_iter().collect();
+        let kinds = kinds.into_iter();
+        self.kinds = kinds.filter(|kind| kind.names_its_client()).collect();
         self
     }
 
