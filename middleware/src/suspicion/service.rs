@@ -54,9 +54,12 @@ where
                 None
             }
         };
+        if self.recorder.warden.is_none() {
+            return ResponseFuture::inner(self.inner.call(request), watched);
+        }
         match watched {
-            Some(watched) if self.recorder.warden.is_some() => self.guarded(request, watched),
-            watched => ResponseFuture::inner(self.inner.call(request), watched),
+            Some(watched) => self.guarded(request, watched),
+            None => ResponseFuture::inner(self.inner.call(request), None),
         }
     }
 }
