@@ -7,6 +7,7 @@ mod refusal;
 mod screening;
 mod sentence;
 mod settings;
+mod since;
 mod store;
 #[cfg(test)]
 mod tests;

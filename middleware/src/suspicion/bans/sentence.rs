@@ -31,8 +31,8 @@ impl Sentence {
         "a duration of 1s to 30d, such as `10m`, and no more than the longest ban";
     const ALLOWED_LONGEST: &str = "a duration of 1s to 30d, such as `24h`";
 
-    /// A sentence of `first` for the first offence and at most `longest` for any, both cut to whole microseconds, with a
-    /// jitter of 10 %.
+    /// A sentence of `first` for the first offence and at most `longest` for any, both cut to whole microseconds, with
+    /// a jitter of 10 %.
     ///
     /// # Errors
     /// A duration outside 1 s to 30 days, and a first ban that is longer than the longest.

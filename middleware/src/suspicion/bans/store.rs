@@ -14,14 +14,15 @@ use crate::suspicion::Kind;
 /// The contract that every store is held to, for each client on the store's clock: a client is banned while the end of
 /// its ban is later than now. No call but [`lift`](Self::lift) makes a ban end sooner. An offence is remembered until
 /// [`Sentence::FORGET_AFTER`] has passed since the end of the client's last ban, and the offence of number `n` bans for
-/// [`Sentence::length`] of `n`. Each call is atomic; its future times out by itself, and a call that failed may have been
-/// executed.
+/// [`Sentence::length`] of `n`. Each call is atomic; its future times out by itself, and a call that failed may have
+/// been executed.
 pub trait BanStore: Send + Sync + 'static {
     /// Counts an offence and bans the client for it; `roll` is that of [`Sentence::length`]. The ban as it then stands.
     fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32)
     -> Answering<Ban>;
 
-    /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then stands.
+    /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
+    /// stands.
     fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban>;
 
     /// Ends a client's ban and forgets its offences; whether it was banned.

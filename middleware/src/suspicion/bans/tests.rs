@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
 use std::net::Ipv4Addr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -81,7 +80,7 @@ async fn fail(layer: &SuspicionLayer, octet: u8, failures: u64) {
 /// For the answers of a shared store.
 fn a_second_passes(layer: &SuspicionLayer) {
     let warden = layer.recorder.warden.as_ref().unwrap();
-    warden.millis.fetch_add(1_000, Ordering::Relaxed);
+    warden.started.advance(Duration::from_secs(1));
 }
 
 fn exact() -> Sentence {

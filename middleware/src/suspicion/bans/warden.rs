@@ -2,26 +2,23 @@
 
 use std::error::Error;
 use std::sync::Arc;
-#[cfg(test)]
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-#[cfg(not(test))]
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
 use super::cache::{BanCache, GRACE};
+use super::since::Since;
 use super::{Answering, Ban, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
 use crate::client::Network;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
 
-/// How long an answer of the shared store is good for, and with the grace of the cache a second: a lift in another process
-/// is seen within it, and a banned client that floods costs one question in it.
+/// How long an answer of the shared store is good for. With the grace of the cache it is a second: a lift in another
+/// process is seen within it, and a banned client that floods costs one question in it.
 const FRESH: Duration = Duration::from_secs(1).saturating_sub(GRACE);
 /// Banned clients that are remembered, at 64 bytes each.
 const REMEMBERED: usize = 16_384;
@@ -30,10 +27,7 @@ const REMEMBERED: usize = 16_384;
 pub(in crate::suspicion) struct Warden {
     stores: Stores,
     cache: BanCache,
-    #[cfg(not(test))]
-    started: Instant,
-    #[cfg(test)]
-    pub(super) millis: AtomicU64,
+    pub(super) started: Since,
     sentence: Sentence,
     kinds: Box<[Kind]>,
     response: BanResponse,
@@ -64,10 +58,7 @@ impl Warden {
         Self {
             stores: bans.stores,
             cache: BanCache::new(REMEMBERED),
-            #[cfg(not(test))]
-            started: Instant::now(),
-            #[cfg(test)]
-            millis: AtomicU64::new(0),
+            started: Since::start(),
             sentence: bans.sentence,
             kinds: bans.kinds.into(),
             response: bans.response,
@@ -77,16 +68,8 @@ impl Warden {
         }
     }
 
-    /// Since the layer's start.
-    #[cfg(not(test))]
     fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// Stands until a test moves it.
-    #[cfg(test)]
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.millis.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_enforced(&self) -> bool {

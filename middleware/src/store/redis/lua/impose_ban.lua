@@ -13,13 +13,13 @@
 --          are microseconds of TIME.
 --
 -- A ban is the two bytes 9A 03; until when (7 bytes, microseconds of TIME), which other scripts read too; offences (2
--- bytes), reason (1 byte), since when without a break (7 bytes). The key expires when its offences are forgotten. Should
--- the server's clock step back, bans last longer by the step.
+-- bytes), reason (1 byte), since when without a break (7 bytes). The key expires when its offences are forgotten.
+-- Should the server's clock step back, bans last longer by the step.
 -- The index is a sorted set of the clients by the millisecond at which their ban ends, rounded up; those that end first
 -- leave it when there are more than 10,000.
 --
--- Invariant: the ban ends no sooner than before and no sooner than its length from now. It counts while `until` is later
--- than now. Everything is evaluated before anything is written.
+-- Invariant: the ban ends no sooner than before and no sooner than its length from now. It counts while `until` is
+-- later than now. Everything is evaluated before anything is written.
 
 local MAGIC = 0x9a03
 local RECORD = 19
