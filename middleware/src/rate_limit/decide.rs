@@ -237,7 +237,9 @@ impl Decider {
             .filter(|met| self.mode(met) == OnStoreFailure::Local)
             .cloned()
             .collect();
-        let Verdict { admitted, tiers } = local.admit_now(&charges(&kept));
+        let Verdict {
+            admitted, tiers, ..
+        } = local.admit_now(&charges(&kept));
         let mut tiers = tiers.into_iter();
         let checked: SmallVec<[Option<Tier>; 2]> = met
             .iter()

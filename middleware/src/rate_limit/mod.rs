@@ -106,7 +106,7 @@ pub use reject::{Reason, Rejected, Rejection};
 pub use route_filter::RouteFilter;
 pub use service::RateLimit;
 pub use store::{
-    Admission, Admit, AdmitNow, Charge, LocalStore, Store, StoreError, StoreErrorKind, Tier,
+    Admission, Admit, AdmitNow, Charge, Gate, LocalStore, Store, StoreError, StoreErrorKind, Tier,
     Verdict,
 };
 pub use tally::{Outcome, PolicyCounts, Tally};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::{PartitionKey, Quota};
+use crate::client::Network;
 
 /// Keeps the logs of admitted cost.
 ///
@@ -30,6 +31,14 @@ pub trait Admit: Send + Sync + 'static {
     /// `charges` name each policy at most once, in the order of the bind, and only policies that were bound: the layer
     /// holds to it, and a store need not check.
     fn admit(&self, charges: &[Charge<'_>]) -> Admission;
+
+    /// As [`Admit::admit`], unless the gate is closed: an enforced one then denies the request, and nothing is charged.
+    ///
+    /// A store that keeps no bans has no gates to close.
+    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
+        let _ = gate;
+        self.admit(charges)
+    }
 
     /// Whether the store is known not to answer at the moment, so that asking it is in vain.
     fn is_failing(&self) -> bool {
@@ -62,6 +71,15 @@ pub struct Charge<'a> {
     /// How much the request costs, at least 1.
     pub cost: u32,
     /// Whether a lack of room denies the request; `false` in a dry run.
+    pub enforced: bool,
+}
+
+/// What may refuse a client before any policy does: a ban, looked up in the same call.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate {
+    /// Who may be banned.
+    pub client: Network,
+    /// Whether a ban denies the request; `false` in a dry run.
     pub enforced: bool,
 }
 
@@ -99,8 +117,10 @@ impl Admission {
 /// What the store decided, one tier for each charge and in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether every enforced charge had room, and all were charged.
+    /// Whether every enforced charge had room and no enforced gate was closed, and all were charged.
     pub admitted: bool,
+    /// How long the gate that was asked for stays closed; `None` for an open one.
+    pub banned: Option<Duration>,
     /// The state of each log after the decision.
     pub tiers: SmallVec<[Tier; 2]>,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use palisade::client::Network;
-use palisade::rate_limit::StoreErrorKind;
+use palisade::rate_limit::{Charge, Gate, PartitionKey, Store, StoreErrorKind};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::{Ban, BanReason, BanStore, Kind, LocalBanStore, Sentence};
@@ -573,4 +573,32 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
         }
         assert_eq!(store.banned_for(client(1)).await.unwrap().is_some(), hangs);
     }
+}
+
+#[tokio::test]
+async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_lifted() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let limits = store.bind(&["ip".into()]);
+    let key = PartitionKey::from(client(1));
+    let charge = Charge {
+        policy: 0,
+        key: &key,
+        quota: crate::quota(5, 60),
+        cost: 1,
+        enforced: true,
+    };
+    let gate = Gate {
+        client: client(1),
+        enforced: true,
+    };
+    let ask = || async { limits.admit_through(gate, &[charge]).wait().await.unwrap() };
+    assert_eq!(ask().await.banned, None);
+    store.impose_for(client(1), MINUTE).await.unwrap();
+    let verdict = ask().await;
+    let left = verdict.banned.unwrap();
+    assert!(!verdict.admitted && left <= MINUTE && left > MINUTE / 2);
+    assert!(store.lift(client(1)).await.unwrap());
+    let verdict = ask().await;
+    assert!(verdict.admitted && verdict.banned.is_none());
 }

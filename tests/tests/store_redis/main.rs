@@ -7,6 +7,7 @@ mod clock;
 mod decide;
 mod failure;
 mod failures;
+mod gate;
 mod incidents;
 mod model;
 mod script;

@@ -100,7 +100,11 @@ impl AdmitNow for Bound {
             }
             tiers[held.place] = held.tier(now);
         }
-        Verdict { admitted, tiers }
+        Verdict {
+            admitted,
+            banned: None,
+            tiers,
+        }
     }
 }
 

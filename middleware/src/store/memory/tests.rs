@@ -96,6 +96,7 @@ impl Reference {
             .map(|((charge, key), room)| self.tier(charge, *key, now, !room));
         Verdict {
             admitted,
+            banned: None,
             tiers: tiers.collect(),
         }
     }

@@ -181,7 +181,7 @@ impl Core {
         // The first asked longest ago, so there are no more answers than askers: those who gave up lead the batch.
         let gone = asks.len() - askers.len();
         let answers =
-            result.and_then(|reply| Ok(Answers::decode(reply, asks.iter().map(Ask::charges))?));
+            result.and_then(|reply| Ok(Answers::decode(reply, asks.iter().map(Ask::shape))?));
         match answers {
             Ok(answers) => {
                 self.health.breaker.succeed();

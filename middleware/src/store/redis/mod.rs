@@ -62,7 +62,9 @@ use self::health::State;
 use self::keys::Prefix;
 use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
-use crate::rate_limit::{Admission, Admit, Charge, Store, StoreError, StoreErrorKind, Verdict};
+use crate::rate_limit::{
+    Admission, Admit, Charge, Gate, Store, StoreError, StoreErrorKind, Verdict,
+};
 
 pub use builder::RedisStoreBuilder;
 pub use health::StoreHealth;
@@ -132,6 +134,7 @@ impl Store for RedisStore {
         Arc::new(Bound {
             core: Arc::clone(&self.0),
             prefixes: prefixes.collect(),
+            ban_prefix: self.0.prefix.of_bans(),
         })
     }
 }
@@ -141,6 +144,34 @@ struct Bound {
     core: Arc<Core>,
     /// What the keys of each policy start with.
     prefixes: Box<[Box<str>]>,
+    ban_prefix: Box<str>,
+}
+
+impl Bound {
+    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Admission {
+        let refused = |why: &'static str| {
+            Admission::Ready(Err(StoreError::new(StoreErrorKind::Failed).with_source(why)))
+        };
+        let keys = charges.len() + usize::from(gate.is_some());
+        if keys > AdmitRequest::MAX_CHARGES {
+            return refused("a request under more than 1000 policies");
+        }
+        // First, so that an open breaker costs a request an atomic load and no allocation.
+        if let Some(rejected) = self.core.reject_if_open() {
+            return rejected;
+        }
+        let mut ask = Ask::with_room_for(keys);
+        if let Some(gate) = gate {
+            ask.push_gate(gate, &self.ban_prefix);
+        }
+        for charge in charges {
+            let Some(prefix) = self.prefixes.get(charge.policy) else {
+                return refused("a policy that was not bound");
+            };
+            ask.push(charge, prefix);
+        }
+        self.core.ask(ask)
+    }
 }
 
 impl Admit for Bound {
@@ -152,27 +183,15 @@ impl Admit for Bound {
         if charges.is_empty() {
             return Admission::Ready(Ok(Verdict {
                 admitted: true,
+                banned: None,
                 tiers: SmallVec::new(),
             }));
         }
-        let refused = |why: &'static str| {
-            Admission::Ready(Err(StoreError::new(StoreErrorKind::Failed).with_source(why)))
-        };
-        if charges.len() > AdmitRequest::MAX_CHARGES {
-            return refused("a request under more than 1000 policies");
-        }
-        // First, so that an open breaker costs a request an atomic load and no allocation.
-        if let Some(rejected) = self.core.reject_if_open() {
-            return rejected;
-        }
-        let mut ask = Ask::with_room_for(charges.len());
-        for charge in charges {
-            let Some(prefix) = self.prefixes.get(charge.policy) else {
-                return refused("a policy that was not bound");
-            };
-            ask.push(charge, prefix);
-        }
-        self.core.ask(ask)
+        self.ask(None, charges)
+    }
+
+    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
+        self.ask(Some(gate), charges)
     }
 }
 

@@ -43,7 +43,7 @@ impl Core {
             .connections
             .call_exclusively(&self.script.call(asks.clone()), self.deadline)
             .await?;
-        let answers = Answers::decode(reply, asks.map(Ask::charges))?;
+        let answers = Answers::decode(reply, asks.map(Ask::shape))?;
         self.health.count_broken_logs(answers.broken_logs);
         Ok(())
     }

@@ -8,7 +8,7 @@ use redis::{Cmd, Script, Value};
 use smallvec::SmallVec;
 
 use super::keys::Keys;
-use crate::rate_limit::{Charge, Tier, Verdict};
+use crate::rate_limit::{Charge, Gate, Tier, Verdict};
 
 /// One call of a script.
 pub(super) trait Call {
@@ -33,6 +33,16 @@ pub(super) struct Ask {
     plan: SmallVec<[u8; 4 * Ask::CHARGE]>,
     /// Whether a log may be too long to be read whole.
     long: bool,
+    /// Whether the first charge is a gate.
+    gated: bool,
+}
+
+/// What the answer to one request consists of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// The gate included.
+    charges: usize,
+    gated: bool,
 }
 
 impl Ask {
@@ -40,6 +50,7 @@ impl Ask {
     const OPENS: u8 = 1;
     const ENFORCED: u8 = 2;
     const LONG: u8 = 4;
+    const GATE: u8 = 8;
     /// Logs of higher limits exceed the 4 kB that the script reads and writes whole.
     const WHOLE_LIMIT: u32 = 819;
 
@@ -48,7 +59,17 @@ impl Ask {
             keys: Keys::with_room_for(charges),
             plan: SmallVec::new(),
             long: false,
+            gated: false,
         }
+    }
+
+    /// Begins the request with the ban of its client, whose name starts with the prefix.
+    pub(super) fn push_gate(&mut self, gate: Gate, ban_prefix: &str) {
+        self.keys.push(ban_prefix, &gate.client.into());
+        self.gated = true;
+        let enforced = if gate.enforced { Self::ENFORCED } else { 0 };
+        self.plan.push(Self::OPENS | Self::GATE | enforced);
+        self.plan.resize(Self::CHARGE, 0);
     }
 
     /// Adds a charge to the log that `key` writes the name of.
@@ -82,8 +103,16 @@ impl Ask {
             .extend_from_slice(&charge.cost.max(1).to_be_bytes());
     }
 
+    /// How many there are, the gate included.
     pub(super) fn charges(&self) -> usize {
         self.plan.len() / Self::CHARGE
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            charges: self.charges(),
+            gated: self.gated,
+        }
     }
 }
 
@@ -164,13 +193,13 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Reads a reply to requests of so many charges each.
+    /// Reads a reply to requests of these shapes.
     ///
     /// # Errors
     /// Anything but the numbers that the script's header promises.
     pub(super) fn decode(
         reply: Value,
-        charges: impl ExactSizeIterator<Item = usize>,
+        requests: impl ExactSizeIterator<Item = Shape>,
     ) -> Result<Self, MalformedReply> {
         let Value::BulkString(bytes) = reply else {
             return Err(MalformedReply);
@@ -185,13 +214,19 @@ impl Answers {
             Ok::<u64, MalformedReply>(u64::from_be_bytes(wide))
         };
         let broken_logs = next()?;
-        let mut verdicts = Vec::with_capacity(charges.len());
-        for charges in charges {
+        let mut verdicts = Vec::with_capacity(requests.len());
+        for Shape { mut charges, gated } in requests {
             let admitted = match next()? {
                 0 => false,
                 1 => true,
                 _ => return Err(MalformedReply),
             };
+            let mut banned = None;
+            if gated {
+                charges -= 1;
+                let (_, _, left) = (next()?, next()?, next()?);
+                banned = Some(left).filter(|left| *left > 0).map(Duration::from_micros);
+            }
             let mut tiers = SmallVec::with_capacity(charges);
             for _ in 0..charges {
                 tiers.push(Tier {
@@ -204,7 +239,11 @@ impl Answers {
                     },
                 });
             }
-            verdicts.push(Verdict { admitted, tiers });
+            verdicts.push(Verdict {
+                admitted,
+                banned,
+                tiers,
+            });
         }
         if next().is_ok() {
             return Err(MalformedReply);
@@ -247,7 +286,11 @@ mod tests {
     }
 
     fn decode(reply: Value, charges: &[usize]) -> Result<Answers, MalformedReply> {
-        Answers::decode(reply, charges.iter().copied())
+        let shapes = charges.iter().map(|&charges| Shape {
+            charges,
+            gated: false,
+        });
+        Answers::decode(reply, shapes)
     }
 
     #[test]
@@ -272,6 +315,26 @@ mod tests {
             retries,
             [Some(Duration::from_micros(5)), Some(Duration::MAX)]
         );
+    }
+
+    #[test]
+    fn reads_a_gate_apart_from_the_policies() {
+        let gated = |charges| {
+            [Shape {
+                charges,
+                gated: true,
+            }]
+            .into_iter()
+        };
+        let closed = Answers::decode(reply(&[0, 0, 0, 0, 7, 5, 3, 0]), gated(2)).unwrap();
+        let [verdict] = &closed.verdicts[..] else {
+            panic!("one request")
+        };
+        assert_eq!(verdict.banned, Some(Duration::from_micros(7)));
+        assert_eq!((verdict.admitted, verdict.tiers.len()), (false, 1));
+        let open = Answers::decode(reply(&[0, 1, 0, 0, 0]), gated(1)).unwrap();
+        assert_eq!(open.verdicts[0].banned, None);
+        assert!(open.verdicts[0].admitted && open.verdicts[0].tiers.is_empty());
     }
 
     #[test]

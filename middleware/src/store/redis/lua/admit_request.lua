@@ -1,8 +1,9 @@
 -- Purpose: decides a batch of requests, each under all of its policies, by exact sliding windows on Redis TIME.
 --
--- KEYS     one log for each charge: the charges of a request side by side, the requests in their order of arrival.
+-- KEYS     one log for each charge: the charges of a request side by side, the requests in their order of arrival. A
+--          request's first key may be a gate instead: the ban of its client (impose_ban.lua).
 -- ARGV[1]  the charges, 14 bytes each, big-endian, in the order of KEYS:
---            flags   1 byte: 1 opens a request, 2 is enforced (a dry run is not)
+--            flags   1 byte: 1 opens a request, 2 is enforced (a dry run is not), 8 is a gate, with zeros for the rest
 --            limit   4 bytes: how much cost fits in a window, at least 1
 --            window  5 bytes, microseconds, 1 to 24 h
 --            cost    4 bytes, at least 1
@@ -11,16 +12,19 @@
 --            remaining  cost that still fits
 --            reset      microseconds until more than that fits, 0 for an empty log
 --            retry      0 if the charge had room, microseconds until it can have, or 2^40 - 1 for never (cost > limit)
+--          A gate counts as a charge that has room while there is no ban, with a retry when the ban ends (at most
+--          2^40 - 2) and zeros before it.
 --
 -- A log is the two bytes 9A 01, then one stamp for each unit of admitted cost, oldest first: five bytes, big-endian,
 -- microseconds of TIME modulo 2^40 (12.7 days). Every number here stays below 2^53, where Lua's doubles are exact.
 --
 -- Invariant: in every window (t-w, t] the admitted cost of a log is at most the limit, and a request that fits is
 -- admitted. A request is evaluated whole before anything is charged; it is charged to every enforced policy or to
--- none, and to a dry run that has room. A stamp counts while its age is below the window. Whatever is written
+-- none, and to a dry run that has room; behind a closed, enforced gate to none at all. A gate is only read. A stamp counts while its age is below the window. Whatever is written
 -- expires no sooner than its newest stamp leaves the window.
 
 local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
+local BAN = 0x9a03
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local NEVER = 2 ^ 40 - 1
 local CHARGE = 14
@@ -30,7 +34,7 @@ local SLACK_MS = 1000
 
 local call, try = redis.call, redis.pcall
 local unpack_at, sub, rep = struct.unpack, string.sub, string.rep
-local floor, ceil, max = math.floor, math.ceil, math.max
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local plan, charges = ARGV[1], #KEYS
 if #ARGV ~= 1 or charges == 0 or charges > 1000 or #plan ~= charges * CHARGE then
@@ -56,6 +60,18 @@ local function drop(key)
   call('UNLINK', key)
   dropped = dropped + 1
   return false
+end
+
+-- How long a ban still lasts; 0 for none, and for what is no ban.
+local function banned_for(value)
+  if type(value) ~= 'string' or #value < 9 then
+    return 0
+  end
+  local magic, ends = unpack_at('>I2I7', value)
+  if magic ~= BAN then
+    return 0
+  end
+  return min(max(ends - now, 0), NEVER - 1)
 end
 
 -- A log read whole is a string; one read by ranges is a table of its key, its size and the bytes read last. Either
@@ -220,13 +236,13 @@ local function measure(log, first, age, limit, window, cost)
 end
 
 -- Whether every log can be read whole with one MGET: the sender puts flag 4 on the first charge if not.
-local ranged = plan:byte(1) >= 4
+local ranged = plan:byte(1) % 8 >= 4
 local values = ranged and {} or call('MGET', unpack(KEYS))
 -- MGET shows a key of the wrong type as missing; EXISTS tells.
 if not ranged then
   local missing
   for i = 1, charges do
-    if not values[i] then
+    if not values[i] and plan:byte((i - 1) * CHARGE + 1) < 8 then
       missing = missing or {}
       missing[#missing + 1] = KEYS[i]
     end
@@ -252,17 +268,21 @@ while charge <= charges do
   repeat
     local key = KEYS[charge]
     local log, first, age = held[key] or values[charge], nil, nil
-    if log then
-      log, first, age = read_whole(key, log, window)
-    elseif ranged then
-      log, first, age = read_by_size(key, window)
-    end
-
-    local remaining, reset, retry = measure(log, first, age, limit, window, cost)
-    if not remaining then
-      -- Garbage between two stamps that are none the worse for it.
-      log, held[key] = drop(key), nil
+    local remaining, reset, retry
+    if flags >= 8 then
+      remaining, reset, retry = 0, 0, banned_for(log or ranged and try('GET', key))
+    else
+      if log then
+        log, first, age = read_whole(key, log, window)
+      elseif ranged then
+        log, first, age = read_by_size(key, window)
+      end
       remaining, reset, retry = measure(log, first, age, limit, window, cost)
+      if not remaining then
+        -- Garbage between two stamps that are none the worse for it.
+        log, held[key] = drop(key), nil
+        remaining, reset, retry = measure(log, first, age, limit, window, cost)
+      end
     end
     if retry ~= 0 and flags % 4 >= 2 then
       admitted = 0
@@ -282,7 +302,8 @@ while charge <= charges do
   if admitted == 1 then
     local slot = verdict
     for i = opening, charge - 1 do
-      if reply[slot + 3] == 0 then
+      -- A gate costs nothing.
+      if reply[slot + 3] == 0 and costs[i] > 0 then
         local key, log, first, window = KEYS[i], logs[i], firsts[i], windows[i]
         local stamps = costs[i] == 1 and stamp or rep(stamp, costs[i])
         reply[slot + 1] = reply[slot + 1] - costs[i]
