@@ -83,3 +83,29 @@ fn kinds_and_clients_that_the_configuration_leaves_out_make_no_event() {
     assert_eq!(event["fields"]["kind"], "credential_stuffing_slow");
     assert_eq!(event["fields"]["client"], "203.0.113.8");
 }
+
+#[test]
+fn a_ban_is_one_structured_event_that_names_its_client_as_incidents_do() {
+    for (hash, shown) in [(false, "203.0.113.7"), (true, "~")] {
+        let text = format!(
+            "{PROXIES}[suspicion]\nhash_clients = {hash}\n[suspicion.bans]\nfor = '1h'\njitter = 0\n"
+        );
+        let mut store = Webstore::configured(&text);
+        for _ in 0..5 {
+            guess(&store, "203.0.113.7");
+        }
+        let incident = store.wait_for_log("suspicious activity");
+        let event = store.wait_for_log("client banned");
+        assert_eq!(event["target"], "palisade::security");
+        assert_eq!(event["level"], "WARN");
+        let fields = &event["fields"];
+        assert_eq!(fields["client"], incident["fields"]["client"]);
+        assert!(fields["client"].as_str().unwrap().starts_with(shown));
+        assert_eq!(fields["reason"], "credential_stuffing");
+        assert_eq!(fields["strikes"], 1);
+        assert_eq!(fields["for"], "1h");
+        let until = humantime::parse_rfc3339(fields["until"].as_str().unwrap()).unwrap();
+        let left = until.duration_since(std::time::SystemTime::now()).unwrap();
+        assert!((3_500..=3_600).contains(&left.as_secs()), "{event}");
+    }
+}
