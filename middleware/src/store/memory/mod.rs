@@ -40,6 +40,8 @@ mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_customers;
 mod trail;
 
 use std::fmt;
