@@ -1,4 +1,4 @@
-//! Limits and failures of one process: exact, packed, sharded and bounded.
+//! Limits, failures and customers of one process: exact, packed, sharded and bounded.
 //!
 //! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
 //! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
@@ -15,6 +15,12 @@
 //! What clients' failures add up to is kept for 100,000 clients of each kind, or `max_keys` if that is less, and let go
 //! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
+//!
+//! Customers, up to `max_keys` of them, are let go longest-quiet first; the retention runs on the store's clock from the
+//! last change, whatever moment that carries. The newest 4,096 orders and refunds of a customer are known again, 12 bytes
+//! each; who was erased is remembered for ten minutes, the latest 100,000 of them. A sweep looks at everybody, under
+//! the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each, 226 with an order, and 35 ms for
+//! a sweep, 0.6 ms a shard.
 //!
 //! ```
 //! use std::time::Duration;

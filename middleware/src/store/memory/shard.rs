@@ -96,7 +96,9 @@ impl<E: Entry> Shard<E> {
 
     /// What is kept for every key.
     pub(super) fn entries(&self) -> impl Iterator<Item = &E> {
-        self.index.iter().map(|&slot| &self.slots[slot as usize].entry)
+        self.index
+            .iter()
+            .map(|&slot| &self.slots[slot as usize].entry)
     }
 
     /// Lets go of the longest-quiet keys as long as they are idle; how many.

@@ -227,3 +227,87 @@ fn digits(field: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn reads_customers_whose_spend_no_double_holds() {
+        let spend = (1 << 53) + 1;
+        let numbers = [0, 1, 5, 7, 2].map(Value::Int);
+        let dropped = [0, -1, -1, 0].map(Value::Int);
+        let reply = [
+            &numbers[..],
+            &[text("9007199254740993")],
+            &dropped,
+            &[text("0")],
+        ];
+        let record = Record {
+            first_activity: Timestamp::from_millis(5),
+            last_activity: Timestamp::from_millis(7),
+            spend,
+            orders: 2,
+        };
+        let expected = vec![
+            Applied {
+                record: Some(record),
+                fresh: true,
+            },
+            Applied {
+                record: None,
+                fresh: false,
+            },
+        ];
+        assert_eq!(applied(Value::Array(reply.concat()), 2), Ok((expected, 0)));
+    }
+
+    #[test]
+    fn who_has_churned_is_not_at_risk_whichever_threshold_comes_first() {
+        for (counts, at_risk, returning) in [([3, 5], 2, 5), ([5, 3], 0, 5), ([0, 0], 0, 10)] {
+            let numbers = [0, 4, 1, 10, counts[0], counts[1]].map(Value::Int);
+            let checked = Checked::decode(Value::Array(numbers.to_vec())).unwrap();
+            let expected = Population {
+                returning,
+                at_risk,
+                churned: counts[0] as u64,
+                vip: 1,
+            };
+            assert_eq!((checked.mended, checked.population), (4, expected));
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_scripts_never_answer() {
+        let ints = |numbers: &[i64]| {
+            let values = numbers.iter().copied().map(Value::Int);
+            Value::Array(values.collect())
+        };
+        for reply in [
+            Value::Nil,
+            Value::Okay,
+            ints(&[]),
+            ints(&[-1]),
+            ints(&[0, 1, 5, 7, 2]),
+            ints(&[0, 1, 5, 7, 2, 9]),
+            ints(&[0, 2, -1, -1, 0, 0]),
+            ints(&[0, 0, 1, 2, 3, 4, 5]),
+        ] {
+            assert_eq!(applied(reply.clone(), 1), Err(MalformedReply), "{reply:?}");
+            assert_eq!(
+                Checked::decode(reply.clone()),
+                Err(MalformedReply),
+                "{reply:?}"
+            );
+            assert_eq!(export(reply.clone()), Err(MalformedReply), "{reply:?}");
+            if reply != Value::Nil {
+                let begun = Begun::decode(reply.clone());
+                assert_eq!(begun, Err(MalformedReply), "{reply:?}");
+            }
+        }
+    }
+}

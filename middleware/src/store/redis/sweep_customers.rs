@@ -1,9 +1,11 @@
 //! The upkeep of the customers' indices, on a connection of its own.
 //!
-//! A step takes some 500 entries of one index in turn and up to 500 of each that have been quiet for the retention, where
-//! expired records are found, and checks them in calls of 250, each about 0.5 ms of the server's time. While most of
-//! what it finds is stale (many records expired at once, the criteria were changed) it goes on, up to 16 times. So the
-//! cost of a step does not depend on how many customers there are; a walk over all of them takes a step for each 500.
+//! A step takes some 500 entries of one index in turn, and up to 500 of each index that were last active longer ago than
+//! the retention, where expired records are found, and checks them in calls of 250: measured with 20,000 customers on
+//! Redis 7.0, 5 ms of the server's time for a step, about 1 ms for a call. While most of what it finds is stale (many records
+//! expired at once, the criteria were changed) it goes on, up to 16 times. So the cost of a step does not depend on how
+//! many customers there are; a walk over all of them takes a step for each 500. Nothing but this walk finds who is
+//! filed wrongly after the criteria were changed.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
