@@ -1,4 +1,4 @@
-//! Limits and failures of one process: exact, packed, sharded and bounded.
+//! Limits, failures and customers of one process: exact, packed, sharded and bounded.
 //!
 //! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
 //! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
@@ -17,6 +17,12 @@
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
 //!
 //! Bans are kept for 100,000 clients, of at most 250 bytes each, and those that ended, or else end first, are let go.
+//!
+//! Customers, up to `max_keys` of them, are let go longest-quiet first; the retention runs on the store's clock from the
+//! last change, whatever moment that carries. The newest 4,096 orders and refunds of a customer are known again, 12 bytes
+//! each; who was erased is remembered for ten minutes, the latest 100,000 of them. A sweep looks at everybody, under
+//! the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each, 226 with an order, and 35 ms for
+//! a sweep, 0.6 ms a shard.
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,11 +43,14 @@
 mod bans;
 mod bound;
 mod clock;
+mod customers;
 mod log;
 mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_customers;
 mod trail;
 
 use std::fmt;
@@ -50,6 +59,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::bans::Bans;
 use self::bound::Bound;
+use self::customers::Customers;
 use self::log::Log;
 use self::shard::{Entry, Shard};
 use self::table::Table;
@@ -72,6 +82,7 @@ struct Tables {
     by_policy: Named<Log>,
     by_kind: Named<Trail>,
     bans: Bans,
+    customers: Arc<Customers>,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -102,13 +113,17 @@ impl MemoryStore {
     /// How many keys are held, idle ones included; it looks at every shard.
     #[must_use]
     pub fn keys(&self) -> usize {
-        sum(&self.0.by_policy, Shard::len) + sum(&self.0.by_kind, Shard::len)
+        sum(&self.0.by_policy, Shard::len)
+            + sum(&self.0.by_kind, Shard::len)
+            + self.0.customers.len()
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
     #[must_use]
     pub fn evicted_live(&self) -> u64 {
-        sum(&self.0.by_policy, Shard::evicted_live) + sum(&self.0.by_kind, Shard::evicted_live)
+        sum(&self.0.by_policy, Shard::evicted_live)
+            + sum(&self.0.by_kind, Shard::evicted_live)
+            + self.0.customers.evicted_live()
     }
 }
 
@@ -140,7 +155,7 @@ impl MemoryStoreBuilder {
     /// More would not fit the 32-bit slot numbers.
     const MOST_KEYS: usize = 1_000_000_000;
 
-    /// The most keys held for each policy, 1,000,000 unless set.
+    /// The most keys held for each policy, and the most customers; 1,000,000 unless set.
     pub fn max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
         self
@@ -175,6 +190,7 @@ impl MemoryStoreBuilder {
             by_policy: Mutex::default(),
             by_kind: Mutex::default(),
             bans: Bans::default(),
+            customers: Arc::new(Customers::new(self.max_keys)),
         }))
     }
 }
