@@ -3,7 +3,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::report::{PolicyReport, Report};
+use super::report::{KindReport, PolicyReport, Report};
 use super::table::Align::{Left, Right};
 use super::table::{Table, grouped};
 
@@ -29,6 +29,8 @@ pub(super) fn print(report: &Report, top: usize) -> String {
         text.push('\n');
         limited(&mut text, policy, top);
     }
+    text.push('\n');
+    suspicious(&mut text, &report.suspicious, top);
     text
 }
 
@@ -120,6 +122,45 @@ fn limited(text: &mut String, policy: &PolicyReport, top: usize) {
     if more > 0 {
         let _ = writeln!(text, "… and {} more", grouped(more as u64));
     }
+}
+
+fn suspicious(text: &mut String, kinds: &[KindReport], top: usize) {
+    let mut table = Table::new([
+        ("suspicious", Left),
+        ("at", Left),
+        ("client", Left),
+        ("first (UTC)", Left),
+        ("incidents", Right),
+        ("requests before", Right),
+    ]);
+    for kind in kinds {
+        let threshold = kind.threshold;
+        let mut head = [
+            kind.kind.to_string(),
+            threshold.map_or_else(|| "off".to_owned(), |at| at.to_string()),
+        ];
+        let listed = kind.clients.iter().take(top).map(|client| {
+            [
+                client.client.clone(),
+                time(client.first),
+                grouped(client.incidents),
+                grouped(client.requests_before),
+            ]
+        });
+        let more = kind.clients.len().saturating_sub(top);
+        let rest = match (kind.clients.is_empty(), threshold, more) {
+            (true, Some(_), _) => Some("nobody".to_owned()),
+            (true, None, _) => Some(String::new()),
+            (false, _, 0) => None,
+            (false, _, more) => Some(format!("… and {} more", grouped(more as u64))),
+        };
+        let rest = rest.map(|client| [client, String::new(), String::new(), String::new()]);
+        for [client, first, incidents, before] in listed.chain(rest) {
+            let [kind, at] = std::mem::take(&mut head);
+            table.row([kind, at, client, first, incidents, before]);
+        }
+    }
+    table.print(text);
 }
 
 fn time(at: Timestamp) -> String {

@@ -2,7 +2,7 @@ use palisade::client::Route;
 use palisade::config::Config;
 use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
 
-use crate::cli::Access;
+use crate::cli::{Access, Suspicious};
 use crate::failure::Failure;
 
 /// The limits to try: those of a service's configuration, or the defaults, with what the arguments change.
@@ -25,12 +25,18 @@ impl Limits {
                 config.rate_limit.policies = with_quota(config.rate_limit.policies, name, quota);
             }
         }
+        for Suspicious { kind, threshold } in &arguments.suspicion {
+            let thresholds = &mut config.suspicion.thresholds;
+            thresholds.retain(|(other, _)| other != kind);
+            thresholds.extend(threshold.map(|threshold| (*kind, threshold)));
+        }
         let named = config
             .rate_limit
             .policies
             .iter()
             .flat_map(Policy::get_routes)
             .chain(config.rate_limit.exempt.get_routes())
+            .chain(config.suspicion.exempt.get_routes())
             .map(RouteFilter::template);
         let routes = Routes::new(named.chain(arguments.routes.iter().map(String::as_str)))?;
         Ok(Self { config, routes })

@@ -1,16 +1,18 @@
-//! `replay access`: the rate limits on the traffic of access logs.
+//! `replay access`: the rate limits and what failures add up to, on the traffic of access logs.
 mod clients;
 mod human;
 mod limits;
 mod peaks;
 mod replay;
 mod report;
+mod suspects;
 mod table;
 
 use self::clients::Clients;
 use self::limits::Limits;
 use self::replay::Replay;
 use self::report::Gathering;
+use self::suspects::Suspects;
 use crate::cli::Access;
 use crate::failure::Failure;
 use crate::log::Log;
@@ -27,16 +29,20 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
 
     let log = Log::read(&arguments.files)?;
     let clients = Clients::new(&log, limits.config.client.ipv6_prefix);
+    let mut suspects = Suspects::new(&limits.config.suspicion, &limited, &clients);
     let mut gathering = Gathering::new(limits.policies(), &clients);
     runtime.block_on(async {
         limited
-            .run(&log, |outcome| gathering.limited(&outcome))
+            .run(&log, |outcome| {
+                gathering.limited(&outcome);
+                suspects.count(&log, &outcome);
+            })
             .await;
         unlimited
             .run(&log, |outcome| gathering.unlimited(&outcome))
             .await;
     });
-    let report = gathering.report(&log);
+    let report = gathering.report(&log, suspects.report());
     if !arguments.json {
         return Ok(human::print(&report, arguments.top));
     }

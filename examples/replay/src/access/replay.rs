@@ -8,11 +8,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri};
 use palisade::ConfigError;
-use palisade::client::Peer;
+use palisade::client::{Client, Peer};
 use palisade::config::Config;
 use palisade::rate_limit::{PolicyCounts, Rejected};
 use palisade::stack::Stack;
 use palisade::store::memory::{Clock, MemoryStore};
+use palisade::suspicion::{CountFailuresNow, LocalFailureStore, Watch};
 use tower::{Layer, Service, ServiceExt};
 
 use super::limits::Routes;
@@ -22,6 +23,7 @@ use crate::progress::Progress;
 /// The layers of a service, on the clock of a log.
 pub(super) struct Replay {
     stack: Stack,
+    memory: MemoryStore,
     clock: LogClock,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct Replay {
 pub(super) struct Outcome<'a> {
     pub(super) entry: &'a Entry,
     pub(super) admitted: bool,
+    /// Who the layers found the client of a request to be that reached the service.
+    pub(super) client: Option<&'a Client>,
     /// By policy, in the order of the configuration.
     pub(super) policies: &'a [PolicyOutcome],
 }
@@ -47,7 +51,9 @@ impl Replay {
     /// More clients than a log can name, so that none is ever forgotten; room is taken only as they come.
     const MOST_KEYS: usize = 1_000_000_000;
 
-    pub(super) fn new(config: Config, routes: &Routes) -> Result<Self, ConfigError> {
+    pub(super) fn new(mut config: Config, routes: &Routes) -> Result<Self, ConfigError> {
+        // The layer counts off the request's path, in a task of its own; a replay counts each failure at its time.
+        config.suspicion.thresholds.clear();
         let clock = LogClock::default();
         let memory = MemoryStore::builder()
             .clock(clock.clone())
@@ -58,9 +64,18 @@ impl Replay {
             .config(config)
             .user(|request: &Parts| Some(request.extensions.get::<LoggedUser>()?.0.to_string()))
             .route(move |_: &Method, uri: &Uri, _: &Extensions| routes.resolve(uri.path()))
-            .memory(memory)
+            .memory(memory.clone())
             .build()?;
-        Ok(Self { stack, clock })
+        Ok(Self {
+            stack,
+            memory,
+            clock,
+        })
+    }
+
+    /// Counts failures at the time of the request that is being replayed.
+    pub(super) fn failures(&self, watches: &[Watch]) -> Arc<dyn CountFailuresNow> {
+        self.memory.bind_failures_local(watches)
     }
 
     /// Sends every line of the log through the layers, and tells `visit` what came of it.
@@ -85,6 +100,7 @@ impl Replay {
                 visit(Outcome {
                     entry,
                     admitted: response.extensions().get::<Rejected>().is_none(),
+                    client: response.extensions().get(),
                     policies: &outcomes,
                 });
             }
@@ -135,6 +151,9 @@ async fn answer(request: Request<()>) -> Result<Response<Bytes>, Infallible> {
     let mut response = Response::new(Bytes::new());
     if let Some(LoggedStatus(status)) = request.extensions().get() {
         *response.status_mut() = *status;
+    }
+    if let Some(client) = request.extensions().get::<Client>() {
+        response.extensions_mut().insert(client.clone());
     }
     Ok(response)
 }
