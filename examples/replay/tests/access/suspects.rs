@@ -10,6 +10,14 @@ use crate::logs::{Hit, Logs, network, traffic, written};
 /// First conviction, incidents, and the requests that had passed by then, by client.
 type Convicted = BTreeMap<String, (i64, u64, u64)>;
 
+/// When a client was admitted, failed, and was last reported in this episode.
+#[derive(Default)]
+struct Past {
+    admitted: Vec<i64>,
+    failures: Vec<i64>,
+    reported: Option<i64>,
+}
+
 /// Counts every window anew, in the logs as [`written`] writes them: `limit` is `(requests, seconds)` for each network, `threshold` likewise for failures.
 fn convictions(
     hits: &[Hit],
