@@ -5,7 +5,9 @@ use clap::{Args, Parser, Subcommand};
 use palisade::rate_limit::Quota;
 use palisade::suspicion::{Kind, Threshold};
 
-/// Tries limits on yesterday's traffic before they are switched on.
+use crate::orders::Orders;
+
+/// Tries palisade on what happened before it was there: limits on access logs, segments on past orders.
 #[derive(Debug, Parser)]
 #[command(name = "replay", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -18,6 +20,9 @@ pub(crate) enum Command {
     /// Replays access logs through the rate limits.
     #[command(long_about = ACCESS, after_long_help = EXAMPLES)]
     Access(Access),
+    /// Loads past orders, and tells which segments the customers are in
+    #[command(long_about = Orders::ABOUT, after_long_help = Orders::EXAMPLES)]
+    Orders(Orders),
 }
 
 const ACCESS: &str = "\

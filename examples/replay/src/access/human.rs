@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::report::{KindReport, PolicyReport, Report};
-use super::table::Align::{Left, Right};
-use super::table::{Table, grouped};
+use crate::table::Align::{Left, Right};
+use crate::table::{Table, grouped};
 
 /// The report for people, with at most `top` clients for each policy.
 pub(super) fn print(report: &Report, top: usize) -> String {

@@ -6,7 +6,6 @@ mod peaks;
 mod replay;
 mod report;
 mod suspects;
-mod table;
 
 use self::clients::Clients;
 use self::limits::Limits;
