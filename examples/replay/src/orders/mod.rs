@@ -78,7 +78,11 @@ fn keeping(arguments: &Orders) -> Result<Keeping, Failure> {
         ),
     ] {
         if !holds {
-            let value = humantime::format_duration(value);
+            // Days are what is written, and not months, which humantime prefers.
+            let value = match value.as_secs() {
+                seconds if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+                _ => humantime::format_duration(value).to_string(),
+            };
             return Err(Failure::Setting(format!(
                 "`{option}` cannot be `{value}`: allowed is {allowed}"
             )));
