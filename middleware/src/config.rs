@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::client::{ForwardedHeader, Secret};
 use crate::rate_limit::{Exemptions, Headers, Policy};
-use crate::suspicion::{Kind, Threshold};
+use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
 
 /// Every setting, each with its default where the file is silent.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +109,22 @@ pub struct SuspicionConfig {
     pub exempt: Exemptions,
     /// Whether events name clients by a keyed hash instead of their network.
     pub hash_clients: bool,
+    /// `[suspicion.bans]`; without the section, nobody is banned.
+    pub bans: Option<BansConfig>,
+}
+
+/// Who is banned for what failures add up to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BansConfig {
+    /// How long.
+    pub sentence: Sentence,
+    /// The kinds that are banned for.
+    pub kinds: Vec<Kind>,
+    /// What a banned client is answered.
+    pub response: BanResponse,
+    /// Whether bans are imposed and counted, but refuse nothing.
+    pub dry_run: bool,
 }
 
 impl Config {
@@ -205,6 +221,7 @@ impl Default for SuspicionConfig {
                 .into(),
             exempt: Exemptions::new(),
             hash_clients: false,
+            bans: None,
         }
     }
 }

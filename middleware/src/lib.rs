@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
-//! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to? | [`suspicion`] |
+//! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
 //! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
@@ -54,6 +54,8 @@ pub mod client;
 pub mod config;
 mod error;
 pub mod funnel;
+mod grpc;
+mod problem;
 pub mod rate_limit;
 pub mod segment;
 pub mod stack;

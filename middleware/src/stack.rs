@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
-//! | suspicion | `Client` | | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
+//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so |
 //!
@@ -49,7 +49,9 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
-use crate::suspicion::{self, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions};
+use crate::suspicion::{
+    self, Bans, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
+};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
 #[cfg(feature = "otel")]
@@ -265,7 +267,18 @@ impl StackBuilder {
             .build()?;
 
         let settings = self.config.suspicion;
-        let suspicions = |builder: SuspicionLayerBuilder| {
+        let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
+            let builder = match settings.bans {
+                None => builder,
+                Some(settings) => {
+                    let bans = bans
+                        .sentence(settings.sentence)
+                        .kinds(settings.kinds)
+                        .response(settings.response);
+                    let dry_run = settings.dry_run;
+                    builder.bans(if dry_run { bans.dry_run() } else { bans })
+                }
+            };
             let builder = Kind::ALL
                 .into_iter()
                 .fold(builder, SuspicionLayerBuilder::without)
@@ -315,7 +328,8 @@ impl StackBuilder {
             let redis = redis.build().map_err(|error| error.under("store"))?;
             let health = Some(redis.health());
             let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
-            let suspicion = suspicions(failures).map_err(in_suspicion)?;
+            let bans = Bans::shared(redis.clone(), self.memory.clone());
+            let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
             let rate_limit =
                 limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
@@ -335,8 +349,11 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
-            suspicion: suspicions(SuspicionLayer::embedded(self.memory.clone()))
-                .map_err(in_suspicion)?,
+            suspicion: suspicions(
+                SuspicionLayer::embedded(self.memory.clone()),
+                Bans::embedded(self.memory.clone()),
+            )
+            .map_err(in_suspicion)?,
             rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
             funnel,
             #[cfg(feature = "redis")]

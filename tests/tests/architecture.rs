@@ -29,9 +29,11 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
         &[
             "Exemptions",
             "Quota",
+            "Reason",
             "Rejected",
             "StoreError",
             "StoreErrorKind",
+            "problem_type",
         ],
     ),
     (
@@ -69,7 +71,11 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
         &["Country", "MatchedRoute", "ResolveRoute", "Route"],
     ),
     ("telemetry", "rate_limit", &["PolicyCounts", "Tally"]),
-    ("telemetry", "suspicion", &["Fate", "Kind", "Tally"]),
+    (
+        "telemetry",
+        "suspicion",
+        &["BanReason", "Fate", "Kind", "Tally", "Turned"],
+    ),
     // Who failed, and the evidence.
     ("store", "client", &["Network", "Route"]),
     (

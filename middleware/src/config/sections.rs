@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig, SuspicionConfig};
+use super::{
+    BansConfig, ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig, SuspicionConfig,
+};
 use crate::client::ForwardedHeader;
 use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
-use crate::suspicion::{Kind, Threshold};
+use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
 use crate::{Cidrs, ConfigError};
 
 #[derive(Deserialize, Default)]
@@ -97,6 +99,18 @@ struct Suspicion {
     credential_stuffing_slow: Option<String>,
     exempt: Exempt,
     hash_clients: bool,
+    bans: Option<Bans>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Bans {
+    r#for: Option<String>,
+    longest: Option<String>,
+    jitter: Option<i64>,
+    kinds: Option<Vec<String>>,
+    response: BanResponse,
+    mode: Mode,
 }
 
 /// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
@@ -317,10 +331,53 @@ impl Suspicion {
                 }
             }
         }
+        let counted: Vec<_> = thresholds.iter().map(|(kind, _)| *kind).collect();
+        let bans = self.bans.map(|bans| bans.validate(&counted)).transpose()?;
         Ok(SuspicionConfig {
             thresholds,
             exempt: self.exempt.validate("suspicion.exempt")?,
             hash_clients: self.hash_clients,
+            bans,
+        })
+    }
+}
+
+impl Bans {
+    fn validate(self, counted: &[Kind]) -> Result<BansConfig, ConfigError> {
+        const AT: &str = "suspicion.bans";
+        let default = Sentence::default();
+        let read = |key: &str, text: Option<String>, default| match text {
+            None => Ok(default),
+            Some(text) => humantime::parse_duration(&text)
+                .map_err(|_| ConfigError::new(format!("{AT}.{key}"), text, DURATION)),
+        };
+        let longest = read("longest", self.longest, default.longest())?;
+        // What is not written follows a maximum that is shorter.
+        let first = read("for", self.r#for, default.first().min(longest))?;
+        let mut sentence = Sentence::new(first, longest).map_err(|error| error.under(AT))?;
+        if let Some(percent) = self.jitter {
+            let percent = in_range("suspicion.bans.jitter", percent, 0, 100, "percent")?;
+            sentence = sentence.jitter(percent).map_err(|error| error.under(AT))?;
+        }
+        let kinds = match self.kinds {
+            None => counted.to_vec(),
+            Some(names) => {
+                let read = |name: String| {
+                    let kind = counted.iter().find(|kind| kind.as_str() == name);
+                    kind.copied().ok_or_else(|| {
+                        let counted: Vec<_> = counted.iter().map(|kind| kind.as_str()).collect();
+                        let allowed = format!("a kind that is not `off`: {}", counted.join(", "));
+                        ConfigError::new("suspicion.bans.kinds", name, allowed)
+                    })
+                };
+                names.into_iter().map(read).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(BansConfig {
+            sentence,
+            kinds,
+            response: self.response,
+            dry_run: self.mode == Mode::DryRun,
         })
     }
 }
@@ -400,7 +457,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 35] = [
     "redis_url",
     "prefix",
     "deadline",
@@ -425,6 +482,12 @@ const KEYS: [&str; 29] = [
     "abuse",
     "credential_stuffing_slow",
     "hash_clients",
+    "bans",
+    "for",
+    "longest",
+    "jitter",
+    "kinds",
+    "response",
     "retention",
     "vip_spend",
     "vip_orders",

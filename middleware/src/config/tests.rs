@@ -277,3 +277,74 @@ fn never_prints_the_redis_url() {
     let config = Config::from_toml("store.redis_url = 'redis://:hunter2@localhost'").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+#[test]
+fn bans_are_off_without_their_section_and_its_defaults_are_the_documented_ones() {
+    let read = |text: &str| Config::from_toml(text).unwrap().suspicion.bans;
+    assert!(read("").is_none() && read("[suspicion]").is_none());
+    let bans = read("[suspicion.bans]").unwrap();
+    assert_eq!(bans.sentence, Sentence::default());
+    assert_eq!(bans.kinds, Kind::ALL);
+    assert_eq!(bans.response, BanResponse::TooManyRequests);
+    assert!(!bans.dry_run);
+    let bans = read(
+        "[suspicion]\nabuse = 'off'\n[suspicion.bans]\nfor = '1h'\nlongest = '7d'\njitter = 0\n\
+         kinds = ['endpoint_scanning']\nresponse = 'forbidden'\nmode = 'dry_run'",
+    );
+    let bans = bans.unwrap();
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let sentence = Sentence::new(hours(1), hours(7 * 24)).unwrap();
+    assert_eq!(bans.sentence, sentence.jitter(0).unwrap());
+    assert_eq!(bans.kinds, [Kind::EndpointScanning]);
+    assert_eq!(bans.response, BanResponse::Forbidden);
+    assert!(bans.dry_run);
+    // What is off cannot be banned for, and a first ban that is not written is no longer than the longest.
+    let bans = read("[suspicion]\nabuse = 'off'\n[suspicion.bans]\nlongest = '1m'").unwrap();
+    assert!(bans.kinds.len() == 3 && !bans.kinds.contains(&Kind::Abuse));
+    assert_eq!(bans.sentence.first(), Duration::from_secs(60));
+}
+
+#[test]
+fn refuses_bans_with_the_key_the_value_and_what_is_allowed() {
+    for (line, expected) in [
+        (
+            "for = '0s'",
+            "`suspicion.bans.for` cannot be `0s`: allowed is a duration of 1s to 30d",
+        ),
+        (
+            "for = 'long'",
+            "`suspicion.bans.for` cannot be `long`: allowed is a duration such as",
+        ),
+        (
+            "for = '25h'",
+            "`suspicion.bans.for` cannot be `1day 1h`: allowed is a duration of 1s to 30d",
+        ),
+        (
+            "longest = '31d'",
+            "`suspicion.bans.longest` cannot be `1month",
+        ),
+        (
+            "jitter = 101",
+            "`suspicion.bans.jitter` cannot be `101`: allowed is a whole number from 0 to 100 percent",
+        ),
+        (
+            "kinds = ['scanning']",
+            "`suspicion.bans.kinds` cannot be `scanning`: allowed is a kind that is not `off`: credential_stuffing, \
+             endpoint_scanning, credential_stuffing_slow",
+        ),
+        (
+            "kinds = ['abuse']",
+            "`suspicion.bans.kinds` cannot be `abuse`",
+        ),
+        (
+            "response = 'teapot'",
+            "line 4, column 12, `suspicion.bans.response`: unknown variant `teapot`, expected `too_many_requests` or \
+             `forbidden`",
+        ),
+        ("until = '1h'", "unknown field `until`"),
+    ] {
+        let text = format!("[suspicion]\nabuse = 'off'\n[suspicion.bans]\n{line}\n");
+        let error = Config::from_toml(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+}

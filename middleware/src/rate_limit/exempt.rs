@@ -5,7 +5,7 @@ use crate::{Cidrs, ConfigError};
 use http::Method;
 
 /// Who and what meets no policy at all: such requests are neither counted nor told any limits. Given to a
-/// [`SuspicionLayer`](crate::suspicion::SuspicionLayer), whose failures never count.
+/// [`SuspicionLayer`](crate::suspicion::SuspicionLayer), whose failures never count and what no ban refuses.
 ///
 /// ```
 /// use palisade::rate_limit::Exemptions;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Quota;
+use crate::problem::seconds_up;
 
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -165,13 +166,6 @@ impl Rendered {
             }
         }
     }
-}
-
-/// Whole seconds, rounded up: a client that waits them never comes too early.
-pub(super) fn seconds_up(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 /// `"ip";q=200;w=60, "user";q=60;w=60`; a window that is no whole number of seconds is rounded up.

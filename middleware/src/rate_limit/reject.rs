@@ -9,9 +9,9 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use smallvec::SmallVec;
 
-use super::grpc::{self, Code, Violation};
-use super::headers::seconds_up;
 use super::policy::{Policy, window_phrase};
+use crate::grpc::{self, Code, Violation};
+use crate::problem::{self, PROBLEM_JSON, seconds_up};
 
 /// Why a request was refused, for a service that writes its own answer.
 #[derive(Debug)]
@@ -37,9 +37,11 @@ pub enum Reason {
     QuotaExceeded,
     /// The store does not answer, and a policy says to close: 503.
     StoreUnavailable,
+    /// The client is [banned](crate::suspicion): 429 or 403. No policy has a part in it.
+    Banned,
 }
 
-/// Marks a response as a refusal of the rate limits; an extension of the response, so that layers further out
+/// Marks a response as a refusal of ours, by the rate limits or a ban; an extension of the response, so that layers further out
 /// can tell it from the service's own answers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -48,6 +50,16 @@ pub struct Rejected {
     pub reason: Reason,
     /// The names of the policies that were violated, or could not be checked.
     pub policies: SmallVec<[Arc<str>; 2]>,
+}
+
+impl Rejected {
+    /// A refusal for a ban.
+    pub(crate) fn banned() -> Self {
+        Self {
+            reason: Reason::Banned,
+            policies: SmallVec::new(),
+        }
+    }
 }
 
 pub(super) type RejectWith = Arc<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -64,7 +76,6 @@ struct Texts {
     exceeded_body: Bytes,
 }
 
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const UNAVAILABLE: &str = "Rate limits cannot be checked at the moment. Try again shortly.";
 /// The breaker probes twice a second, so a second from now is worth a try.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
@@ -100,7 +111,7 @@ impl Rejecter {
         request: &Parts,
     ) -> Response<Bytes> {
         let retry = match reason {
-            Reason::QuotaExceeded => retry,
+            Reason::QuotaExceeded | Reason::Banned => retry,
             Reason::StoreUnavailable => Some(UNAVAILABLE_RETRY),
         };
         let detail = match (reason, violated.first()) {
@@ -166,7 +177,7 @@ impl Rejecter {
         content_type: HeaderValue,
     ) -> Response<Bytes> {
         let (code, violated) = match reason {
-            Reason::QuotaExceeded => (Code::ResourceExhausted, violated),
+            Reason::QuotaExceeded | Reason::Banned => (Code::ResourceExhausted, violated),
             Reason::StoreUnavailable => (Code::Unavailable, &[][..]),
         };
         let violations: SmallVec<[_; 2]> = violated
@@ -183,7 +194,7 @@ impl Rejecter {
 impl Reason {
     fn status(self) -> StatusCode {
         match self {
-            Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+            Self::QuotaExceeded | Self::Banned => StatusCode::TOO_MANY_REQUESTS,
             Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -196,9 +207,9 @@ fn names<'a>(policies: &'a [Policy], violated: &[usize]) -> SmallVec<[&'a str; 2
         .collect()
 }
 
-/// An RFC 9457 body. Names are `a-z0-9_-` and details our own sentences, so nothing needs escaping.
-fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
-    let (kind, title) = match reason {
+/// The registered name of a reason's problem type, and its title.
+pub(crate) const fn problem_type(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
         Reason::QuotaExceeded => (
             "quota-exceeded",
             "Request cannot be satisfied as assigned quota has been exceeded",
@@ -207,10 +218,16 @@ fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
             "temporary-reduced-capacity",
             "Request cannot be satisfied due to temporary server capacity constraints",
         ),
-    };
-    let status = reason.status().as_u16();
-    let violated = violated.join("\",\"");
-    format!(
-        r#"{{"type":"https://iana.org/assignments/http-problem-types#{kind}","title":"{title}","status":{status},"detail":"{detail}","violated-policies":["{violated}"]}}"#
-    )
+        Reason::Banned => (
+            "abnormal-usage-detected",
+            "Request not satisfied due to detection of abnormal request pattern",
+        ),
+    }
+}
+
+/// A body that names policies. Names are `a-z0-9_-` and details our own sentences, so nothing needs escaping.
+fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
+    let (kind, title) = problem_type(reason);
+    let members = format!(r#","violated-policies":["{}"]"#, violated.join("\",\""));
+    problem::body(kind, title, reason.status(), detail, &members)
 }

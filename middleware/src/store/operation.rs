@@ -8,7 +8,7 @@ pub enum Operation {
     Admit,
     /// Failed requests counted, off the requests' path.
     Count,
-    /// Bans imposed, lifted or listed.
+    /// Bans imposed, lifted, listed or asked for.
     Ban,
     /// A visitor's stages of the funnel, off the requests' path.
     Reach,

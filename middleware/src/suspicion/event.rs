@@ -1,8 +1,9 @@
 //! An incident becomes one structured line of the log.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use super::Ban;
 use super::store::{FailedRequest, Incident, shown};
 use crate::client::{Network, Route, Secret, UserId};
 
@@ -37,6 +38,21 @@ impl Reporter {
             first_seen = %humantime::format_rfc3339_millis(first_seen),
             last_seen = %humantime::format_rfc3339_millis(last_seen),
             "suspicious activity"
+        );
+    }
+
+    pub(super) fn report_ban(&self, ban: &Ban) {
+        let length = ban.until.duration_since(ban.since).unwrap_or_default();
+        // The jitter's microseconds tell nobody anything.
+        let seconds = Duration::from_secs(length.as_secs());
+        tracing::warn!(
+            target: "palisade::security",
+            client = %self.client(ban.client),
+            reason = ban.reason.as_str(),
+            strikes = ban.strikes,
+            r#for = %humantime::format_duration(seconds),
+            until = %humantime::format_rfc3339_millis(ban.until),
+            "client banned"
         );
     }
 

@@ -11,7 +11,7 @@ use super::recorder::{Bound, Recorder};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
-use super::{Kind, Threshold};
+use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
 use crate::client::Secret;
 use crate::rate_limit::Exemptions;
@@ -19,7 +19,7 @@ use crate::rate_limit::Exemptions;
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
 #[derive(Clone)]
 pub struct SuspicionLayer {
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
 }
 
 impl SuspicionLayer {
@@ -79,6 +79,7 @@ pub struct SuspicionLayerBuilder {
     watches: Vec<Watch>,
     exempt: Exemptions,
     hash_clients: Option<Secret>,
+    bans: Option<Bans>,
     queue: usize,
 }
 
@@ -97,6 +98,7 @@ impl SuspicionLayerBuilder {
             watches: Kind::ALL.map(watch).into(),
             exempt: Exemptions::default(),
             hash_clients: None,
+            bans: None,
             queue: Self::QUEUE,
         }
     }
@@ -114,7 +116,13 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Whose failures, and those of which routes, never count.
+    /// Refuses convicted clients for a time; off unless set.
+    pub fn bans(mut self, bans: Bans) -> Self {
+        self.bans = Some(bans);
+        self
+    }
+
+    /// Whose failures, and those of which routes, never count, and who and what no ban refuses.
     pub fn exempt(mut self, exempt: Exemptions) -> Self {
         self.exempt = exempt;
         self
@@ -148,13 +156,15 @@ impl SuspicionLayerBuilder {
                 local: local.bind_failures_local(&self.watches),
             },
         };
+        let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
                 watches: self.watches.into(),
                 exempt: self.exempt,
                 store,
                 queue: Queue::new(self.queue),
-                tally: Arc::default(),
+                warden: self.bans.map(|bans| bans.start(&tally)),
+                tally,
                 reporter: Reporter {
                     hash_clients: self.hash_clients,
                 },

@@ -27,6 +27,19 @@
 //! **When the store fails**, this process's memory counts. A call that timed out may still have been executed. Each
 //! outage can therefore hide an episode that is spread over several processes, or report one in each.
 //!
+//! # Bans
+//! Off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]: an incident of one of its kinds then bans the client, 10
+//! minutes for its first offence, twice as long for each further one up to 24 hours ([`Sentence`]), until a day has
+//! passed since the end of its last ban. Requests that were already under way are not recalled. A banned client's
+//! requests are answered 429 with the problem type `abnormal-usage-detected`, or 403 ([`BanResponse`]), and are no
+//! failures. Who and what is exempt passes, an exempt user behind a banned address too. Each ban is counted, and is one
+//! event of the target `palisade::security`, `client banned`: `client`, `reason`, `strikes`, `for`, `until`.
+//!
+//! With a shared store a ban holds in all processes, and its end or [lift](Suspicions::lift) is seen in each within a
+//! second: so long an answer of the store is good for. Until then a banned client is refused without a question. Any
+//! other client's request waits for the store's answer first, its deadline at most. While the store fails, this process
+//! refuses whom it knows to be banned, and bans that could only be imposed here hold here for all of their time.
+//!
 //! Counts in the memory of this process, by client address:
 //!
 //! ```
@@ -42,7 +55,7 @@
 //!     .layer(ClientLayer::builder().build()?)
 //!     .layer(layer)
 //!     .service_fn(|_request: http::Request<()>| async {
-//!         let mut response = http::Response::new(());
+//!         let mut response = http::Response::new(bytes::Bytes::new());
 //!         *response.status_mut() = http::StatusCode::NOT_FOUND;
 //!         Ok::<_, std::convert::Infallible>(response)
 //!     });
@@ -59,15 +72,23 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Thresholds of your own, and events that name clients by a hash:
+//! Thresholds of your own, scanners banned for an hour, and events that name clients by a hash:
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use palisade::client::Secret;
 //! use palisade::rate_limit::Exemptions;
 //! use palisade::store::memory::MemoryStore;
-//! use palisade::suspicion::{Kind, SuspicionLayer};
+//! use palisade::suspicion::{Bans, Kind, Sentence, SuspicionLayer};
 //!
-//! let layer = SuspicionLayer::embedded(MemoryStore::new())
+//! let store = MemoryStore::new();
+//! let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+//! let bans = Bans::embedded(store.clone())
+//!     .sentence(Sentence::new(hour, day)?)
+//!     .kinds([Kind::EndpointScanning]);
+//! let layer = SuspicionLayer::embedded(store)
+//!     .bans(bans)
 //!     .threshold(Kind::EndpointScanning, "30/10m".parse()?)
 //!     .without(Kind::Abuse)
 //!     .exempt(Exemptions::new().cidrs(["10.0.0.0/8"])?.users(["monitoring"])?)
@@ -76,6 +97,7 @@
 //! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod bans;
 mod event;
 mod future;
 mod handle;
@@ -90,6 +112,11 @@ mod tally;
 mod tests;
 mod threshold;
 
+pub(crate) use bans::micros;
+pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
+use bans::{Known, Warden};
+#[allow(unused_imports)] // For the layer that asks the store once for bans and limits.
+pub(crate) use bans::{Screened, Screening};
 pub use future::ResponseFuture;
 pub use handle::Suspicions;
 pub use kind::Kind;
@@ -101,5 +128,5 @@ pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
     LocalFailureStore, Watch,
 };
-pub use tally::{Fate, Tally};
+pub use tally::{Fate, Tally, Turned};
 pub use threshold::Threshold;

@@ -12,6 +12,7 @@ use super::event::Reporter;
 use super::queue::{Noted, Pushed, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
+use super::{Ban, Kind, Warden};
 use crate::client::{Network, Route, UserId};
 use crate::rate_limit::{Exemptions, StoreErrorKind};
 
@@ -23,6 +24,8 @@ pub(super) struct Recorder {
     pub(super) queue: Queue,
     pub(super) tally: Arc<Tally>,
     pub(super) reporter: Reporter,
+    /// Where bans are on.
+    pub(super) warden: Option<Warden>,
     /// Whether the shared store failed when it was last asked.
     pub(super) local: AtomicBool,
 }
@@ -124,7 +127,7 @@ impl Recorder {
         }
     }
 
-    fn settle(&self, batch: Batch, fate: Fate, incidents: &[Incident]) {
+    fn report(&self, batch: &Batch, incidents: &[Incident]) {
         for incident in incidents {
             self.tally.report(incident.watch.kind);
             let Some((request, (user, at))) = batch
@@ -136,7 +139,32 @@ impl Recorder {
             };
             self.reporter.report(incident, request, user.as_ref(), *at);
         }
-        self.tally.settle(fate, batch.requests.len());
+    }
+
+    /// Who is to be banned for these incidents, and by whom: each client once, whatever its failures are at once.
+    fn convicted(&self, batch: &Batch, incidents: &[Incident]) -> Vec<(&Warden, Network, Kind)> {
+        let mut convicted = Vec::new();
+        let Some(warden) = &self.warden else {
+            return convicted;
+        };
+        for incident in incidents {
+            let kind = incident.watch.kind;
+            if let Some(request) = batch.requests.get(incident.request)
+                && warden.bans_for(kind)
+                && convicted
+                    .iter()
+                    .all(|(_, known, _)| *known != request.client)
+            {
+                convicted.push((warden, request.client, kind));
+            }
+        }
+        convicted
+    }
+
+    /// Counts and logs a ban that was imposed.
+    pub(super) fn announce(&self, ban: &Ban) {
+        self.tally.ban(ban.reason);
+        self.reporter.report_ban(ban);
     }
 }
 
@@ -169,8 +197,13 @@ impl Drain {
     async fn run(mut self) {
         while let Some(noted) = self.recorder.queue.next() {
             let batch = Batch::from(noted);
-            let (fate, incidents) = self.recorder.count(&batch.requests).await;
-            self.recorder.settle(batch, fate, &incidents);
+            let recorder = &self.recorder;
+            let (fate, incidents) = recorder.count(&batch.requests).await;
+            recorder.report(&batch, &incidents);
+            for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
+                recorder.announce(&warden.convict(client, kind).await);
+            }
+            recorder.tally.settle(fate, batch.requests.len());
             // Memory counts without a wait, and a flood must not keep this thread from its requests.
             tokio::task::yield_now().await;
         }
@@ -181,8 +214,13 @@ impl Drain {
     fn run_here(mut self) {
         while let Some(noted) = self.recorder.queue.next() {
             let batch = Batch::from(noted);
-            let (fate, incidents) = self.recorder.count_here(&batch.requests);
-            self.recorder.settle(batch, fate, &incidents);
+            let recorder = &self.recorder;
+            let (fate, incidents) = recorder.count_here(&batch.requests);
+            recorder.report(&batch, &incidents);
+            for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
+                recorder.announce(&warden.convict_here(client, kind));
+            }
+            recorder.tally.settle(fate, batch.requests.len());
         }
         self.ended = true;
     }

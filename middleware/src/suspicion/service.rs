@@ -1,15 +1,18 @@
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
+use super::{Known, Screened};
 use crate::client::Client;
 
-/// A service whose failures are counted; see [`SuspicionLayer`](super::SuspicionLayer).
+/// A service whose failures are counted, and that banned clients do not reach; see [`SuspicionLayer`](super::SuspicionLayer).
 #[derive(Clone)]
 pub struct Suspicion<S> {
     inner: S,
@@ -24,11 +27,12 @@ impl<S> Suspicion<S> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Suspicion<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: From<Bytes>,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -50,7 +54,45 @@ where
                 None
             }
         };
-        ResponseFuture::new(self.inner.call(request), watched)
+        match watched {
+            Some(watched) if self.recorder.warden.is_some() => self.guarded(request, watched),
+            watched => ResponseFuture::inner(self.inner.call(request), watched),
+        }
+    }
+}
+
+impl<S> Suspicion<S> {
+    /// A request that a ban may refuse.
+    fn guarded<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        watched: Watched,
+    ) -> ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+        ResBody: From<Bytes>,
+    {
+        let client = watched.sender.client;
+        let known = watched.recorder.warden.as_ref().map(|warden| {
+            let known = warden.known(client, request.extensions().get::<Screened>());
+            (warden, known)
+        });
+        match known {
+            Some((warden, Known::Banned(left))) if warden.turns_away() => {
+                // What the inner service reserved when it was polled ready goes with the one that is dropped.
+                self.inner = self.inner.clone();
+                let (parts, _) = request.into_parts();
+                ResponseFuture::refused(warden.respond(left, &parts).map(ResBody::from))
+            }
+            Some((warden, Known::Unknown)) => {
+                let pending = warden.ask(client);
+                // The service that was polled ready goes with the request; a clone waits for the next.
+                let next = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, next);
+                ResponseFuture::asked(pending, ready, request, watched)
+            }
+            _ => ResponseFuture::inner(self.inner.call(request), Some(watched)),
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Kind;
+use super::{BanReason, Kind};
 
 /// What a layer has seen since start: plain counters.
 #[derive(Debug, Default)]
 pub struct Tally {
     incidents: [AtomicU64; Kind::ALL.len()],
     failures: [AtomicU64; 3],
+    /// By kind, and by hand.
+    bans: [AtomicU64; Kind::ALL.len() + 1],
+    turned: [AtomicU64; 2],
 }
 
 /// What became of a failed request.
@@ -36,7 +39,51 @@ impl Fate {
     }
 }
 
+/// What became of a banned client's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Turned {
+    /// Refused.
+    Denied,
+    /// Let pass, since bans are a dry run.
+    DryRunDenied,
+}
+
+impl Turned {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Denied, Self::DryRunDenied];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::DryRunDenied => "dry_run_denied",
+        }
+    }
+}
+
 impl Tally {
+    pub(super) fn ban(&self, reason: BanReason) {
+        self.bans[reason.place()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn turn(&self, turned: Turned) {
+        self.turned[turned as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bans that this process imposed.
+    #[must_use]
+    pub fn bans(&self, reason: BanReason) -> u64 {
+        self.bans[reason.place()].load(Ordering::Relaxed)
+    }
+
+    /// Requests of banned clients.
+    #[must_use]
+    pub fn turned(&self, turned: Turned) -> u64 {
+        self.turned[turned as usize].load(Ordering::Relaxed)
+    }
+
     pub(super) fn report(&self, kind: Kind) {
         self.incidents[kind as usize].fetch_add(1, Ordering::Relaxed);
     }

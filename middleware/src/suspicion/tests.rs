@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
 
@@ -22,11 +23,11 @@ fn hand_store() -> (Hand, MemoryStore) {
     (hand, store.build().unwrap())
 }
 
-type Answer = Result<Response<String>, Infallible>;
+type Answer = Result<Response<Bytes>, Infallible>;
 
 /// Answers with the status that the request's path names.
 fn answer(request: Request<()>) -> Ready<Answer> {
-    let mut response = Response::new(String::new());
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = request.uri().path()[1..].parse().unwrap();
     ready(Ok(response))
 }
@@ -57,7 +58,7 @@ impl Watched {
         }
     }
 
-    async fn ask(&mut self, request: Request<()>) -> Response<String> {
+    async fn ask(&mut self, request: Request<()>) -> Response<Bytes> {
         let service = self.layer.layer(tower::service_fn(answer));
         service.oneshot(request).await.unwrap()
     }
@@ -168,7 +169,7 @@ async fn a_refusal_of_the_rate_limits_never_counts_whatever_its_status() {
     let limit = RateLimitLayer::embedded(store.clone())
         .policy(Policy::ip().quota("1/1m".parse().unwrap()))
         .reject_with(|_| {
-            let mut response = Response::new(bytes::Bytes::new());
+            let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::UNAUTHORIZED;
             response
         })
@@ -177,7 +178,7 @@ async fn a_refusal_of_the_rate_limits_never_counts_whatever_its_status() {
     let layer = SuspicionLayer::embedded(store).build().unwrap();
     let service = layer.layer(limit.layer(tower::service_fn(|_: Request<()>| {
         ready(Ok::<_, Infallible>(Response::new(http_body_util::Full::<
-            bytes::Bytes,
+            Bytes,
         >::default())))
     })));
     let mut refused = 0;

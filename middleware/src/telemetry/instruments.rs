@@ -120,6 +120,28 @@ pub(super) const SECURITY_FAILURES: Instrument = Instrument {
     boundaries: &[],
 };
 
+/// Bans imposed.
+pub(super) const SECURITY_BANS: Instrument = Instrument {
+    name: "security.bans",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{ban}",
+    description: "Bans that this process imposed, by what for.",
+    labels: &["reason"],
+    boundaries: &[],
+};
+
+/// Requests of banned clients.
+pub(super) const SECURITY_BANNED_REQUESTS: Instrument = Instrument {
+    name: "security.banned_requests",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{request}",
+    description: "Requests of banned clients, by whether they were refused.",
+    labels: &["result"],
+    boundaries: &[],
+};
+
 /// Time that a call to the store took. Buckets start at 100 µs, since a healthy Redis answers in a fraction of
 /// a millisecond, and have a bound at 50 ms, the default deadline.
 pub(super) const STORE_DURATION: Instrument = Instrument {

@@ -12,6 +12,8 @@
 //! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
 //! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow` |
 //! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
+//! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
+//! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |

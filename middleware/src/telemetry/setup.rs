@@ -79,8 +79,8 @@ impl Telemetry {
         self.tallies.watch(tally);
     }
 
-    /// Exports how many incidents clients' failures add up to, all kinds at 0 from now on, and whether failures are
-    /// counted.
+    /// Exports how many incidents clients' failures add up to, all kinds at 0 from now on, whether failures are
+    /// counted, and the bans.
     pub fn watch_suspicion(&self, tally: Arc<SuspicionTally>) {
         self.suspicions.watch(tally);
     }

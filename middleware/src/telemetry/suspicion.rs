@@ -1,8 +1,10 @@
 //! What clients' failures add up to, as counters.
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::instruments::{Instruments, SECURITY_FAILURES, SUSPICIOUS_ACTIVITY};
-use crate::suspicion::{Fate, Kind, Tally};
+use super::instruments::{
+    Instruments, SECURITY_BANNED_REQUESTS, SECURITY_BANS, SECURITY_FAILURES, SUSPICIOUS_ACTIVITY,
+};
+use crate::suspicion::{BanReason, Fate, Kind, Tally, Turned};
 
 /// The tallies that are exported.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,24 @@ impl Suspicions {
             for fate in Fate::ALL {
                 if let Some(count) = failures.sum(|tally| tally.failures(fate)) {
                     let attributes = SECURITY_FAILURES.attributes([fate.as_str().into()]);
+                    observer.observe(count, &attributes);
+                }
+            }
+        });
+        let bans = suspicions.clone();
+        instruments.counter(&SECURITY_BANS, move |observer| {
+            for reason in BanReason::all() {
+                if let Some(count) = bans.sum(|tally| tally.bans(reason)) {
+                    let attributes = SECURITY_BANS.attributes([reason.as_str().into()]);
+                    observer.observe(count, &attributes);
+                }
+            }
+        });
+        let requests = suspicions.clone();
+        instruments.counter(&SECURITY_BANNED_REQUESTS, move |observer| {
+            for turned in Turned::ALL {
+                if let Some(count) = requests.sum(|tally| tally.turned(turned)) {
+                    let attributes = SECURITY_BANNED_REQUESTS.attributes([turned.as_str().into()]);
                     observer.observe(count, &attributes);
                 }
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alike;
+mod bans;
 mod clock;
 mod decide;
 mod failure;

@@ -16,6 +16,8 @@
 //! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
 //!
+//! Bans are kept for 100,000 clients, of at most 250 bytes each, and those that ended, or else end first, are let go.
+//!
 //! ```
 //! use std::time::Duration;
 //! use palisade::rate_limit::{Charge, Quota, Store};
@@ -32,6 +34,7 @@
 //! assert!(!limits.admit(&[charge]).wait().await.unwrap().admitted);
 //! # });
 //! ```
+mod bans;
 mod bound;
 mod clock;
 mod log;
@@ -45,6 +48,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::bans::Bans;
 use self::bound::Bound;
 use self::log::Log;
 use self::shard::{Entry, Shard};
@@ -67,6 +71,7 @@ struct Tables {
     max_keys: usize,
     by_policy: Named<Log>,
     by_kind: Named<Trail>,
+    bans: Bans,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -169,6 +174,7 @@ impl MemoryStoreBuilder {
             max_keys,
             by_policy: Mutex::default(),
             by_kind: Mutex::default(),
+            bans: Bans::default(),
         }))
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ban_scripts::BanScripts;
 use super::breaker::Breaker;
 use super::connection::Connections;
 use super::count_failures::CountFailures;
@@ -105,6 +106,7 @@ impl RedisStoreBuilder {
         Ok(RedisStore(Arc::new(Core {
             script: AdmitRequest::new(),
             count_failures: CountFailures::new(),
+            bans: BanScripts::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

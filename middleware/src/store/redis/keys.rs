@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::ConfigError;
+use crate::client::Network;
 use crate::rate_limit::{PartitionKey, Repr};
 use crate::suspicion::Kind;
 
@@ -35,6 +36,21 @@ impl Prefix {
     /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
         format!("{}suspicious:{}:", self.0, kind.signal()).into()
+    }
+
+    /// What the keys of the bans start with: `<prefix>ban:`.
+    pub(super) fn of_bans(&self) -> Box<str> {
+        format!("{}ban:", self.0).into()
+    }
+
+    /// A client's ban: `<prefix>ban:<network>`.
+    pub(super) fn ban(&self, client: Network) -> String {
+        format!("{}{client}", self.of_bans())
+    }
+
+    /// The index of all bans: `<prefix>bans`.
+    pub(super) fn bans(&self) -> String {
+        format!("{}bans", self.0)
     }
 
     /// The log that a probe charges.
@@ -92,7 +108,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Network, Secret};
+    use crate::client::Secret;
 
     #[test]
     fn names_what_is_kept_by_prefix_policy_or_kind_and_key() {
@@ -120,6 +136,9 @@ mod tests {
                 "shop-1:suspicious:401-slow:192.0.2.1"
             ]
         );
+        let banned = Network::of("2001:db8::1".parse().unwrap(), 64);
+        assert_eq!(prefix.ban(banned), "shop-1:ban:2001:db8::/64");
+        assert_eq!(prefix.bans(), "shop-1:bans");
     }
 
     #[test]

@@ -12,6 +12,9 @@
 //! requests' path, on the same connection and under the same deadline and breaker. A client's key takes five bytes for
 //! each failure up to the threshold, 25, and the last eight routes, and expires with its window.
 //!
+//! A ban is a key of 19 bytes that expires a day after its end, and an entry of an index from which at most 10,000 bans
+//! can be listed. What bans meet opens the breaker only if it is of the connection.
+//!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens: requests fail at once, for the cost of an atomic load, while a task
@@ -31,6 +34,8 @@
 //! assert!(!store.health().is_breaker_open());
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod ban_scripts;
+mod bans;
 mod breaker;
 mod builder;
 mod connection;
@@ -49,6 +54,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use self::ban_scripts::BanScripts;
 use self::connection::Connections;
 use self::count_failures::CountFailures;
 use self::dispatch::Queue;
@@ -70,6 +76,7 @@ type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 struct Core {
     script: AdmitRequest,
     count_failures: CountFailures,
+    bans: BanScripts,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,

@@ -1,13 +1,15 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
 use super::*;
 
-pub(in crate::telemetry) const ALL: [&Instrument; 10] = [
+pub(in crate::telemetry) const ALL: [&Instrument; 12] = [
     &HTTP_DURATION,
     &HTTP_ACTIVE,
     &RATE_LIMIT_REQUESTS,
     &RATE_LIMIT_EXCEEDED,
     &SUSPICIOUS_ACTIVITY,
     &SECURITY_FAILURES,
+    &SECURITY_BANS,
+    &SECURITY_BANNED_REQUESTS,
     &STORE_DURATION,
     &STORE_BREAKER,
     &STORE_CORRUPT,

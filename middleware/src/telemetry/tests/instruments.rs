@@ -113,6 +113,8 @@ async fn the_names_are_those_of_the_documentation() {
             "shop_funnel_stage_total",
             "shop_rate_limit_exceeded_total",
             "shop_rate_limit_requests_total",
+            "shop_security_banned_requests_total",
+            "shop_security_bans_total",
             "shop_security_failures_total",
             "shop_security_suspicious_activity_total",
             "shop_store_breaker_open",

@@ -9,9 +9,11 @@ use super::exposition::{scrape, telemetry};
 use crate::client::{Client, UserId};
 use crate::client::{Route, Secret};
 use crate::store::memory::MemoryStore;
-use crate::suspicion::{Fate, Kind, SuspicionLayer};
+use crate::suspicion::{BanReason, Bans, Fate, Kind, SuspicionLayer};
 
 const INCIDENTS: &str = "shop_security_suspicious_activity_total";
+const BANS: &str = "shop_security_bans_total";
+const BANNED: &str = "shop_security_banned_requests_total";
 const FAILURES: &str = "shop_security_failures_total";
 
 fn watched(telemetry: &Telemetry) -> SuspicionLayer {
@@ -25,7 +27,9 @@ fn watched(telemetry: &Telemetry) -> SuspicionLayer {
 async fn fail(layer: &SuspicionLayer, clients: std::ops::Range<u32>, times: u64) {
     let service = layer.layer(service_fn(|_| {
         let response = Response::builder().status(StatusCode::NOT_FOUND);
-        ready(Ok::<_, Infallible>(response.body(()).unwrap()))
+        ready(Ok::<_, Infallible>(
+            response.body(bytes::Bytes::new()).unwrap(),
+        ))
     }));
     let counted = layer.tally().failures(Fate::Counted);
     let all = counted + times * u64::from(clients.end - clients.start);
@@ -61,6 +65,59 @@ async fn all_kinds_of_incidents_exist_at_0_from_the_start() {
         assert_eq!(scrape.values(FAILURES, &[("result", fate.as_str())]), [0.0]);
     }
     assert_eq!(scrape.values(INCIDENTS, &[]).len(), Kind::ALL.len());
+    let reasons = BanReason::all().map(BanReason::as_str);
+    assert!(reasons.eq(Kind::ALL.map(Kind::as_str).into_iter().chain(["manual"])));
+    for reason in BanReason::all() {
+        let labels = [("reason", reason.as_str())];
+        assert_eq!(scrape.values(BANS, &labels), [0.0], "{reason}");
+    }
+    for result in ["denied", "dry_run_denied"] {
+        assert_eq!(scrape.values(BANNED, &[("result", result)]), [0.0]);
+    }
+}
+
+#[tokio::test]
+async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them() {
+    let telemetry = telemetry();
+    let store = MemoryStore::new();
+    for (bans, result) in [
+        (Bans::embedded(store.clone()), "denied"),
+        (Bans::embedded(store.clone()).dry_run(), "dry_run_denied"),
+    ] {
+        let layer = SuspicionLayer::embedded(MemoryStore::new()).bans(bans);
+        let layer = layer.build().unwrap();
+        telemetry.watch_suspicion(layer.tally());
+        let client = crate::client::Network::of(std::net::Ipv4Addr::from_bits(1).into(), 64);
+        let minute = std::time::Duration::from_secs(60);
+        layer.suspicions().ban(client, minute).await.unwrap();
+        fail(&layer, 2..3, 10).await;
+        let service = layer.layer(service_fn(|_| {
+            ready(Ok::<_, Infallible>(Response::new(bytes::Bytes::new())))
+        }));
+        for _ in 0..7 {
+            let client = Client::new(std::net::Ipv4Addr::from_bits(1).into(), 64);
+            let mut request = Request::new(());
+            request.extensions_mut().insert(client);
+            service.clone().oneshot(request).await.unwrap();
+        }
+        let scrape = scrape(&telemetry).await;
+        assert_eq!(scrape.values(BANNED, &[("result", result)]), [7.0]);
+        layer
+            .suspicions()
+            .lift(crate::client::Network::of(
+                std::net::Ipv4Addr::from_bits(2).into(),
+                64,
+            ))
+            .await
+            .unwrap();
+    }
+    let scrape = scrape(&telemetry).await;
+    assert_eq!(scrape.values(BANS, &[("reason", "manual")]), [2.0]);
+    assert_eq!(
+        scrape.values(BANS, &[("reason", "endpoint_scanning")]),
+        [2.0]
+    );
+    assert_eq!(scrape.values(BANS, &[("reason", "abuse")]), [0.0]);
 }
 
 #[tokio::test]

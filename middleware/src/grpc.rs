@@ -14,14 +14,15 @@ const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-det
 
 /// `google.rpc.Code` values that a rejection can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     Unavailable = 14,
 }
 
 /// The content type to answer with, if the request is a gRPC call: the answer's kind follows the request's, and
 /// never repeats text that a client wrote.
-pub(super) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
     let asked = request.get(CONTENT_TYPE)?.as_bytes();
     // The longer names first: each is a prefix of the one before.
     [
@@ -39,13 +40,13 @@ pub(super) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// What violated a quota: `subject` and `description` of google.rpc.QuotaFailure.Violation.
-pub(super) struct Violation<'a> {
-    pub(super) subject: &'a str,
-    pub(super) description: &'a str,
+pub(crate) struct Violation<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) description: &'a str,
 }
 
 /// The trailers-only response.
-pub(super) fn response(
+pub(crate) fn response(
     content_type: HeaderValue,
     code: Code,
     message: &str,

@@ -1,0 +1,127 @@
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::client::Network;
+use crate::suspicion::Kind;
+
+/// A client that is refused for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ban {
+    /// Whose requests are refused.
+    pub client: Network,
+    /// What for.
+    pub reason: BanReason,
+    /// Since when the client has been banned without a break, by the store's clock.
+    pub since: SystemTime,
+    /// Until when, by the store's clock.
+    pub until: SystemTime,
+    /// How long the ban still lasted when the store was asked.
+    pub left: Duration,
+    /// How many offences of the client the store remembers; none for one that was only banned by hand.
+    pub strikes: u32,
+}
+
+/// What a client is banned for; the label `reason` of `security.bans`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BanReason {
+    /// An incident of this kind.
+    Incident(Kind),
+    /// The service said so: [`Suspicions::ban`](crate::suspicion::Suspicions::ban).
+    Manual,
+}
+
+impl Ban {
+    /// The longest ban by hand; a longer one is as long as this.
+    pub const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+    /// The shortest; a shorter one is as long as this.
+    pub const SHORTEST: Duration = Duration::from_millis(1);
+
+    /// A ban as a store keeps it.
+    pub(crate) fn new(
+        client: Network,
+        reason: BanReason,
+        strikes: u32,
+        [since, until, left]: [Duration; 3],
+    ) -> Self {
+        let time = |since_epoch| {
+            let time = SystemTime::UNIX_EPOCH.checked_add(since_epoch);
+            time.unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        Self {
+            client,
+            reason,
+            since: time(since),
+            until: time(until),
+            left,
+            strikes,
+        }
+    }
+}
+
+impl BanReason {
+    /// Every reason.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let kinds = Kind::ALL.into_iter().map(Self::Incident);
+        kinds.chain([Self::Manual])
+    }
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incident(kind) => kind.as_str(),
+            Self::Manual => "manual",
+        }
+    }
+
+    /// What stands for the reason in stored bans, which outlive the version that wrote them.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Manual => 0,
+            Self::Incident(Kind::CredentialStuffing) => 1,
+            Self::Incident(Kind::EndpointScanning) => 2,
+            Self::Incident(Kind::Abuse) => 3,
+            Self::Incident(Kind::CredentialStuffingSlow) => 4,
+        }
+    }
+
+    /// The reason of a code; `None` for one of another version.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::all().find(|reason| reason.code() == code)
+    }
+
+    /// The reason's place among all.
+    pub(in crate::suspicion) const fn place(self) -> usize {
+        match self {
+            Self::Incident(kind) => kind as usize,
+            Self::Manual => Kind::ALL.len(),
+        }
+    }
+}
+
+impl fmt::Display for BanReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_a_code_and_a_place_of_its_own() {
+        let reasons: Vec<_> = BanReason::all().collect();
+        for (place, reason) in reasons.iter().enumerate() {
+            assert_eq!(reason.place(), place);
+            for other in &reasons[..place] {
+                assert_ne!(reason.code(), other.code());
+                assert_ne!(reason.as_str(), other.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Bans that need no second question.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::client::Network;
+
+/// Who is banned, each good for a short time only, so that a ban that is lifted elsewhere ends here too.
+///
+/// A ban that goes stale is asked for once: for a moment the others of a flood are still answered by what is known.
+///
+/// Set-associative, as the denials of the rate limits: a client can stand only in its own set of eight, and a full set
+/// forgets what goes stale first. A forgotten ban costs a question, nothing else. Times are since the layer's start.
+#[derive(Debug)]
+pub(super) struct BanCache {
+    hasher: RandomState,
+    sets: Box<[Mutex<Vec<Entry>>]>,
+}
+
+const WAYS: usize = 8;
+/// How long a stale ban still stands while it is asked for.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct Entry {
+    client: Network,
+    /// Until when it need not be asked again.
+    fresh: Duration,
+    ends: Duration,
+    /// Whether it went stale and somebody was sent to ask.
+    asked: bool,
+}
+
+impl BanCache {
+    /// A cache of at least `capacity` clients.
+    pub(super) fn new(capacity: usize) -> Self {
+        let sets = capacity.div_ceil(WAYS).max(1);
+        Self {
+            hasher: RandomState::new(),
+            sets: (0..sets).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn set(&self, client: Network) -> MutexGuard<'_, Vec<Entry>> {
+        let set = self.hasher.hash_one(client) % self.sets.len() as u64;
+        let set = self.sets[set as usize].lock();
+        set.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a client is still banned, if that is known; otherwise the caller is to ask.
+    pub(super) fn get(&self, client: Network, now: Duration) -> Option<Duration> {
+        let mut set = self.set(client);
+        let entry = set.iter_mut().find(|entry| entry.client == client)?;
+        let left = entry.ends.checked_sub(now).filter(|left| !left.is_zero())?;
+        let is_known = now < entry.fresh
+            || (std::mem::replace(&mut entry.asked, true)
+                && now < entry.fresh.saturating_add(GRACE));
+        is_known.then_some(left)
+    }
+
+    /// Remembers a ban for a while. What is known already may end later, or be good for longer, and then still is.
+    pub(super) fn insert(
+        &self,
+        client: Network,
+        left: Duration,
+        good_for: Duration,
+        now: Duration,
+    ) {
+        let entry = Entry {
+            client,
+            fresh: now.saturating_add(good_for),
+            ends: now.saturating_add(left),
+            asked: false,
+        };
+        let mut set = self.set(client);
+        if let Some(same) = set.iter_mut().find(|old| old.client == client) {
+            // Only what this process alone knows of stays fresh for longer than an answer of the store does.
+            if same.fresh < entry.fresh {
+                *same = entry;
+            }
+        } else if set.len() < WAYS {
+            set.push(entry);
+        } else if let Some(first) = set.iter_mut().min_by_key(|old| old.fresh.min(old.ends)) {
+            *first = entry;
+        }
+    }
+
+    /// The store was asked and knows of no ban: nobody is answered by a stale one any more.
+    pub(super) fn remove_stale(&self, client: Network, now: Duration) {
+        self.set(client)
+            .retain(|entry| entry.client != client || now < entry.fresh);
+    }
+
+    pub(super) fn remove(&self, client: Network) {
+        self.set(client).retain(|entry| entry.client != client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(octet: u8) -> Network {
+        Network::of([192, 0, 2, octet].into(), 64)
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn knows_a_ban_until_it_goes_stale_or_ends() {
+        let cache = BanCache::new(8);
+        cache.insert(client(1), millis(5_000), millis(1_000), millis(10));
+        cache.insert(client(2), millis(500), millis(1_000), millis(10));
+        assert_eq!(cache.get(client(1), millis(1_009)), Some(millis(4_001)));
+        assert_eq!(cache.get(client(1), millis(1_010)), None);
+        assert_eq!(cache.get(client(2), millis(509)), Some(millis(1)));
+        assert_eq!(cache.get(client(2), millis(510)), None);
+        assert_eq!(cache.get(client(3), millis(10)), None);
+    }
+
+    #[test]
+    fn only_one_is_sent_to_ask_when_a_ban_goes_stale() {
+        let cache = BanCache::new(8);
+        let stale = millis(1_000);
+        cache.insert(client(1), millis(5_000), stale, Duration::ZERO);
+        assert_eq!(cache.get(client(1), stale), None);
+        for _ in 0..3 {
+            assert_eq!(cache.get(client(1), stale), Some(millis(4_000)));
+        }
+        let last = stale + GRACE - millis(1);
+        assert!(cache.get(client(1), last).is_some());
+        // Whoever asked got no answer.
+        assert_eq!(cache.get(client(1), stale + GRACE), None);
+        assert_eq!(cache.get(client(1), stale + GRACE), None);
+        cache.insert(client(1), millis(5_000), stale, stale);
+        assert_eq!(cache.get(client(1), 2 * stale), None, "asked for anew");
+        assert!(cache.get(client(1), 2 * stale).is_some());
+    }
+
+    #[test]
+    fn a_stale_ban_that_the_store_knows_nothing_of_is_gone_at_once() {
+        let cache = BanCache::new(8);
+        for octet in [1, 2] {
+            let good_for = millis(u64::from(octet) * 1_000);
+            cache.insert(client(octet), millis(5_000), good_for, Duration::ZERO);
+        }
+        assert_eq!(cache.get(client(1), millis(1_000)), None);
+        for octet in [1, 2] {
+            cache.remove_stale(client(octet), millis(1_000));
+        }
+        assert_eq!(cache.get(client(1), millis(1_000)), None);
+        assert!(cache.get(client(2), millis(1_000)).is_some());
+    }
+
+    #[test]
+    fn an_answer_replaces_an_older_one_but_not_what_is_good_for_longer() {
+        let cache = BanCache::new(8);
+        cache.insert(client(1), millis(900), millis(1_000), millis(0));
+        cache.insert(client(1), millis(5_000), millis(1_000), millis(100));
+        assert_eq!(cache.get(client(1), millis(100)), Some(millis(5_000)));
+        cache.insert(client(1), millis(60_000), millis(60_000), millis(100));
+        cache.insert(client(1), millis(500), millis(1_000), millis(200));
+        assert_eq!(cache.get(client(1), millis(60_000)), Some(millis(100)));
+        cache.remove(client(1));
+        assert_eq!(cache.get(client(1), millis(200)), None);
+    }
+
+    #[test]
+    fn stays_within_its_capacity_and_forgets_what_goes_stale_first() {
+        let cache = BanCache::new(8);
+        for octet in 0..9 {
+            let good_for = millis(u64::from(octet) + 10);
+            cache.insert(client(octet), millis(1_000), good_for, Duration::ZERO);
+        }
+        assert_eq!(cache.get(client(0), Duration::ZERO), None);
+        let known = |octet| cache.get(client(octet), Duration::ZERO).is_some();
+        assert!((1..9).all(known));
+    }
+}

@@ -1,0 +1,75 @@
+//! What the service can do about bans.
+
+use std::time::Duration;
+
+use super::Ban;
+use crate::client::Network;
+use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::suspicion::Suspicions;
+
+/// Bans, where [they are on](crate::suspicion::SuspicionLayerBuilder::bans).
+///
+/// ```
+/// use std::time::Duration;
+/// use palisade::client::Network;
+/// use palisade::store::memory::MemoryStore;
+/// use palisade::suspicion::{Bans, SuspicionLayer};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = MemoryStore::new();
+/// let layer = SuspicionLayer::embedded(store.clone()).bans(Bans::embedded(store)).build()?;
+/// let suspicions = layer.suspicions();
+/// let client = Network::of("2001:db8::1".parse()?, 64);
+///
+/// let ban = suspicions.ban(client, Duration::from_secs(3_600)).await?;
+/// assert_eq!((ban.left.as_secs(), ban.strikes), (3_600, 0));
+/// assert_eq!(suspicions.bans().await?[0].client, client);
+/// assert!(suspicions.lift(client).await?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+impl Suspicions {
+    /// The most bans that [`Suspicions::bans`] returns.
+    pub const MOST_BANS: usize = 1_000;
+
+    /// The bans that last, up to [`Suspicions::MOST_BANS`] of those that end last, the one that ends soonest last; none
+    /// where bans are off.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        match &self.recorder.warden {
+            Some(warden) => warden.list(Self::MOST_BANS).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Bans a client for [`Ban::SHORTEST`] to [`Ban::LONGEST`]; a ban that would last longer anyway stays as it is. The
+    /// ban as it then stands, in this process at once and in others within a second.
+    ///
+    /// `client` must be the network that the client counts as: an IPv6 address has the prefix of the client layer.
+    ///
+    /// # Errors
+    /// The store's failure, and [`StoreErrorKind::Failed`] where bans are off.
+    pub async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
+        let Some(warden) = &self.recorder.warden else {
+            let error = StoreError::new(StoreErrorKind::Failed);
+            return Err(error.with_source("bans are off"));
+        };
+        let ban = warden.ban(client, length).await?;
+        self.recorder.announce(&ban);
+        Ok(ban)
+    }
+
+    /// Ends a client's ban and forgets its offences: in this process at once, in others within a second. Whether the
+    /// client was banned; never where bans are off.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+        match &self.recorder.warden {
+            Some(warden) => warden.lift(client).await,
+            None => Ok(false),
+        }
+    }
+}

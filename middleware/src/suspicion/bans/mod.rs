@@ -1,0 +1,22 @@
+//! Convicted clients are refused for a time.
+
+mod ban;
+mod cache;
+mod handle;
+mod refusal;
+mod screening;
+mod sentence;
+mod settings;
+mod store;
+#[cfg(test)]
+mod tests;
+mod warden;
+
+pub use ban::{Ban, BanReason};
+pub use refusal::BanResponse;
+pub(crate) use screening::{Screened, Screening};
+pub use sentence::Sentence;
+pub(crate) use sentence::micros;
+pub use settings::Bans;
+pub use store::{Answering, BanStore, LocalBanStore};
+pub(super) use warden::{Known, Warden};

@@ -1,0 +1,56 @@
+//! What a layer further out, which asks the store anyway, may ask along: the bans' part of its one round trip.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::Known;
+use crate::client::{Client, Network};
+use crate::suspicion::SuspicionLayer;
+
+/// What is to be asked about a client before its request reaches the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code))] // For the layer that asks the store once for bans and limits.
+pub(crate) enum Screening {
+    /// Nothing: the request will pass the layer.
+    Open,
+    /// Nothing: the layer will refuse the request by itself.
+    Banned,
+    /// Whether the store knows of a ban.
+    Unknown {
+        /// Whether a ban refuses the request; `false` in a dry run.
+        enforced: bool,
+    },
+}
+
+/// What the store said of a request's client: how long it is still banned, if it is. An extension of the request; where
+/// it is, the layer does not ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screened(pub(crate) Option<Duration>);
+
+#[cfg_attr(not(test), allow(dead_code))] // As above.
+impl SuspicionLayer {
+    /// What is to be asked of the store for a request.
+    pub(crate) fn screening(&self, method: &Method, client: &Client) -> Screening {
+        let Some(warden) = &self.recorder.warden else {
+            return Screening::Open;
+        };
+        if self.recorder.exempt.covers(method, client) {
+            return Screening::Open;
+        }
+        let enforced = warden.is_enforced();
+        match warden.known(client.network, None) {
+            Known::Banned(_) if enforced => Screening::Banned,
+            // A dry run counts it and lets it pass.
+            Known::Free | Known::Banned(_) => Screening::Open,
+            Known::Unknown => Screening::Unknown { enforced },
+        }
+    }
+
+    /// Remembers what the shared store said of a client.
+    pub(crate) fn learn(&self, client: Network, left: Option<Duration>) {
+        if let Some(warden) = &self.recorder.warden {
+            warden.learn(client, left);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::warden::{Stores, Warden};
+use super::{BanResponse, BanStore, LocalBanStore, Sentence};
+use crate::suspicion::{Kind, Tally};
+
+/// Which incidents a client is banned for, for how long, and what it is answered; for
+/// [`SuspicionLayerBuilder::bans`](crate::suspicion::SuspicionLayerBuilder::bans).
+#[must_use]
+pub struct Bans {
+    pub(super) stores: Stores,
+    pub(super) sentence: Sentence,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) response: BanResponse,
+    pub(super) enforced: bool,
+}
+
+impl Bans {
+    /// Bans that are this process's alone.
+    pub fn embedded(store: impl LocalBanStore) -> Self {
+        Self::new(Stores::Embedded(Box::new(store)))
+    }
+
+    /// Bans that processes share through a store that may fail. While it fails, those hold that this process knows of,
+    /// and `local` keeps the new ones.
+    pub fn shared(store: impl BanStore, local: impl LocalBanStore) -> Self {
+        Self::new(Stores::Shared {
+            store: Box::new(store),
+            local: Box::new(local),
+        })
+    }
+
+    fn new(stores: Stores) -> Self {
+        Self {
+            stores,
+            sentence: Sentence::default(),
+            kinds: Kind::ALL.into(),
+            response: BanResponse::default(),
+            enforced: true,
+        }
+    }
+
+    /// How long, 10 minutes up to 24 hours unless set.
+    pub fn sentence(mut self, sentence: Sentence) -> Self {
+        self.sentence = sentence;
+        self
+    }
+
+    /// Which incidents are banned for; all kinds unless set.
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.kinds = kinds.into_iter().collect();
+        self
+    }
+
+    /// What a banned client is answered, 429 unless set.
+    pub fn response(mut self, response: BanResponse) -> Self {
+        self.response = response;
+        self
+    }
+
+    /// Imposes bans and counts the requests that they would refuse, but lets them pass.
+    pub fn dry_run(mut self) -> Self {
+        self.enforced = false;
+        self
+    }
+
+    pub(in crate::suspicion) fn start(self, tally: &Arc<Tally>) -> Warden {
+        Warden::new(self, Arc::clone(tally))
+    }
+}
+
+impl fmt::Debug for Bans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bans")
+            .field("sentence", &self.sentence)
+            .field("kinds", &self.kinds)
+            .field("response", &self.response)
+            .field("enforced", &self.enforced)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! Who is banned, as this process knows it.
+
+use std::error::Error;
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+#[cfg(not(test))]
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use super::cache::{BanCache, GRACE};
+use super::{Answering, Ban, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
+use crate::client::Network;
+use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::suspicion::Kind;
+use crate::suspicion::tally::{Tally, Turned};
+
+/// How long an answer of the shared store is good for, and with the grace of the cache a second: a lift in another process
+/// is seen within it, and a banned client that floods costs one question in it.
+const FRESH: Duration = Duration::from_secs(1).saturating_sub(GRACE);
+/// Banned clients that are remembered, at 64 bytes each.
+const REMEMBERED: usize = 16_384;
+
+/// Asks the stores, and remembers what they said.
+pub(in crate::suspicion) struct Warden {
+    stores: Stores,
+    cache: BanCache,
+    #[cfg(not(test))]
+    started: Instant,
+    #[cfg(test)]
+    pub(super) millis: AtomicU64,
+    sentence: Sentence,
+    kinds: Box<[Kind]>,
+    response: BanResponse,
+    enforced: bool,
+    tally: Arc<Tally>,
+    /// Whether the shared store failed when it was last asked.
+    alone: AtomicBool,
+}
+
+pub(super) enum Stores {
+    Embedded(Box<dyn LocalBanStore>),
+    Shared {
+        store: Box<dyn BanStore>,
+        local: Box<dyn LocalBanStore>,
+    },
+}
+
+/// Whether a client is banned, without a wait.
+pub(in crate::suspicion) enum Known {
+    Free,
+    Banned(Duration),
+    /// The shared store is to say.
+    Unknown,
+}
+
+impl Warden {
+    pub(super) fn new(bans: Bans, tally: Arc<Tally>) -> Self {
+        Self {
+            stores: bans.stores,
+            cache: BanCache::new(REMEMBERED),
+            #[cfg(not(test))]
+            started: Instant::now(),
+            #[cfg(test)]
+            millis: AtomicU64::new(0),
+            sentence: bans.sentence,
+            kinds: bans.kinds.into(),
+            response: bans.response,
+            enforced: bans.enforced,
+            tally,
+            alone: AtomicBool::new(false),
+        }
+    }
+
+    /// Since the layer's start.
+    #[cfg(not(test))]
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Stands until a test moves it.
+    #[cfg(test)]
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_enforced(&self) -> bool {
+        self.enforced
+    }
+
+    pub(in crate::suspicion) fn bans_for(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// What is known of a client, `screened` being what an outer layer heard from the store.
+    pub(in crate::suspicion) fn known(
+        &self,
+        client: Network,
+        screened: Option<&Screened>,
+    ) -> Known {
+        let banned = |left: Option<Duration>| left.map_or(Known::Free, Known::Banned);
+        match (&self.stores, screened) {
+            (_, Some(Screened(left))) => banned(*left),
+            (Stores::Embedded(store), None) => banned(store.banned_for_now(client)),
+            (Stores::Shared { .. }, None) => match self.cache.get(client, self.now()) {
+                Some(left) => Known::Banned(left),
+                None => Known::Unknown,
+            },
+        }
+    }
+
+    /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
+    pub(in crate::suspicion) fn ask(&self, client: Network) -> Answering<Option<Duration>> {
+        match &self.stores {
+            Stores::Embedded(store) => {
+                Box::pin(std::future::ready(Ok(store.banned_for_now(client))))
+            }
+            Stores::Shared { store, .. } => store.banned_for(client),
+        }
+    }
+
+    /// Whether a client is banned, by the store's answer, or for want of one by what this process knows.
+    pub(in crate::suspicion) fn settle(
+        &self,
+        client: Network,
+        answer: Result<Option<Duration>, StoreError>,
+    ) -> Option<Duration> {
+        self.note(answer.as_ref().err());
+        match answer {
+            Ok(left) => {
+                self.learn(client, left);
+                left
+            }
+            Err(_) => {
+                let left = self.known_here(client)?;
+                self.cache.insert(client, left, FRESH, self.now());
+                Some(left)
+            }
+        }
+    }
+
+    /// Remembers what the shared store said of a client.
+    pub(super) fn learn(&self, client: Network, left: Option<Duration>) {
+        let Stores::Shared { local, .. } = &self.stores else {
+            return;
+        };
+        match left {
+            Some(left) => {
+                self.cache.insert(client, left, FRESH, self.now());
+                local.impose_for_now(client, left);
+            }
+            None => {
+                self.cache.remove_stale(client, self.now());
+                local.lift_now(client);
+            }
+        }
+    }
+
+    /// For the time that the shared store does not answer.
+    fn known_here(&self, client: Network) -> Option<Duration> {
+        match &self.stores {
+            Stores::Embedded(store) | Stores::Shared { local: store, .. } => {
+                store.banned_for_now(client)
+            }
+        }
+    }
+
+    /// Counts a request of a banned client; whether it is to be refused.
+    pub(in crate::suspicion) fn turns_away(&self) -> bool {
+        self.tally.turn(if self.enforced {
+            Turned::Denied
+        } else {
+            Turned::DryRunDenied
+        });
+        self.enforced
+    }
+
+    pub(in crate::suspicion) fn respond(&self, left: Duration, request: &Parts) -> Response<Bytes> {
+        self.response.respond(left, request)
+    }
+
+    /// Bans a client for an incident.
+    pub(in crate::suspicion) async fn convict(&self, client: Network, kind: Kind) -> Ban {
+        let Stores::Shared { store, local } = &self.stores else {
+            return self.convict_here(client, kind);
+        };
+        let answer = store.impose(client, kind, &self.sentence, roll()).await;
+        self.note(answer.as_ref().err());
+        match answer {
+            Ok(ban) => {
+                self.cache.insert(client, ban.left, FRESH, self.now());
+                local.impose_for_now(client, ban.left);
+                ban
+            }
+            Err(_) => self.convict_here(client, kind),
+        }
+    }
+
+    /// Bans a client in this process alone.
+    pub(in crate::suspicion) fn convict_here(&self, client: Network, kind: Kind) -> Ban {
+        match &self.stores {
+            Stores::Embedded(store) => store.impose_now(client, kind, &self.sentence, roll()),
+            Stores::Shared { local, .. } => {
+                let ban = local.impose_now(client, kind, &self.sentence, roll());
+                // The shared store will not know of it when it is back, so it is good for all of its time.
+                self.cache.insert(client, ban.left, ban.left, self.now());
+                ban
+            }
+        }
+    }
+
+    pub(super) async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
+        match &self.stores {
+            Stores::Embedded(store) => Ok(store.impose_for_now(client, length)),
+            Stores::Shared { store, .. } => {
+                let ban = store.impose_for(client, length).await?;
+                self.learn(client, Some(ban.left));
+                Ok(ban)
+            }
+        }
+    }
+
+    pub(super) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+        match &self.stores {
+            Stores::Embedded(store) => Ok(store.lift_now(client)),
+            Stores::Shared { store, local } => {
+                let lifted = store.lift(client).await?;
+                let lifted_here = local.lift_now(client);
+                self.cache.remove(client);
+                Ok(lifted || lifted_here)
+            }
+        }
+    }
+
+    pub(super) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
+        match &self.stores {
+            Stores::Embedded(store) => Ok(store.list_now(limit)),
+            Stores::Shared { store, .. } => store.list(limit).await,
+        }
+    }
+
+    /// Logs when the shared store stops or begins to answer, once for each change; what an open breaker refuses is the
+    /// breaker's to tell.
+    fn note(&self, failed: Option<&StoreError>) {
+        match failed {
+            None => {
+                // A load keeps the line shared between cores.
+                if self.alone.load(Ordering::Relaxed) && self.alone.swap(false, Ordering::Relaxed) {
+                    tracing::info!("bans are kept by the shared store again");
+                }
+            }
+            Some(error) => {
+                if error.kind() != StoreErrorKind::Rejected
+                    && !self.alone.swap(true, Ordering::Relaxed)
+                {
+                    let cause = error.source().map(ToString::to_string);
+                    tracing::warn!(
+                        %error,
+                        cause,
+                        "only those bans hold that this process knows of: the shared store does not answer"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// How much of the jitter. Bans without any are no reason to fail.
+fn roll() -> u32 {
+    getrandom::u32().unwrap_or(0)
+}
