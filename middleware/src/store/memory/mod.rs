@@ -37,6 +37,7 @@
 mod bans;
 mod bound;
 mod clock;
+mod customers;
 mod log;
 mod shard;
 mod table;
@@ -50,6 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::bans::Bans;
 use self::bound::Bound;
+use self::customers::Customers;
 use self::log::Log;
 use self::shard::{Entry, Shard};
 use self::table::Table;
@@ -72,6 +74,7 @@ struct Tables {
     by_policy: Named<Log>,
     by_kind: Named<Trail>,
     bans: Bans,
+    customers: Arc<Customers>,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -102,13 +105,17 @@ impl MemoryStore {
     /// How many keys are held, idle ones included; it looks at every shard.
     #[must_use]
     pub fn keys(&self) -> usize {
-        sum(&self.0.by_policy, Shard::len) + sum(&self.0.by_kind, Shard::len)
+        sum(&self.0.by_policy, Shard::len)
+            + sum(&self.0.by_kind, Shard::len)
+            + self.0.customers.len()
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
     #[must_use]
     pub fn evicted_live(&self) -> u64 {
-        sum(&self.0.by_policy, Shard::evicted_live) + sum(&self.0.by_kind, Shard::evicted_live)
+        sum(&self.0.by_policy, Shard::evicted_live)
+            + sum(&self.0.by_kind, Shard::evicted_live)
+            + self.0.customers.evicted_live()
     }
 }
 
@@ -140,7 +147,7 @@ impl MemoryStoreBuilder {
     /// More would not fit the 32-bit slot numbers.
     const MOST_KEYS: usize = 1_000_000_000;
 
-    /// The most keys held for each policy, 1,000,000 unless set.
+    /// The most keys held for each policy, and the most customers; 1,000,000 unless set.
     pub fn max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
         self
@@ -175,6 +182,7 @@ impl MemoryStoreBuilder {
             by_policy: Mutex::default(),
             by_kind: Mutex::default(),
             bans: Bans::default(),
+            customers: Arc::new(Customers::new(self.max_keys)),
         }))
     }
 }
