@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use palisade::rate_limit::Quota;
@@ -42,7 +43,9 @@ sliding window, `credential_stuffing` (5 times 401 in 5 minutes), `endpoint_scan
 that reaches the threshold convicts, `incidents` counts it and one more for each full window that the activity goes \
 on, and `requests before` says how many of the client's requests had passed until then, the convicting one included. \
 A request that the replayed limits deny has not passed and is no failure, whatever its status in the log: the \
-service would never have seen it. A 429 in the log was the old server's, and never counts.
+service would never have seen it. A 429 in the log was the old server's, and never counts. With --ban, a convicted client's later requests are refused \
+for a time: they count as denied, meet no limit and are no failures. Bans have no jitter here, so that every replay of \
+a log says the same.
 
 All of the log is held in memory to be sorted: about 40 bytes a line, and 300 bytes for each distinct path.";
 
@@ -66,8 +69,12 @@ Examples:
   How many requests did each scanner get through before it was noticed?
       replay access access.log --json | jq '.suspicious.endpoint_scanning[] | {client, requests_before}'
 
+  What would bans of ten minutes have kept out?
+      replay access access.log --ban 10m
+
 JSON of suspicious activity: `suspicious` holds for each kind a list, empty where nobody was convicted, of
-`client`, `first` (the time of the conviction), `incidents` and `requests_before`, the first convicted first.
+`client`, `first` (the time of the conviction), `incidents` and `requests_before`, the first convicted first. `bans`
+is a list of `client`, `reason` (that of the first ban), `first`, `bans` and `requests_refused`.
 
 Exit status: 0 with a report, 1 when a file or every line cannot be read, 2 for a wrong argument or setting.";
 
@@ -98,6 +105,11 @@ pub(crate) struct Access {
     /// repeated, and the last one of a kind holds
     #[arg(long, value_name = "KIND=THRESHOLD")]
     pub(crate) suspicion: Vec<Suspicious>,
+
+    /// Bans convicted clients for this long, such as 10m, twice as long at each further offence up to 24h; nobody is
+    /// banned without it, unless the configuration says so
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) ban: Option<Duration>,
 
     /// Prints one JSON object, with all clients
     #[arg(long)]

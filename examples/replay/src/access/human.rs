@@ -3,7 +3,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::report::{KindReport, PolicyReport, Report};
+use super::report::{Banned, KindReport, PolicyReport, Report};
 use crate::table::Align::{Left, Right};
 use crate::table::{Table, grouped};
 
@@ -31,6 +31,10 @@ pub(super) fn print(report: &Report, top: usize) -> String {
     }
     text.push('\n');
     suspicious(&mut text, &report.suspicious, top);
+    if !report.bans.is_empty() {
+        text.push('\n');
+        banned(&mut text, &report.bans, top);
+    }
     text
 }
 
@@ -161,6 +165,30 @@ fn suspicious(text: &mut String, kinds: &[KindReport], top: usize) {
         }
     }
     table.print(text);
+}
+
+fn banned(text: &mut String, bans: &[Banned], top: usize) {
+    let mut table = Table::new([
+        ("banned", Left),
+        ("first for", Left),
+        ("first (UTC)", Left),
+        ("bans", Right),
+        ("requests refused", Right),
+    ]);
+    for ban in bans.iter().take(top) {
+        table.row([
+            ban.client.clone(),
+            ban.reason.to_owned(),
+            time(ban.first),
+            grouped(ban.bans),
+            grouped(ban.requests_refused),
+        ]);
+    }
+    table.print(text);
+    let more = bans.len().saturating_sub(top);
+    if more > 0 {
+        let _ = writeln!(text, "… and {} more", grouped(more as u64));
+    }
 }
 
 fn time(at: Timestamp) -> String {

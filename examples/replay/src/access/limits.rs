@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use palisade::client::Route;
-use palisade::config::Config;
+use palisade::config::{BansConfig, Config};
 use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
+use palisade::suspicion::{Kind, Sentence};
 
 use crate::cli::{Access, Suspicious};
 use crate::failure::Failure;
@@ -9,6 +12,43 @@ use crate::failure::Failure;
 pub(super) struct Limits {
     pub(super) config: Config,
     pub(super) routes: Routes,
+    pub(super) bans: Option<Banning>,
+}
+
+/// Which incidents a client is banned for, and for how long: without jitter, so that every replay says the same.
+#[derive(Clone)]
+pub(super) struct Banning {
+    pub(super) sentence: Sentence,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) dry_run: bool,
+}
+
+impl Banning {
+    /// Those of the configuration, with the first ban that an argument says.
+    fn new(
+        configured: Option<BansConfig>,
+        first: Option<Duration>,
+    ) -> Result<Option<Self>, Failure> {
+        let mut banning = match configured {
+            Some(bans) => Self {
+                sentence: bans.sentence,
+                kinds: bans.kinds,
+                dry_run: bans.dry_run,
+            },
+            None if first.is_none() => return Ok(None),
+            None => Self {
+                sentence: Sentence::default(),
+                kinds: Kind::ALL.into(),
+                dry_run: false,
+            },
+        };
+        if let Some(first) = first {
+            let longest = banning.sentence.longest().max(first);
+            banning.sentence = Sentence::new(first, longest)
+                .map_err(|error| Failure::Setting(format!("--ban: {error}")))?;
+        }
+        Ok(Some(banning))
+    }
 }
 
 impl Limits {
@@ -30,6 +70,7 @@ impl Limits {
             thresholds.retain(|(other, _)| other != kind);
             thresholds.extend(threshold.map(|threshold| (*kind, threshold)));
         }
+        let bans = Banning::new(config.suspicion.bans.take(), arguments.ban)?;
         let named = config
             .rate_limit
             .policies
@@ -39,7 +80,11 @@ impl Limits {
             .chain(config.suspicion.exempt.get_routes())
             .map(RouteFilter::template);
         let routes = Routes::new(named.chain(arguments.routes.iter().map(String::as_str)))?;
-        Ok(Self { config, routes })
+        Ok(Self {
+            config,
+            routes,
+            bans,
+        })
     }
 
     pub(super) fn policies(&self) -> impl Iterator<Item = &Policy> {

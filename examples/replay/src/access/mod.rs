@@ -20,15 +20,15 @@ use crate::log::Log;
 pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
     // Settings come first: a wrong one need not wait for a long log.
     let limits = Limits::new(arguments)?;
-    let limited = Replay::new(limits.config.clone(), &limits.routes)?;
-    let unlimited = Replay::new(limits.in_dry_run(), &limits.routes)?;
+    let limited = Replay::new(limits.config.clone(), &limits.routes, limits.bans.as_ref())?;
+    let unlimited = Replay::new(limits.in_dry_run(), &limits.routes, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::Input(format!("the replay cannot start: {error}")))?;
 
     let log = Log::read(&arguments.files)?;
     let clients = Clients::new(&log, limits.config.client.ipv6_prefix);
-    let mut suspects = Suspects::new(&limits.config.suspicion, &limited, &clients);
+    let mut suspects = Suspects::new(&limits, &limited, &clients);
     let mut gathering = Gathering::new(limits.policies(), &clients);
     runtime.block_on(async {
         limited
@@ -41,7 +41,8 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
             .run(&log, |outcome| gathering.unlimited(&outcome))
             .await;
     });
-    let report = gathering.report(&log, suspects.report());
+    let (suspicious, bans) = suspects.report();
+    let report = gathering.report(&log, suspicious, bans);
     if !arguments.json {
         return Ok(human::print(&report, arguments.top));
     }

@@ -29,6 +29,8 @@ pub(super) struct Report {
     pub(super) policies: Vec<PolicyReport>,
     #[serde(serialize_with = "by_kind")]
     pub(super) suspicious: Vec<KindReport>,
+    /// The first banned first; empty without bans.
+    pub(super) bans: Vec<Banned>,
 }
 
 /// The times of the first and the last request.
@@ -86,6 +88,19 @@ pub(super) struct Convicted {
     pub(super) incidents: u64,
     /// The client's requests that had passed the limits by then, the one that convicted included.
     pub(super) requests_before: u64,
+}
+
+/// A client that was banned.
+#[derive(Debug, Serialize)]
+pub(super) struct Banned {
+    pub(super) client: String,
+    /// What for, the first time.
+    pub(super) reason: &'static str,
+    /// The time of the first ban.
+    pub(super) first: Timestamp,
+    pub(super) bans: u64,
+    /// The client's requests while it was banned; in dry run they passed nevertheless.
+    pub(super) requests_refused: u64,
 }
 
 fn by_kind<S: Serializer>(kinds: &[KindReport], serializer: S) -> Result<S::Ok, S::Error> {
@@ -172,7 +187,12 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    pub(super) fn report(self, log: &Log, suspicious: Vec<KindReport>) -> Report {
+    pub(super) fn report(
+        self,
+        log: &Log,
+        suspicious: Vec<KindReport>,
+        bans: Vec<Banned>,
+    ) -> Report {
         let parsed = log.entries.len() as u64;
         let time = |entry: Option<&crate::log::Entry>| timestamp(entry.map_or(0, |entry| entry.at));
         let clients = self.clients;
@@ -198,6 +218,7 @@ impl<'a> Gathering<'a> {
                 .map(|policy| policy.report(clients))
                 .collect(),
             suspicious,
+            bans,
         }
     }
 }

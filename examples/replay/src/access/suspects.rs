@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use palisade::config::SuspicionConfig;
 use palisade::rate_limit::Exemptions;
-use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, Watch};
+use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalBanStore, Watch};
 
 use super::clients::Clients;
+use super::limits::{Banning, Limits};
 use super::replay::{Outcome, Replay};
-use super::report::{Convicted, KindReport, timestamp};
+use super::report::{Banned, Convicted, KindReport, timestamp};
 use crate::log::Log;
 
 /// What the failures of each client add up to, as the layer would count them, at the time of the log.
@@ -23,6 +23,10 @@ pub(super) struct Suspects<'a> {
     passed: Vec<u64>,
     /// By kind (its place in [`Kind::ALL`]) and client.
     convicted: BTreeMap<(usize, usize), Conviction>,
+    banning: Option<&'a Banning>,
+    store: Box<dyn LocalBanStore>,
+    /// By client.
+    banned: BTreeMap<usize, Banned>,
 }
 
 struct Conviction {
@@ -32,11 +36,8 @@ struct Conviction {
 }
 
 impl<'a> Suspects<'a> {
-    pub(super) fn new(
-        settings: &'a SuspicionConfig,
-        replay: &Replay,
-        clients: &'a Clients<'a>,
-    ) -> Self {
+    pub(super) fn new(limits: &'a Limits, replay: &Replay, clients: &'a Clients<'a>) -> Self {
+        let settings = &limits.config.suspicion;
         let watches = settings.thresholds.iter();
         let watches: Vec<Watch> = watches
             .map(|&(kind, threshold)| Watch { kind, threshold })
@@ -48,16 +49,24 @@ impl<'a> Suspects<'a> {
             exempt: &settings.exempt,
             passed: vec![0; clients.networks()],
             convicted: BTreeMap::new(),
+            banning: limits.bans.as_ref(),
+            store: Box::new(replay.bans()),
+            banned: BTreeMap::new(),
         }
     }
 
     /// Takes what came of a request, while the replay's clock shows its time.
     pub(super) fn count(&mut self, log: &Log, outcome: &Outcome<'_>) {
-        let Some(client) = outcome.client.filter(|_| outcome.admitted) else {
-            return;
-        };
         let entry = outcome.entry;
         let Some(number) = self.clients.number(entry, false) else {
+            return;
+        };
+        if outcome.banned
+            && let Some(banned) = self.banned.get_mut(&number)
+        {
+            banned.requests_refused += 1;
+        }
+        let Some(client) = outcome.client.filter(|_| outcome.admitted) else {
             return;
         };
         self.passed[number] += 1;
@@ -82,11 +91,27 @@ impl<'a> Suspects<'a> {
                 requests_before: self.passed[number],
             });
             conviction.incidents += 1;
+            let banning = self
+                .banning
+                .filter(|it| it.kinds.contains(&incident.watch.kind));
+            if let Some(Banning { sentence, .. }) = banning {
+                let ban = self
+                    .store
+                    .impose_now(client.network, incident.watch.kind, sentence, 0);
+                let banned = self.banned.entry(number).or_insert_with(|| Banned {
+                    client: self.clients.name(number, false),
+                    reason: ban.reason.as_str(),
+                    first: timestamp(entry.at),
+                    bans: 0,
+                    requests_refused: 0,
+                });
+                banned.bans += 1;
+            }
         }
     }
 
-    /// One entry for each kind there is, counted or not.
-    pub(super) fn report(self) -> Vec<KindReport> {
+    /// One entry for each kind there is, counted or not, and who was banned.
+    pub(super) fn report(self) -> (Vec<KindReport>, Vec<Banned>) {
         let of_kind = |(place, kind): (usize, Kind)| {
             let range = (place, 0)..(place + 1, 0);
             let mut clients: Vec<Convicted> = self
@@ -107,6 +132,9 @@ impl<'a> Suspects<'a> {
                 clients,
             }
         };
-        Kind::ALL.into_iter().enumerate().map(of_kind).collect()
+        let kinds = Kind::ALL.into_iter().enumerate().map(of_kind).collect();
+        let mut banned: Vec<Banned> = self.banned.into_values().collect();
+        banned.sort_by(|a, b| (a.first, &a.client).cmp(&(b.first, &b.client)));
+        (kinds, banned)
     }
 }
