@@ -79,6 +79,8 @@ impl<'a> Suspects<'a> {
             status: entry.status,
             route: client.route.clone(),
         }]);
+        // One ban for each response, as the layer imposes.
+        let mut banning = self.banning;
         for incident in incidents {
             let kind = Kind::ALL
                 .iter()
@@ -91,10 +93,8 @@ impl<'a> Suspects<'a> {
                 requests_before: self.passed[number],
             });
             conviction.incidents += 1;
-            let banning = self
-                .banning
-                .filter(|it| it.kinds.contains(&incident.watch.kind));
-            if let Some(Banning { sentence, .. }) = banning {
+            let bans = banning.take_if(|it| it.kinds.contains(&incident.watch.kind));
+            if let Some(Banning { sentence, .. }) = bans {
                 let ban = self
                     .store
                     .impose_now(client.network, incident.watch.kind, sentence, 0);

@@ -3,6 +3,7 @@ mod book;
 mod cdnow;
 mod cli;
 mod csv;
+mod load;
 mod moment;
 mod order;
 mod report;
@@ -18,6 +19,7 @@ use palisade::segment::{Change, Event, Keeping, OrderKey, Timestamp};
 use self::book::Book;
 use self::cli::Format;
 pub(crate) use self::cli::Orders;
+use self::load::Load;
 use self::moment::Moment;
 use self::order::{Order, Wrong};
 use self::report::{LeftOut, Report};
@@ -30,10 +32,16 @@ pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
     let keeping = keeping(arguments)?;
     let as_of = arguments.at.unwrap_or_else(Moment::now);
     let at = as_of.timestamp().unwrap_or(Timestamp::from_millis(0));
-    let secret = match Config::default().secret()? {
+    let configured = Config::default().secret()?;
+    let is_secret_shared = configured.is_some();
+    let secret = match configured {
         Some(secret) => secret,
         None => Secret::random()?,
     };
+    let load = arguments.redis.as_deref();
+    let mut load = load
+        .map(|url| Load::new(url, arguments, &keeping))
+        .transpose()?;
     let mut book = Book::new(arguments.format == Format::Csv);
     let mut later = 0;
     read(&arguments.file, arguments.format, &keeping, |order| {
@@ -41,10 +49,24 @@ pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
             later += 1;
             return Ok(());
         }
-        book.apply(&change(order, &secret));
-        Ok(())
+        let change = change(order, &secret);
+        book.apply(&change);
+        load.as_mut().map_or(Ok(()), |load| load.add(change))
     })?;
-    let report = Report::new(book.records(), &keeping.criteria, at);
+    let report = match &mut load {
+        None => Report::new(book.records(), &keeping.criteria, at),
+        Some(load) => {
+            load.flush()?;
+            if !is_secret_shared && book.customers().any(|id| id.as_str().starts_with('~')) {
+                eprintln!(
+                    "warning: some customers' ids had to be hashed, with a secret that ends with this run: set \
+                     PALISADE_SECRET to the service's own, and load the file again"
+                );
+            }
+            let records = load.records(&keeping, &book)?;
+            Report::new(&records, &keeping.criteria, at)
+        }
+    };
     if !arguments.json {
         let repeated = book.repeated;
         return Ok(report.print(as_of.0, &LeftOut { later, repeated }));

@@ -5,6 +5,7 @@ use super::ban_scripts::BanScripts;
 use super::breaker::Breaker;
 use super::connection::Connections;
 use super::count_failures::CountFailures;
+use super::customer_scripts::CustomerScripts;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
@@ -107,6 +108,7 @@ impl RedisStoreBuilder {
             script: AdmitRequest::new(),
             count_failures: CountFailures::new(),
             bans: BanScripts::new(),
+            customers: CustomerScripts::new(&prefix),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

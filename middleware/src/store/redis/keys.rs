@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::ConfigError;
-use crate::client::Network;
+use crate::client::{Network, UserId};
 use crate::rate_limit::{PartitionKey, Repr};
 use crate::suspicion::Kind;
 
@@ -51,6 +51,31 @@ impl Prefix {
     /// The index of all bans: `<prefix>bans`.
     pub(super) fn bans(&self) -> String {
         format!("{}bans", self.0)
+    }
+
+    /// A customer's hash; the braces are a Cluster hash tag.
+    pub(super) fn customer(&self, customer: &UserId) -> Vec<u8> {
+        self.customer_of(customer.as_str().as_bytes())
+    }
+
+    /// The hash that a member of an index stands for.
+    pub(super) fn customer_of(&self, member: &[u8]) -> Vec<u8> {
+        [self.0.as_bytes(), b"customer:{", member, b"}"].concat()
+    }
+
+    /// What remembers that a customer was erased, in the slot of the hash.
+    pub(super) fn erased(&self, customer: &UserId) -> String {
+        format!("{}customer-erased:{{{customer}}}", self.0)
+    }
+
+    /// The indices of the customers by last activity: the VIPs, the others.
+    pub(super) fn customer_indices(&self) -> [String; 2] {
+        ["vip", "others"].map(|index| format!("{}customers:{index}", self.0))
+    }
+
+    /// The lease of the customers' sweep.
+    pub(super) fn sweep(&self) -> String {
+        format!("{}customers:sweep", self.0)
     }
 
     /// The log that a probe charges.
@@ -139,6 +164,22 @@ mod tests {
         let banned = Network::of("2001:db8::1".parse().unwrap(), 64);
         assert_eq!(prefix.ban(banned), "shop-1:ban:2001:db8::/64");
         assert_eq!(prefix.bans(), "shop-1:bans");
+    }
+
+    #[test]
+    fn names_what_is_kept_of_customers() {
+        let prefix = Prefix::new("shop-1:").unwrap();
+        let ada = UserId::new("ada@example.org", &Secret::from_bytes(b"s"));
+        assert_eq!(prefix.customer(&ada), *b"shop-1:customer:{ada@example.org}");
+        assert_eq!(
+            prefix.erased(&ada),
+            "shop-1:customer-erased:{ada@example.org}"
+        );
+        assert_eq!(
+            prefix.customer_indices(),
+            ["shop-1:customers:vip", "shop-1:customers:others"]
+        );
+        assert_eq!(prefix.sweep(), "shop-1:customers:sweep");
     }
 
     #[test]

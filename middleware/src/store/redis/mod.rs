@@ -40,13 +40,18 @@ mod breaker;
 mod builder;
 mod connection;
 mod count_failures;
+mod customer_replies;
+mod customer_scripts;
+mod customers;
 mod dispatch;
 mod failure;
 mod failures;
 mod health;
 mod keys;
+mod load_customers;
 mod probe;
 mod scripts;
+mod sweep_customers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,6 +62,7 @@ use smallvec::SmallVec;
 use self::ban_scripts::BanScripts;
 use self::connection::Connections;
 use self::count_failures::CountFailures;
+use self::customer_scripts::CustomerScripts;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
@@ -66,6 +72,7 @@ use crate::rate_limit::{Admission, Admit, Charge, Store, StoreError, StoreErrorK
 
 pub use builder::RedisStoreBuilder;
 pub use health::StoreHealth;
+pub use load_customers::CustomerLoader;
 
 /// The store of all processes that share a Redis server. Clones share the connection.
 #[derive(Clone)]
@@ -77,6 +84,7 @@ struct Core {
     script: AdmitRequest,
     count_failures: CountFailures,
     bans: BanScripts,
+    customers: CustomerScripts,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
