@@ -77,7 +77,7 @@ impl Load {
                         .map_err(|error| Failure::Store(format!("the report failed: {error}")))?;
                     records.extend(record.map_err(failed)?);
                 }
-                Ok(())
+                Ok::<(), Failure>(())
             })?;
             progress.advance(customers.len() as u64);
         }

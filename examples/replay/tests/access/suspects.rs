@@ -190,6 +190,37 @@ fn a_configuration_says_thresholds_and_exemptions_and_an_option_beats_it() {
 }
 
 #[test]
+fn a_banned_client_is_refused_twice_as_long_the_second_time() {
+    // A 404 each second: the tenth bans for 20 s; the bans end with seconds 29 and, after the next offence, later.
+    let logs = Logs::new();
+    logs.write("access.log", log(&[(1, 404); 120]));
+    let arguments = [
+        "access.log",
+        "--suspicion",
+        "endpoint_scanning=10/10s",
+        "--suspicion",
+        "abuse=off",
+        "--ban",
+        "20s",
+    ];
+    let report = logs.json(&arguments);
+    // 0 to 9 pass, 10 to 28 are refused; 29 to 38 pass, 39 to 77 are refused; 78 to 87 pass, the rest is refused.
+    let banned = &report["bans"][0];
+    assert_eq!(report["bans"].as_array().unwrap().len(), 1);
+    assert_eq!(banned["client"], "192.0.2.1");
+    assert_eq!(banned["reason"], "endpoint_scanning");
+    assert_eq!(banned["first"], "2016-12-22T13:00:09Z");
+    assert_eq!(banned["bans"], 3);
+    assert_eq!(banned["requests_refused"], 19 + 39 + 32);
+    assert_eq!(report["denied"], 19 + 39 + 32);
+    assert_eq!(report["suspicious"]["endpoint_scanning"][0]["incidents"], 3);
+    assert_eq!(logs.json(&arguments[..5])["bans"], Value::Array(vec![]));
+    let (status, error) = logs.refused(&["access.log", "--ban", "1ms"]);
+    assert_eq!(status, Some(2), "{error}");
+    assert!(error.contains("--ban: "), "{error}");
+}
+
+#[test]
 fn prints_a_row_for_each_kind_and_as_many_clients_as_asked_for() {
     let logs = Logs::new();
     let hits: Vec<_> = (1..=3).flat_map(|client| [(client, 404); 10]).collect();

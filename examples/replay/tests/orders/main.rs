@@ -4,6 +4,8 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+mod redis;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -16,6 +18,18 @@ fn replay(directory: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(directory)
         .env_remove("PALISADE_SECRET")
+        .output()
+        .unwrap()
+}
+
+/// Over the excerpts, with the secret that a service would have.
+fn replay_with_secret(arguments: &[&str]) -> Output {
+    let excerpts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orders");
+    Command::new(env!("CARGO_BIN_EXE_replay"))
+        .arg("orders")
+        .args(arguments)
+        .current_dir(excerpts)
+        .env("PALISADE_SECRET", "a secret of at least sixteen bytes")
         .output()
         .unwrap()
 }
