@@ -82,7 +82,7 @@ A customer's id of 1 to 64 characters of `A-Za-z0-9._@-` stands as it is in keys
 secret PALISADE_SECRET, which must be the service's own.
 
 The file is read once, as a stream: memory grows with the customers, about 150 bytes each, and for CSV by some 30 \
-bytes for each order, since an id may come again.";
+bytes for each order, since an id may come again. In Redis a customer with three orders takes about 430 bytes.";
 
     pub(crate) const EXAMPLES: &str = "\
 Examples:
