@@ -6,8 +6,10 @@ use palisade::ConfigError;
 /// Why there is no report.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something about the logs: exit status 1.
+    /// Something about the input: exit status 1.
     Input(String),
+    /// Something about the store: exit status 1.
+    Store(String),
     /// A setting that cannot be used: exit status 2, as for a wrong argument.
     Setting(String),
 }
@@ -15,7 +17,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Input(_) => ExitCode::from(1),
+            Self::Input(_) | Self::Store(_) => ExitCode::from(1),
             Self::Setting(_) => ExitCode::from(2),
         }
     }
@@ -30,7 +32,7 @@ impl From<ConfigError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(why) | Self::Setting(why) => f.write_str(why),
+            Self::Input(why) | Self::Store(why) | Self::Setting(why) => f.write_str(why),
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Tries palisade's limits on the traffic of yesterday: see `replay --help`.
+//! Tries palisade on what happened before it was there, access logs and orders: see `replay --help`.
 mod access;
 mod cli;
 mod failure;
 mod log;
+mod orders;
 mod progress;
+mod source;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let report = match &cli.command {
         Command::Access(arguments) => access::run(arguments),
+        Command::Orders(arguments) => orders::run(arguments),
     };
     let printed = report.map(|report| io::stdout().lock().write_all(report.as_bytes()));
     match printed {

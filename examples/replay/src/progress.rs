@@ -25,6 +25,13 @@ impl Progress {
         )
     }
 
+    pub(crate) fn of_customers(total: u64) -> Self {
+        Self::styled(
+            Some(total),
+            "reporting {wide_bar} {human_pos} of {human_len}, {eta} left",
+        )
+    }
+
     fn styled(total: Option<u64>, template: &str) -> Self {
         let bar = match total {
             Some(total) => ProgressBar::new(total),

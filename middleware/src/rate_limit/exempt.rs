@@ -74,7 +74,9 @@ impl Exemptions {
         &self.routes
     }
 
-    pub(crate) fn covers(&self, method: &Method, client: &Client) -> bool {
+    /// Whether a request of this client meets no limit, or is no failure.
+    #[must_use]
+    pub fn covers(&self, method: &Method, client: &Client) -> bool {
         self.cidrs.contains(client.address)
             || client
                 .user

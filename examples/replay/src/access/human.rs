@@ -3,9 +3,9 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::report::{PolicyReport, Report};
-use super::table::Align::{Left, Right};
-use super::table::{Table, grouped};
+use super::report::{Banned, KindReport, PolicyReport, Report};
+use crate::table::Align::{Left, Right};
+use crate::table::{Table, grouped};
 
 /// The report for people, with at most `top` clients for each policy.
 pub(super) fn print(report: &Report, top: usize) -> String {
@@ -28,6 +28,12 @@ pub(super) fn print(report: &Report, top: usize) -> String {
     {
         text.push('\n');
         limited(&mut text, policy, top);
+    }
+    text.push('\n');
+    suspicious(&mut text, &report.suspicious, top);
+    if !report.bans.is_empty() {
+        text.push('\n');
+        banned(&mut text, &report.bans, top);
     }
     text
 }
@@ -117,6 +123,69 @@ fn limited(text: &mut String, policy: &PolicyReport, top: usize) {
     }
     table.print(text);
     let more = policy.clients.len().saturating_sub(top);
+    if more > 0 {
+        let _ = writeln!(text, "… and {} more", grouped(more as u64));
+    }
+}
+
+fn suspicious(text: &mut String, kinds: &[KindReport], top: usize) {
+    let mut table = Table::new([
+        ("suspicious", Left),
+        ("at", Left),
+        ("client", Left),
+        ("first (UTC)", Left),
+        ("incidents", Right),
+        ("requests before", Right),
+    ]);
+    for kind in kinds {
+        let threshold = kind.threshold;
+        let mut head = [
+            kind.kind.to_string(),
+            threshold.map_or_else(|| "off".to_owned(), |at| at.to_string()),
+        ];
+        let listed = kind.clients.iter().take(top).map(|client| {
+            [
+                client.client.clone(),
+                time(client.first),
+                grouped(client.incidents),
+                grouped(client.requests_before),
+            ]
+        });
+        let more = kind.clients.len().saturating_sub(top);
+        let rest = match (kind.clients.is_empty(), threshold, more) {
+            (true, Some(_), _) => Some("nobody".to_owned()),
+            (true, None, _) => Some(String::new()),
+            (false, _, 0) => None,
+            (false, _, more) => Some(format!("… and {} more", grouped(more as u64))),
+        };
+        let rest = rest.map(|client| [client, String::new(), String::new(), String::new()]);
+        for [client, first, incidents, before] in listed.chain(rest) {
+            let [kind, at] = std::mem::take(&mut head);
+            table.row([kind, at, client, first, incidents, before]);
+        }
+    }
+    table.print(text);
+}
+
+fn banned(text: &mut String, bans: &[Banned], top: usize) {
+    let mut table = Table::new([
+        ("banned", Left),
+        ("first for", Left),
+        ("first (UTC)", Left),
+        ("bans", Right),
+        ("requests refused", Right),
+    ]);
+    for ban in bans.iter().take(top) {
+        table.row([
+            ban.client.clone(),
+            ban.reason.to_owned(),
+            time(ban.first),
+            grouped(ban.bans),
+            grouped(ban.requests_refused),
+        ]);
+    }
+    table.print(text);
+    let more = bans.len().saturating_sub(top);
     if more > 0 {
         let _ = writeln!(text, "… and {} more", grouped(more as u64));
     }

@@ -1,14 +1,54 @@
-use palisade::client::Route;
-use palisade::config::Config;
-use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
+use std::time::Duration;
 
-use crate::cli::Access;
+use palisade::client::Route;
+use palisade::config::{BansConfig, Config};
+use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
+use palisade::suspicion::{Kind, Sentence};
+
+use crate::cli::{Access, Suspicious};
 use crate::failure::Failure;
 
 /// The limits to try: those of a service's configuration, or the defaults, with what the arguments change.
 pub(super) struct Limits {
     pub(super) config: Config,
     pub(super) routes: Routes,
+    pub(super) bans: Option<Banning>,
+}
+
+/// Which incidents a client is banned for, and for how long: without jitter, so that every replay says the same.
+#[derive(Clone)]
+pub(super) struct Banning {
+    pub(super) sentence: Sentence,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) dry_run: bool,
+}
+
+impl Banning {
+    /// Those of the configuration, with the first ban that an argument says.
+    fn new(
+        configured: Option<BansConfig>,
+        first: Option<Duration>,
+    ) -> Result<Option<Self>, Failure> {
+        let mut banning = match configured {
+            Some(bans) => Self {
+                sentence: bans.sentence,
+                kinds: bans.kinds,
+                dry_run: bans.dry_run,
+            },
+            None if first.is_none() => return Ok(None),
+            None => Self {
+                sentence: Sentence::default(),
+                kinds: Kind::ALL.into(),
+                dry_run: false,
+            },
+        };
+        if let Some(first) = first {
+            let longest = banning.sentence.longest().max(first);
+            banning.sentence = Sentence::new(first, longest)
+                .map_err(|error| Failure::Setting(format!("--ban: {error}")))?;
+        }
+        Ok(Some(banning))
+    }
 }
 
 impl Limits {
@@ -25,15 +65,26 @@ impl Limits {
                 config.rate_limit.policies = with_quota(config.rate_limit.policies, name, quota);
             }
         }
+        for Suspicious { kind, threshold } in &arguments.suspicion {
+            let thresholds = &mut config.suspicion.thresholds;
+            thresholds.retain(|(other, _)| other != kind);
+            thresholds.extend(threshold.map(|threshold| (*kind, threshold)));
+        }
+        let bans = Banning::new(config.suspicion.bans.take(), arguments.ban)?;
         let named = config
             .rate_limit
             .policies
             .iter()
             .flat_map(Policy::get_routes)
             .chain(config.rate_limit.exempt.get_routes())
+            .chain(config.suspicion.exempt.get_routes())
             .map(RouteFilter::template);
         let routes = Routes::new(named.chain(arguments.routes.iter().map(String::as_str)))?;
-        Ok(Self { config, routes })
+        Ok(Self {
+            config,
+            routes,
+            bans,
+        })
     }
 
     pub(super) fn policies(&self) -> impl Iterator<Item = &Policy> {

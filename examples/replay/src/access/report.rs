@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use palisade::rate_limit::Policy;
+use palisade::suspicion::{Kind, Threshold};
 use serde::{Serialize, Serializer};
 
 use super::clients::Clients;
@@ -26,6 +27,10 @@ pub(super) struct Report {
     pub(super) denied: u64,
     #[serde(serialize_with = "by_name")]
     pub(super) policies: Vec<PolicyReport>,
+    #[serde(serialize_with = "by_kind")]
+    pub(super) suspicious: Vec<KindReport>,
+    /// The first banned first; empty without bans.
+    pub(super) bans: Vec<Banned>,
 }
 
 /// The times of the first and the last request.
@@ -62,6 +67,44 @@ pub(super) struct Limited {
     pub(super) denied: u64,
     /// The time of the first request denied.
     pub(super) first: Timestamp,
+}
+
+/// The clients whose failures add up to something.
+#[derive(Debug)]
+pub(super) struct KindReport {
+    pub(super) kind: Kind,
+    /// `None` where the kind is not counted.
+    pub(super) threshold: Option<Threshold>,
+    /// The first convicted first.
+    pub(super) clients: Vec<Convicted>,
+}
+
+/// A client with an incident.
+#[derive(Debug, Serialize)]
+pub(super) struct Convicted {
+    pub(super) client: String,
+    /// The time of the first incident.
+    pub(super) first: Timestamp,
+    pub(super) incidents: u64,
+    /// The client's requests that had passed the limits by then, the one that convicted included.
+    pub(super) requests_before: u64,
+}
+
+/// A client that was banned.
+#[derive(Debug, Serialize)]
+pub(super) struct Banned {
+    pub(super) client: String,
+    /// What for, the first time.
+    pub(super) reason: &'static str,
+    /// The time of the first ban.
+    pub(super) first: Timestamp,
+    pub(super) bans: u64,
+    /// The client's requests while it was banned; in dry run they passed nevertheless.
+    pub(super) requests_refused: u64,
+}
+
+fn by_kind<S: Serializer>(kinds: &[KindReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(kinds.iter().map(|kind| (kind.kind.as_str(), &kind.clients)))
 }
 
 fn by_name<S: Serializer>(policies: &[PolicyReport], serializer: S) -> Result<S::Ok, S::Error> {
@@ -144,7 +187,12 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    pub(super) fn report(self, log: &Log) -> Report {
+    pub(super) fn report(
+        self,
+        log: &Log,
+        suspicious: Vec<KindReport>,
+        bans: Vec<Banned>,
+    ) -> Report {
         let parsed = log.entries.len() as u64;
         let time = |entry: Option<&crate::log::Entry>| timestamp(entry.map_or(0, |entry| entry.at));
         let clients = self.clients;
@@ -169,6 +217,8 @@ impl<'a> Gathering<'a> {
                 .into_iter()
                 .map(|policy| policy.report(clients))
                 .collect(),
+            suspicious,
+            bans,
         }
     }
 }
@@ -202,6 +252,6 @@ impl Gathered<'_> {
 }
 
 /// The parser makes only seconds that a timestamp can hold.
-fn timestamp(seconds: i64) -> Timestamp {
+pub(super) fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -2,7 +2,6 @@
 mod intern;
 mod line;
 mod request;
-mod source;
 mod timestamp;
 
 use std::collections::BTreeMap;
@@ -14,9 +13,9 @@ use http::{Method, StatusCode, Uri};
 
 use self::intern::Interner;
 pub(crate) use self::line::Unreadable;
-use self::source::Line;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::source::{self, Line};
 
 /// The lines of all files in the order of time. Values that repeat are held once and referred to by number.
 #[derive(Debug, Default)]
@@ -73,6 +72,7 @@ impl Log {
             source::for_each_line(progress.reading(source), |line| {
                 number += 1;
                 reading.line(file, number, line);
+                Ok(())
             })
             .map_err(failed)?;
         }

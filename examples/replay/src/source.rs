@@ -7,13 +7,13 @@ const LONGEST_LINE: u64 = 64 * 1024;
 const BUFFER: usize = 256 * 1024;
 
 /// One line, without its line feed.
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
     TooLong,
 }
 
 /// The file, or the standard input for `-`.
-pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
@@ -21,7 +21,7 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 /// The bytes of all the files together; `None` where one is no plain file.
-pub(super) fn total_size<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<u64> {
+pub(crate) fn total_size<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<u64> {
     paths
         .into_iter()
         .map(|path| {
@@ -31,8 +31,11 @@ pub(super) fn total_size<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Optio
         .sum()
 }
 
-/// Hands each line to `visit`, however long; what is no UTF-8 is no matter.
-pub(super) fn for_each_line(source: impl Read, mut visit: impl FnMut(Line<'_>)) -> io::Result<()> {
+/// Hands each line to `visit`, however long, until that fails; what is no UTF-8 is no matter.
+pub(crate) fn for_each_line<E: From<io::Error>>(
+    source: impl Read,
+    mut visit: impl FnMut(Line<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut source = BufReader::with_capacity(BUFFER, source);
     let mut line = Vec::new();
     loop {
@@ -48,10 +51,10 @@ pub(super) fn for_each_line(source: impl Read, mut visit: impl FnMut(Line<'_>)) 
             line.pop();
         } else if read as u64 > LONGEST_LINE {
             source.skip_until(b'\n')?;
-            visit(Line::TooLong);
+            visit(Line::TooLong)?;
             continue;
         }
-        visit(Line::Whole(&line));
+        visit(Line::Whole(&line))?;
     }
 }
 
@@ -66,6 +69,7 @@ mod tests {
                 Line::Whole(line) => Some(line.len()),
                 Line::TooLong => None,
             });
+            Ok::<_, io::Error>(())
         };
         for_each_line(source, visit).unwrap();
         lengths
@@ -76,6 +80,17 @@ mod tests {
         assert_eq!(lengths(b""), []);
         assert_eq!(lengths(b"ab\n\n\xffc"), [Some(2), Some(0), Some(2)]);
         assert_eq!(lengths(b"ab\n"), [Some(2)]);
+    }
+
+    #[test]
+    fn ends_where_the_visit_fails() {
+        let mut visited = 0;
+        let visit = |_: Line<'_>| {
+            visited += 1;
+            Err(io::Error::other("enough"))
+        };
+        assert!(for_each_line(&b"a\nb\n"[..], visit).is_err());
+        assert_eq!(visited, 1);
     }
 
     #[test]

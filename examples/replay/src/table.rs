@@ -1,30 +1,30 @@
 use std::fmt::Write;
 
 /// Columns of text under their heads, as wide as they need to be.
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     aligned: [Align; N],
     rows: Vec<[String; N]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(columns: [(&str, Align); N]) -> Self {
+    pub(crate) fn new(columns: [(&str, Align); N]) -> Self {
         Self {
             aligned: columns.map(|(_, align)| align),
             rows: vec![columns.map(|(head, _)| head.to_owned())],
         }
     }
 
-    pub(super) fn row(&mut self, row: [String; N]) {
+    pub(crate) fn row(&mut self, row: [String; N]) {
         self.rows.push(row);
     }
 
-    pub(super) fn print(&self, to: &mut String) {
+    pub(crate) fn print(&self, to: &mut String) {
         let width = |column: usize| {
             self.rows
                 .iter()
@@ -49,7 +49,7 @@ impl<const N: usize> Table<N> {
 }
 
 /// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.char_indices() {
