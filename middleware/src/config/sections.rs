@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig, SuspicionConfig};
+use super::{CountVisitors, FunnelConfig};
 use crate::client::ForwardedHeader;
+use crate::funnel::Visitors;
 use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
@@ -22,6 +24,7 @@ pub(super) struct File {
     client: Client,
     rate_limit: RateLimit,
     suspicion: Suspicion,
+    funnel: Funnel,
     segments: Option<Segments>,
 }
 
@@ -99,6 +102,12 @@ struct Suspicion {
     hash_clients: bool,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Funnel {
+    visitors: Option<String>,
+}
+
 /// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -134,6 +143,7 @@ impl File {
             client: self.client.validate()?,
             rate_limit: self.rate_limit.validate()?,
             suspicion: self.suspicion.validate()?,
+            funnel: self.funnel.validate()?,
             unused,
         })
     }
@@ -325,6 +335,26 @@ impl Suspicion {
     }
 }
 
+impl Funnel {
+    fn validate(self) -> Result<FunnelConfig, ConfigError> {
+        let visitors = match self.visitors {
+            None => CountVisitors::Unsaid,
+            Some(text) if text == "off" => CountVisitors::Off,
+            Some(text) => {
+                let range = Visitors::LEAST_WINDOW..=Visitors::MOST_WINDOW;
+                let allowed = "a duration of `1m` to `30d`, or `off`";
+                let window = humantime::parse_duration(&text)
+                    .ok()
+                    .filter(|window| range.contains(window));
+                let window =
+                    window.ok_or_else(|| ConfigError::new("funnel.visitors", text, allowed))?;
+                CountVisitors::Within(window)
+            }
+        };
+        Ok(FunnelConfig { visitors })
+    }
+}
+
 impl Segments {
     fn validate(self) -> Result<(), ConfigError> {
         let read = |key: &str, text: Option<String>, default: u32| match text {
@@ -400,7 +430,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "redis_url",
     "prefix",
     "deadline",
@@ -425,6 +455,7 @@ const KEYS: [&str; 29] = [
     "abuse",
     "credential_stuffing_slow",
     "hash_clients",
+    "visitors",
     "retention",
     "vip_spend",
     "vip_orders",

@@ -38,6 +38,9 @@ const FULL: &str = r#"
     exempt = { cidrs = ["10.0.0.0/8"], users = ["monitor"] }
     hash_clients = true
 
+    [funnel]
+    visitors = "12h"
+
     [segments]
     retention = "400d"
     vip_spend = 50000

@@ -105,13 +105,20 @@ mod reached;
 mod service;
 mod stage;
 mod stages;
+mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
 pub use future::ResponseFuture;
 pub use layer::{FunnelLayer, FunnelLayerBuilder};
 pub use reached::Reached;
 pub use service::Funnel;
 pub use stage::{Stage, StatusClass};
+pub use store::{
+    CountVisits, CountVisitsNow, LocalVisitStore, Progress, Reach, Reaching, VisitStore, Visitor,
+};
 pub use tally::{StageCount, Tally};
+pub(crate) use visitors::{Journey, Moment};
+pub use visitors::{Fate, VisitorCount, VisitorTally, Visitors};

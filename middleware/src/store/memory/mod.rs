@@ -16,6 +16,9 @@
 //! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
 //!
+//! Of the visitors of a funnel at most `max_keys` are kept, each in at most 256 bytes (four stages), and those without a
+//! counted stage are let go first.
+//!
 //! ```
 //! use std::time::Duration;
 //! use palisade::rate_limit::{Charge, Quota, Store};
@@ -40,6 +43,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod visits;
 
 use std::fmt;
 use std::iter::Sum;
@@ -50,7 +54,9 @@ use self::log::Log;
 use self::shard::{Entry, Shard};
 use self::table::Table;
 use self::trail::{BoundTrails, Trail};
+use self::visits::{BoundVisits, Visit};
 use crate::ConfigError;
+use crate::funnel::{CountVisitsNow, LocalVisitStore};
 use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
 use crate::suspicion::{CountFailuresNow, LocalFailureStore, Watch};
 
@@ -67,6 +73,7 @@ struct Tables {
     max_keys: usize,
     by_policy: Named<Log>,
     by_kind: Named<Trail>,
+    visitors: Named<Visit>,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -97,13 +104,17 @@ impl MemoryStore {
     /// How many keys are held, idle ones included; it looks at every shard.
     #[must_use]
     pub fn keys(&self) -> usize {
-        sum(&self.0.by_policy, Shard::len) + sum(&self.0.by_kind, Shard::len)
+        sum(&self.0.by_policy, Shard::len)
+            + sum(&self.0.by_kind, Shard::len)
+            + sum(&self.0.visitors, Shard::len)
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
     #[must_use]
     pub fn evicted_live(&self) -> u64 {
-        sum(&self.0.by_policy, Shard::evicted_live) + sum(&self.0.by_kind, Shard::evicted_live)
+        sum(&self.0.by_policy, Shard::evicted_live)
+            + sum(&self.0.by_kind, Shard::evicted_live)
+            + sum(&self.0.visitors, Shard::evicted_live)
     }
 }
 
@@ -169,6 +180,7 @@ impl MemoryStoreBuilder {
             max_keys,
             by_policy: Mutex::default(),
             by_kind: Mutex::default(),
+            visitors: Mutex::default(),
         }))
     }
 }
@@ -228,6 +240,14 @@ impl LocalFailureStore for MemoryStore {
         });
         let watches = watches.collect();
         Arc::new(BoundTrails::new(Arc::clone(&self.0.clock), watches))
+    }
+}
+
+impl LocalVisitStore for MemoryStore {
+    fn bind_visits_local(&self, window: std::time::Duration) -> Arc<dyn CountVisitsNow> {
+        let mut tables = lock(&self.0.visitors);
+        let table = named(&mut tables, &Arc::from("visitors"), self.0.max_keys);
+        Arc::new(BoundVisits::new(Arc::clone(&self.0.clock), table, window))
     }
 }
 

@@ -7,6 +7,7 @@ use super::count_failures::CountFailures;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
+use super::reach_stage::ReachStage;
 use super::scripts::AdmitRequest;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
@@ -105,6 +106,7 @@ impl RedisStoreBuilder {
         Ok(RedisStore(Arc::new(Core {
             script: AdmitRequest::new(),
             count_failures: CountFailures::new(),
+            reach_stage: ReachStage::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

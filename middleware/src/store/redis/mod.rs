@@ -12,6 +12,10 @@
 //! requests' path, on the same connection and under the same deadline and breaker. A client's key takes five bytes for
 //! each failure up to the threshold, 25, and the last eight routes, and expires with its window.
 //!
+//! How far the visitors of a funnel came has a script too, called in the same way. A visitor's key takes ten bytes, and
+//! seven for each stage after the first, beside its name, and expires a minute after its window; without a counted stage,
+//! after a minute.
+//!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens: requests fail at once, for the cost of an atomic load, while a task
@@ -41,7 +45,9 @@ mod failures;
 mod health;
 mod keys;
 mod probe;
+mod reach_stage;
 mod scripts;
+mod visits;
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +60,7 @@ use self::count_failures::CountFailures;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
+use self::reach_stage::ReachStage;
 use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
 use crate::rate_limit::{Admission, Admit, Charge, Store, StoreError, StoreErrorKind, Verdict};
@@ -70,6 +77,7 @@ type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 struct Core {
     script: AdmitRequest,
     count_failures: CountFailures,
+    reach_stage: ReachStage,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
