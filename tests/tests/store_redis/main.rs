@@ -9,6 +9,7 @@ mod failures;
 mod incidents;
 mod model;
 mod script;
+mod visits;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -28,13 +28,7 @@ pub(crate) struct Advance {
 
 impl Journey {
     /// The visitor reached a stage (below 16) at a moment not after `now`.
-    pub(crate) fn reach(
-        &mut self,
-        stage: u8,
-        at: Moment,
-        now: Moment,
-        window: Moment,
-    ) -> Advance {
+    pub(crate) fn reach(&mut self, stage: u8, at: Moment, now: Moment, window: Moment) -> Advance {
         // A clock that stepped back leaves moments of the future, which would keep the visitor waiting for them.
         self.floor = self.floor.min(now);
         for moment in &mut self.later {
@@ -131,7 +125,12 @@ mod tests {
 
     #[test]
     fn a_late_predecessor_lets_all_that_waited_for_it_count() {
-        walk([(3, 40, &[]), (1, 20, &[]), (2, 30, &[]), (0, 10, &[0, 10, 10, 10])]);
+        walk([
+            (3, 40, &[]),
+            (1, 20, &[]),
+            (2, 30, &[]),
+            (0, 10, &[0, 10, 10, 10]),
+        ]);
         // By the latest moment, since the earliest came before the predecessor.
         walk([(1, 5, &[]), (1, 20, &[]), (1, 15, &[]), (0, 10, &[0, 10])]);
     }
@@ -166,7 +165,14 @@ mod tests {
 
     #[test]
     fn moments_of_an_earlier_window_unlock_nothing() {
-        walk([(0, 10, &[0]), (1, 20, &[10]), (2, 30, &[10]), (0, 1_010, &[0]), (2, 1_012, &[]), (1, 1_011, &[1, 1])]);
+        walk([
+            (0, 10, &[0]),
+            (1, 20, &[10]),
+            (2, 30, &[10]),
+            (0, 1_010, &[0]),
+            (2, 1_012, &[]),
+            (1, 1_011, &[1, 1]),
+        ]);
     }
 
     #[test]

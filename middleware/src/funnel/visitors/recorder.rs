@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Who;
-use super::seen::Seen;
+use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
 use crate::client::{Country, Secret};
 use crate::drain::{Queue, Work, leave};
@@ -75,15 +75,15 @@ impl Recorder {
         let size = batch.len();
         let fresh = batch
             .into_iter()
-            .map(|noted| (now.saturating_duration_since(noted.at), noted))
-            .filter(|(age, _)| *age <= Reach::OLDEST)
-            .map(|(age, noted)| {
+            .filter(|noted| now.saturating_duration_since(noted.at) <= Reach::OLDEST)
+            .map(|noted| {
+                let at = self.seen.date(&noted.who, noted.at);
                 let reach = Reach {
                     visitor: noted.who.visitor(&self.secret),
                     stage: noted.stage,
-                    age,
+                    age: now.saturating_duration_since(at),
                 };
-                (noted, reach)
+                (Noted { at, ..noted }, reach)
             });
         let (noted, reaches): (Vec<_>, Vec<_>) = fresh.unzip();
         if reaches.len() < size {
@@ -92,9 +92,9 @@ impl Recorder {
         (noted, reaches)
     }
 
-    fn settle(&self, noted: &Noted, progress: &Progress, asked: Instant) {
+    fn settle(&self, noted: &Noted, progress: &Progress, call: &Call) {
         let counted = progress.counted();
-        self.seen.learn(&noted.who, counted, asked, progress.left);
+        self.seen.learn(&noted.who, progress, noted.at, call);
         for (stage, step) in (usize::from(progress.before)..).zip(&progress.steps) {
             self.tally.count(stage, noted.country);
             let previous = stage.checked_sub(1).and_then(|it| self.tally.stage(it));
@@ -151,8 +151,12 @@ impl Work for Recorder {
         };
         match store.reach(&reaches).await {
             Ok(progress) => {
+                let call = Call {
+                    asked,
+                    answered: Instant::now(),
+                };
                 for (noted, progress) in noted.iter().zip(&progress) {
-                    self.settle(noted, progress, asked);
+                    self.settle(noted, progress, &call);
                     lost.reaches -= 1;
                 }
                 self.note_success();
@@ -166,8 +170,13 @@ impl Work for Recorder {
         let (noted, reaches) = self.prepare(batch, asked);
         match &self.store {
             Bound::Embedded(store) => {
-                for (noted, progress) in noted.iter().zip(store.reach_now(&reaches)) {
-                    self.settle(noted, &progress, asked);
+                let progress = store.reach_now(&reaches);
+                let call = Call {
+                    asked,
+                    answered: Instant::now(),
+                };
+                for (noted, progress) in noted.iter().zip(&progress) {
+                    self.settle(noted, progress, &call);
                 }
             }
             // A server cannot be asked without a runtime.

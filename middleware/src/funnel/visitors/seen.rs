@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Who;
+use crate::funnel::store::Progress;
 
 /// How far the visitors came whom this process saw last.
 ///
@@ -16,6 +17,12 @@ pub(super) struct Seen {
     start: Instant,
 }
 
+/// When a call to the store was sent, and when its answer was there.
+pub(super) struct Call {
+    pub(super) asked: Instant,
+    pub(super) answered: Instant,
+}
+
 /// Two halves: when the younger is full, the older is forgotten as a whole.
 #[derive(Default)]
 struct Generations {
@@ -23,11 +30,13 @@ struct Generations {
     old: HashMap<Who, Known>,
 }
 
-/// Times are milliseconds since the start.
+/// Times are microseconds since the start.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     /// When the visitor's window ends.
     until: u64,
+    /// The latest moment at which the store may have dated what it was told of the visitor.
+    dated: u64,
     /// How many stages were counted in it: those below.
     counted: u8,
     /// Which other stages were tried since `tried_since`, one bit for each.
@@ -40,7 +49,7 @@ impl Seen {
     const SHARDS: usize = 16;
     const HALF: usize = 2_048;
     /// How long a reach that was brought to the store without being known to count is not brought again.
-    const RETRY: u64 = 1_000;
+    const RETRY: u64 = 1_000_000;
 
     pub(super) fn new(start: Instant) -> Self {
         Self {
@@ -50,8 +59,8 @@ impl Seen {
         }
     }
 
-    fn millis(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_millis() as u64
+    fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.start).as_micros() as u64
     }
 
     fn with<T>(&self, who: &Who, act: impl FnOnce(&mut Known) -> T) -> T {
@@ -76,7 +85,7 @@ impl Seen {
     ///
     /// Stage k is so tried at most k+1 times a second, however often it is reached.
     pub(super) fn is_news(&self, who: &Who, stage: u8, now: Instant) -> bool {
-        let now = self.millis(now);
+        let now = self.micros(now);
         self.with(who, |known| {
             if now >= known.until {
                 known.counted = 0;
@@ -97,12 +106,24 @@ impl Seen {
         })
     }
 
-    /// The store, asked at `asked`, knows so many stages as counted in a window that lasts so long from then on.
-    pub(super) fn learn(&self, who: &Who, counted: u8, asked: Instant, left: Duration) {
-        let until = self.millis(asked).saturating_add(left.as_millis() as u64);
+    /// When a reach is to be dated: as it happened, but after all that the store was told of the visitor before.
+    ///
+    /// A store dates a reach by its age when the call was sent, and so late by the call's way. Without this a visitor in
+    /// haste whose first call took long would be dated as having come to the second stage before the first.
+    pub(super) fn date(&self, who: &Who, at: Instant) -> Instant {
+        let dated = self.with(who, |known| known.dated);
+        at.max(self.start + Duration::from_micros(dated))
+    }
+
+    /// The store, asked at `asked` about a reach dated `at`, answered at `answered`.
+    pub(super) fn learn(&self, who: &Who, progress: &Progress, at: Instant, call: &Call) {
+        let until = self.micros(call.asked) + progress.left.as_micros() as u64;
+        let way = call.answered.saturating_duration_since(call.asked);
+        let dated = self.micros(at + way) + 1;
         self.with(who, |known| {
-            known.counted = counted;
+            known.counted = progress.counted();
             known.until = until;
+            known.dated = known.dated.max(dated);
         });
     }
 
@@ -135,13 +156,41 @@ mod tests {
         let start = Instant::now();
         let seen = Seen::new(start);
         assert!(seen.is_news(&who(1), 0, start));
-        seen.learn(&who(1), 2, start + ms(5), ms(60_000));
+        learn(&seen, start, ms(5), ms(9));
         for stage in [0, 1] {
             assert!(!seen.is_news(&who(1), stage, start + ms(60_004)));
         }
         assert!(seen.is_news(&who(1), 2, start + ms(60_004)));
-        assert!(seen.is_news(&who(2), 0, start + ms(60_004)), "another visitor");
+        assert!(
+            seen.is_news(&who(2), 0, start + ms(60_004)),
+            "another visitor"
+        );
         assert!(seen.is_news(&who(1), 0, start + ms(60_005)));
+    }
+
+    /// The store tells of two counted stages and a minute left.
+    fn learn(seen: &Seen, at: Instant, asked: Duration, answered: Duration) {
+        let progress = Progress {
+            before: 2,
+            left: ms(60_000),
+            ..Progress::default()
+        };
+        let call = Call {
+            asked: at + asked,
+            answered: at + answered,
+        };
+        seen.learn(&who(1), &progress, at, &call);
+    }
+
+    #[test]
+    fn a_reach_is_dated_after_what_the_store_was_told_before() {
+        let start = Instant::now();
+        let seen = Seen::new(start);
+        learn(&seen, start, ms(5), ms(45));
+        let dated = seen.date(&who(1), start + ms(2));
+        assert!(dated > start + ms(40) && dated < start + ms(41));
+        assert_eq!(seen.date(&who(1), start + ms(50)), start + ms(50));
+        assert_eq!(seen.date(&who(2), start + ms(2)), start + ms(2));
     }
 
     #[test]

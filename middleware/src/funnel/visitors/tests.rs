@@ -38,10 +38,8 @@ fn funnel(visitors: Visitors) -> FunnelLayer {
         .unwrap()
 }
 
-fn embedded() -> (Hand, FunnelLayer) {
-    let hand = Hand::default();
-    let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-    (hand, funnel(Visitors::embedded(store, secret())))
+fn embedded() -> FunnelLayer {
+    funnel(Visitors::embedded(MemoryStore::new(), secret()))
 }
 
 fn client(n: u32, user: Option<&str>, country: &str) -> Client {
@@ -92,7 +90,7 @@ fn only<const N: usize>(series: [(&str, u64); N]) -> BTreeMap<String, u64> {
 
 #[test]
 fn all_series_exist_at_0_from_the_start_and_none_without_visitors() {
-    let (_, layer) = embedded();
+    let layer = embedded();
     let tally = layer.visitor_tally().unwrap();
     assert_eq!(tally.counts().count(), 3 * 3);
     assert!(tally.counts().all(|series| series.count == 0));
@@ -101,7 +99,7 @@ fn all_series_exist_at_0_from_the_start_and_none_without_visitors() {
 
 #[tokio::test]
 async fn a_visitor_counts_once_for_each_stage_and_each_response_once_as_an_event() {
-    let (_, layer) = embedded();
+    let layer = embedded();
     for stage in [0, 0, 1, 1, 1, 2, 0, 2] {
         reach(&layer, client(1, None, "GB"), stage).await;
     }
@@ -114,7 +112,7 @@ async fn a_visitor_counts_once_for_each_stage_and_each_response_once_as_an_event
 
 #[tokio::test]
 async fn users_networks_and_countries_are_told_apart() {
-    let (_, layer) = embedded();
+    let layer = embedded();
     for (n, user, country) in [
         (1, None, "US"),
         (2, None, "US"),
@@ -133,10 +131,9 @@ async fn users_networks_and_countries_are_told_apart() {
 
 #[tokio::test]
 async fn a_stage_without_the_one_before_does_not_count_until_it_is_reached_again() {
-    let (_, layer) = embedded();
+    let layer = embedded();
     for stage in [2, 1, 0] {
         reach(&layer, client(1, None, "US"), stage).await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(settled(&layer, 3).await, [1, 0, 2, 0, 0]);
     assert_eq!(visitors(&layer), only([("browse US", 1)]));
@@ -235,7 +232,10 @@ async fn the_store_hears_of_users_by_their_id_and_of_networks_by_a_hash() {
     reach(&layer, client(0xcb00_7101, Some("ada"), "US"), 0).await;
     settled(&layer, 2).await;
     let calls = told.calls.lock().unwrap().concat();
-    let names: Vec<_> = calls.iter().map(|reach| reach.visitor.to_string()).collect();
+    let names: Vec<_> = calls
+        .iter()
+        .map(|reach| reach.visitor.to_string())
+        .collect();
     assert_eq!(names[1], "ada");
     let other = Visitor::anonymous(client(0xcb00_7102, None, "US").network, &secret());
     assert!(names[0].len() == 33 && names[0].starts_with('~') && names[0] != other.to_string());
@@ -299,7 +299,9 @@ fn a_window_or_a_queue_out_of_range_is_refused() {
     for (seconds, value) in [(59, "59s"), (30 * 86_400 + 1, "30days 1s")] {
         assert_eq!(
             build(visitors().window(Duration::from_secs(seconds))),
-            Some(format!("`visitors` cannot be `{value}`: allowed is 1m to 30d"))
+            Some(format!(
+                "`visitors` cannot be `{value}`: allowed is 1m to 30d"
+            ))
         );
     }
     assert!(build(visitors().queue(0)).is_some_and(|error| error.contains("visitors.queue")));

@@ -187,11 +187,7 @@ mod tests {
             let answer = Answer::decode(reply(numbers), 1);
             assert_eq!(answer, Err(MalformedReply), "{numbers:?}");
         }
-        for reply in [
-            Value::Nil,
-            Value::Okay,
-            Value::Array(vec![Value::Nil; 4]),
-        ] {
+        for reply in [Value::Nil, Value::Okay, Value::Array(vec![Value::Nil; 4])] {
             assert_eq!(Answer::decode(reply, 1), Err(MalformedReply));
         }
     }
@@ -219,7 +215,7 @@ mod tests {
             "$1\r\n2\r\n$12\r\np:funnel:ada\r\n$42\r\np:funnel:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
         );
         let plan = [
-            [3, 0, 0, 0x0f, 0x42, 0x40],       // 1,000,000
+            [3, 0, 0, 0x0f, 0x42, 0x40],    // 1,000,000
             [0, 0, 0x01, 0xc9, 0xc3, 0x80], // 30,000,000
         ];
         let tail = [head.as_bytes(), &plan.concat(), b"\r\n"].concat();

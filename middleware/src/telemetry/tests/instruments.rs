@@ -114,7 +114,10 @@ async fn the_names_are_those_of_the_documentation() {
         [
             "http_server_active_requests",
             "http_server_request_duration_seconds",
+            "shop_funnel_reaches_total",
             "shop_funnel_stage_total",
+            "shop_funnel_step_duration_seconds",
+            "shop_funnel_visitors_total",
             "shop_rate_limit_exceeded_total",
             "shop_rate_limit_requests_total",
             "shop_security_failures_total",
