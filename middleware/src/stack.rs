@@ -42,9 +42,7 @@ use crate::client::{
     ResolveCountry, ResolveRoute, Route, Secret, TrustedProxies,
 };
 use crate::config::{Config, CountVisitors};
-use crate::funnel::{
-    self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors,
-};
+use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -381,9 +379,8 @@ impl StackBuilder {
             let allowed = "nothing in this build: palisade's feature `redis` is off";
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
-        let funnel =
-            with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
-                .map_err(in_funnel)?;
+        let funnel = with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
+            .map_err(in_funnel)?;
         Ok(Stack {
             telemetry: Identity::new(),
             client,

@@ -198,8 +198,8 @@ pub(super) const FUNNEL_STEP: Instrument = Instrument {
     description: "Time from a visitor's first reach of a stage of the funnel to that of the next.",
     labels: &["from", "to"],
     boundaries: &[
-        0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0,
-        43_200.0, 86_400.0,
+        0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0,
+        21_600.0, 43_200.0, 86_400.0,
     ],
 };
 

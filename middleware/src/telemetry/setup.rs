@@ -84,9 +84,7 @@ impl Telemetry {
     }
 
     /// Records how long each step of a visitor took; for [`Visitors::observer`](crate::funnel::Visitors::observer).
-    pub fn step_observer(
-        &self,
-    ) -> impl Fn(&str, &str, Duration) + Clone + Send + Sync + use<> {
+    pub fn step_observer(&self) -> impl Fn(&str, &str, Duration) + Clone + Send + Sync + use<> {
         let visitors = self.visitors.clone();
         move |from, to, took| visitors.record(from, to, took)
     }

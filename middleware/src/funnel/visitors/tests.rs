@@ -12,10 +12,12 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::client::{Client, Country};
+use crate::config::{Config, CountVisitors};
 use crate::funnel::{
     CountVisits, FunnelLayer, Progress, Reach, Reached, Reaching, Stage, VisitStore,
 };
 use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::stack::Stack;
 use crate::store::memory::{Hand, MemoryStore};
 
 const STAGES: [&str; 3] = ["browse", "view", "buy"];
@@ -284,6 +286,32 @@ fn without_a_runtime_a_server_counts_nobody() {
     let mut context = std::task::Context::from_waker(waker);
     assert!(reached.as_mut().poll(&mut context).is_ready());
     assert_eq!(layer.visitor_tally().unwrap().reaches(Fate::Failed), 1);
+}
+
+#[test]
+fn the_stack_counts_visitors_as_the_configuration_says_or_else_as_the_service_does() {
+    let hour = CountVisitors::Within(Duration::from_secs(3_600));
+    for (configured, service, counted) in [
+        (CountVisitors::Unsaid, CountVisitors::Unsaid, false),
+        (CountVisitors::Unsaid, CountVisitors::Off, false),
+        (CountVisitors::Unsaid, hour, true),
+        (CountVisitors::Off, hour, false),
+        (hour, CountVisitors::Off, true),
+    ] {
+        let mut config = Config::default();
+        config.funnel.visitors = configured;
+        let stack = Stack::builder().config(config).visitors(service);
+        let stack = stack.funnel([Stage::new("browse")]).build().unwrap();
+        assert_eq!(
+            stack.visitor_tally().is_some(),
+            counted,
+            "{configured:?} {service:?}"
+        );
+    }
+    assert!(Stack::builder().build().unwrap().visitor_tally().is_none());
+    let never = CountVisitors::Within(Duration::ZERO);
+    let error = Stack::builder().visitors(never).build().unwrap_err();
+    assert_eq!(error.key(), "funnel.visitors");
 }
 
 #[test]

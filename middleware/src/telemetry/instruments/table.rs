@@ -105,8 +105,14 @@ fn boundaries_have_the_shape_of_seconds() {
         } else {
             (0.0001..=0.005, 1.0..=10.0)
         };
-        assert!(boundaries.first().is_none_or(|least| first.contains(least)), "{name}");
-        assert!(boundaries.last().is_none_or(|most| last.contains(most)), "{name}");
+        assert!(
+            boundaries.first().is_none_or(|least| first.contains(least)),
+            "{name}"
+        );
+        assert!(
+            boundaries.last().is_none_or(|most| last.contains(most)),
+            "{name}"
+        );
     }
 }
 
