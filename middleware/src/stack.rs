@@ -273,7 +273,8 @@ impl StackBuilder {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
                         "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited by each process apart; set `store.secret_file` or PALISADE_SECRET"
+                         users are limited by each process apart, and anonymous visitors of the funnel counted by each; \
+                         set `store.secret_file` or PALISADE_SECRET"
                     );
                 }
                 Secret::random()?

@@ -46,6 +46,8 @@
 //! - **When the store fails**, nobody is counted: counting once matters more than counting all.
 //!   `<namespace>_funnel_reaches_total{result}` tells what became of each response ([`Fate`]); where `dropped` and `failed`
 //!   stand still, the visitors are all there. What waits when the process ends is lost.
+//! - **What is lost on the server** (flush, failover, eviction under `maxmemory`) can count once more, by a process that
+//!   does not remember it; so can visitors whom a full memory store let go.
 //! - **What is kept**: in the store a key for each visitor, the user's id or the network's keyed hash, with the times of
 //!   its stages, until a minute after the window: in Redis 96 bytes and the key's name for four stages, in memory
 //!   256 in all. A visitor without the first stage is kept for a minute. Hashes need a secret that the processes share.

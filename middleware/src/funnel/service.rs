@@ -73,8 +73,8 @@ fn unidentified<B>(request: &Request<B>) -> Route {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
-            "the funnel found no `Client` in the request's extensions, so every country is `other`; add `ClientLayer` \
-             outside of `FunnelLayer`"
+            "the funnel found no `Client` in the request's extensions, so every country is `other` and visitors are not \
+             counted; add `ClientLayer` outside of `FunnelLayer`"
         );
     });
     MatchedRoute

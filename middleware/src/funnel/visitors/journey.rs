@@ -150,6 +150,12 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_counts_only_if_it_lies_in_the_window() {
+        walk([(1, 1_010, &[]), (0, 10, &[0])]);
+        walk([(1, 1_009, &[]), (0, 10, &[0, 999])]);
+    }
+
+    #[test]
     fn windows_never_overlap_however_late_a_reach_is() {
         walk([
             (0, 10, &[0]),

@@ -204,3 +204,38 @@ impl fmt::Debug for Recorder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Countries, Network};
+    use crate::funnel::Visitors;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn what_waited_for_longer_than_the_oldest_is_dropped_and_all_else_dated_by_its_age() {
+        let visitors = Visitors::embedded(MemoryStore::new(), Secret::from_bytes(b"secret"));
+        let recorder = visitors.build(["a".into()].into(), &Countries::default());
+        let recorder = recorder.unwrap();
+        let start = Instant::now();
+        let noted = |n, seconds| Noted {
+            who: Who::Anonymous(Network::of([192, 0, 2, n].into(), 64)),
+            stage: 0,
+            country: Country::OTHER,
+            at: start + Duration::from_secs(seconds),
+        };
+        let now = start + Duration::from_millis(31_001);
+        let batch = vec![
+            noted(1, 0),
+            noted(2, 1),
+            noted(3, 2),
+            noted(4, 31),
+            noted(5, 40),
+        ];
+        let (kept, reaches) = recorder.prepare(batch, now);
+        assert_eq!(kept.len(), reaches.len());
+        let ages: Vec<_> = reaches.iter().map(|reach| reach.age.as_millis()).collect();
+        assert_eq!(ages, [29_001, 1, 0]);
+        assert_eq!(recorder.tally.reaches(Fate::Dropped), 2);
+    }
+}

@@ -78,7 +78,7 @@ async fn settled(layer: &FunnelLayer, reaches: u64) -> [u64; 5] {
 }
 
 /// The visitors, without the series at 0: `stage country`.
-fn visitors(layer: &FunnelLayer) -> BTreeMap<String, u64> {
+fn visitors_of(layer: &FunnelLayer) -> BTreeMap<String, u64> {
     let tally = layer.visitor_tally().unwrap();
     let counts = tally.counts().filter(|series| series.count > 0);
     counts
@@ -107,7 +107,7 @@ async fn a_visitor_counts_once_for_each_stage_and_each_response_once_as_an_event
     }
     assert_eq!(settled(&layer, 8).await, [3, 5, 0, 0, 0]);
     let expected = only([("browse GB", 1), ("view GB", 1), ("buy GB", 1)]);
-    assert_eq!(visitors(&layer), expected);
+    assert_eq!(visitors_of(&layer), expected);
     let events = layer.tally();
     assert_eq!(events.counts().map(|series| series.count).sum::<u64>(), 8);
 }
@@ -128,7 +128,7 @@ async fn users_networks_and_countries_are_told_apart() {
     }
     assert_eq!(settled(&layer, 5).await, [4, 1, 0, 0, 0]);
     let expected = only([("browse US", 2), ("browse GB", 1), ("browse other", 1)]);
-    assert_eq!(visitors(&layer), expected);
+    assert_eq!(visitors_of(&layer), expected);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_stage_without_the_one_before_does_not_count_until_it_is_reached_again
         reach(&layer, client(1, None, "US"), stage).await;
     }
     assert_eq!(settled(&layer, 3).await, [1, 0, 2, 0, 0]);
-    assert_eq!(visitors(&layer), only([("browse US", 1)]));
+    assert_eq!(visitors_of(&layer), only([("browse US", 1)]));
     for stage in [1, 2] {
         reach(&layer, client(1, None, "US"), stage).await;
     }
@@ -216,13 +216,41 @@ async fn a_store_that_fails_counts_nobody_and_the_reach_is_tried_again() {
         let expected = [0, 0, 0, 0, u64::from(n)];
         assert_eq!(settled(&layer, n.into()).await, expected);
     }
-    assert_eq!(visitors(&layer), only([]));
+    assert_eq!(visitors_of(&layer), only([]));
     // Not at once, lest refreshing hits a store that is down.
     reach(&layer, client(1, None, "US"), 0).await;
     assert_eq!(settled(&layer, 3).await, [0, 1, 0, 0, 2]);
     reach(&layer, client(3, None, "US"), 0).await;
     assert_eq!(settled(&layer, 4).await, [1, 1, 0, 0, 2]);
     assert_eq!(told.calls.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_late_reach_unlocked_counts_with_it_in_its_country() {
+    let told = Told::default();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seconds = Duration::from_secs;
+    *told.answers.lock().unwrap() = vec![Ok(Progress {
+        before: 1,
+        steps: [seconds(5), seconds(7)].into_iter().collect(),
+        left: DAY,
+    })];
+    let heard = Arc::clone(&steps);
+    let visitors = Visitors::shared(told.clone(), secret()).observer(move |from, to, took| {
+        let step = format!("{from} {to} {}", took.as_secs());
+        heard.lock().unwrap().push(step);
+    });
+    let layer = funnel(visitors);
+    reach(&layer, client(1, None, "GB"), 1).await;
+    assert_eq!(settled(&layer, 1).await, [1, 0, 0, 0, 0]);
+    assert_eq!(visitors_of(&layer), only([("view GB", 1), ("buy GB", 1)]));
+    assert_eq!(*steps.lock().unwrap(), ["browse view 5", "view buy 7"]);
+    // All three are known now, and the store is asked no more.
+    for stage in 0..3 {
+        reach(&layer, client(1, None, "GB"), stage).await;
+    }
+    assert_eq!(settled(&layer, 4).await, [1, 3, 0, 0, 0]);
+    assert_eq!(told.calls.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -87,7 +87,6 @@ local function reach(journey, stage, at)
   if journey.counted > 0 and at >= journey.floor + window then
     journey.floor = journey.floor + window
     journey.counted = 0
-    journey.changed = true
   end
   local before, steps = journey.counted, {}
   if at < journey.floor or stage < before then
