@@ -51,8 +51,8 @@
 //! - **What is kept**: in the store a key for each visitor, the user's id or the network's keyed hash, with the times of
 //!   its stages, until a minute after the window: in Redis 96 bytes and the key's name for four stages, in memory
 //!   256 in all. A visitor without the first stage is kept for a minute. Hashes need a secret that the processes share.
-//! - To change the stages of a running service begins no new windows: what is kept are the stages' places. Count from the
-//!   next window on.
+//! - **When the stages change**, windows that are open go on with the places of the old ones, since the store keeps places
+//!   and not names; the counts are right again a window later.
 //!
 //! # Labels
 //! Their values are those that were declared: the stages; the countries, or `other`; and a payment method of the
