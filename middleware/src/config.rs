@@ -53,6 +53,8 @@ pub struct Config {
     pub rate_limit: RateLimitConfig,
     /// `[suspicion]`
     pub suspicion: SuspicionConfig,
+    /// `[funnel]`
+    pub funnel: FunnelConfig,
     /// Sections that were checked but that no layer of this version uses, such as `segments`.
     pub unused: Vec<&'static str>,
 }
@@ -125,6 +127,27 @@ pub struct BansConfig {
     pub response: BanResponse,
     /// Whether bans are imposed and counted, but refuse nothing.
     pub dry_run: bool,
+}
+
+/// How the funnel counts.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct FunnelConfig {
+    /// Whether visitors are counted.
+    pub visitors: CountVisitors,
+}
+
+/// Whether the funnel counts visitors beside responses, for which the store keeps a key for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CountVisitors {
+    /// As the service decides; see [`StackBuilder::visitors`](crate::stack::StackBuilder::visitors).
+    #[default]
+    Unsaid,
+    /// They are not, and nothing is kept of them.
+    Off,
+    /// Once in a window of this length, 1 minute to 30 days.
+    Within(Duration),
 }
 
 impl Config {

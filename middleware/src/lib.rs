@@ -52,6 +52,7 @@
 mod cidr;
 pub mod client;
 pub mod config;
+mod drain;
 mod error;
 pub mod funnel;
 mod grpc;

@@ -9,7 +9,7 @@
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
-//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so |
+//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
 //!
 //! ```
 //! use palisade::client::Peer;
@@ -41,8 +41,8 @@ use crate::client::{
     ClientLayer, ClientLayerBuilder, Countries, ExtractUser, IdentifyClient, MatchedRoute,
     ResolveCountry, ResolveRoute, Route, Secret, TrustedProxies,
 };
-use crate::config::Config;
-use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage};
+use crate::config::{Config, CountVisitors};
+use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -80,6 +80,8 @@ impl Stack {
             client: ClientLayer::builder(),
             countries: Countries::default(),
             stages: Vec::new(),
+            visitors: CountVisitors::Off,
+            step_observer: None,
             route: Arc::new(MatchedRoute),
             memory: MemoryStore::new(),
             reject: None,
@@ -95,6 +97,12 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn funnel_tally(&self) -> Arc<funnel::Tally> {
         self.funnel.tally()
+    }
+
+    /// How many visitors reached each stage of the funnel so far; `None` unless they are counted.
+    #[must_use]
+    pub fn visitor_tally(&self) -> Option<Arc<VisitorTally>> {
+        self.funnel.visitor_tally()
     }
 
     /// What the rate limits decided so far.
@@ -152,6 +160,8 @@ pub struct StackBuilder {
     client: ClientLayerBuilder,
     countries: Countries,
     stages: Vec<Stage>,
+    visitors: CountVisitors,
+    step_observer: Option<StepObserver>,
     route: Arc<dyn ResolveRoute>,
     memory: MemoryStore,
     reject: Option<Reject>,
@@ -159,6 +169,8 @@ pub struct StackBuilder {
     #[cfg(feature = "redis")]
     observer: Option<Observer>,
 }
+
+type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
 
@@ -188,6 +200,22 @@ impl StackBuilder {
     /// The stages whose responses are counted, by country; see [`funnel`]. None unless set.
     pub fn funnel(mut self, stages: impl IntoIterator<Item = Stage>) -> Self {
         self.stages = stages.into_iter().collect();
+        self
+    }
+
+    /// Whether the funnel counts visitors where the configuration does not say; off unless set. See
+    /// [`funnel`](crate::funnel#visitors) for what is kept of them.
+    pub fn visitors(mut self, visitors: CountVisitors) -> Self {
+        self.visitors = visitors;
+        self
+    }
+
+    /// Is told of every step of a visitor; see [`Visitors::observer`].
+    pub fn observe_steps(
+        mut self,
+        observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.step_observer = Some(Box::new(observer));
         self
     }
 
@@ -239,9 +267,7 @@ impl StackBuilder {
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
-            .countries(self.countries)
-            .build()
-            .map_err(|error| error.under("funnel"))?;
+            .countries(self.countries);
 
         let secret = match self.config.secret()? {
             Some(secret) => secret,
@@ -249,7 +275,8 @@ impl StackBuilder {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
                         "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited by each process apart; set `store.secret_file` or PALISADE_SECRET"
+                         users are limited by each process apart, and anonymous visitors of the funnel counted by each; \
+                         set `store.secret_file` or PALISADE_SECRET"
                     );
                 }
                 Secret::random()?
@@ -265,6 +292,25 @@ impl StackBuilder {
             .route(SharedRoute(self.route))
             .secret(secret.clone())
             .build()?;
+
+        let window = match (self.config.funnel.visitors, self.visitors) {
+            (CountVisitors::Unsaid, CountVisitors::Within(window))
+            | (CountVisitors::Within(window), _) => Some(window),
+            _ => None,
+        };
+        let (step_observer, visitors_secret) = (self.step_observer, secret.clone());
+        let with_visitors = |new: &dyn Fn(Secret) -> Visitors| {
+            let Some(window) = window else {
+                return funnel.build();
+            };
+            let visitors = new(visitors_secret).window(window);
+            let visitors = match step_observer {
+                Some(observer) => visitors.observer(observer),
+                None => visitors,
+            };
+            funnel.visitors(visitors).build()
+        };
+        let in_funnel = |error: ConfigError| error.under("funnel");
 
         let settings = self.config.suspicion;
         let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
@@ -330,6 +376,8 @@ impl StackBuilder {
             let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
             let bans = Bans::shared(redis.clone(), self.memory.clone());
             let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
+            let funnel = with_visitors(&|secret| Visitors::shared(redis.clone(), secret))
+                .map_err(in_funnel)?;
             let rate_limit =
                 limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
@@ -346,6 +394,8 @@ impl StackBuilder {
             let allowed = "nothing in this build: palisade's feature `redis` is off";
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
+        let funnel = with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
+            .map_err(in_funnel)?;
         Ok(Stack {
             telemetry: Identity::new(),
             client,
@@ -376,11 +426,15 @@ impl StackBuilder {
         let http = telemetry
             .http_layer()
             .route(SharedRoute(Arc::clone(&self.route)));
+        let this = self.observe_steps(telemetry.step_observer());
         #[cfg(feature = "redis")]
-        let stack = self.observe_store(telemetry.store_observer()).build()?;
+        let stack = this.observe_store(telemetry.store_observer()).build()?;
         #[cfg(not(feature = "redis"))]
-        let stack = self.build()?;
+        let stack = this.build()?;
         telemetry.watch_funnel(stack.funnel_tally());
+        if let Some(visitors) = stack.visitor_tally() {
+            telemetry.watch_visitors(visitors);
+        }
         telemetry.watch_rate_limit(stack.tally());
         telemetry.watch_suspicion(stack.suspicion_tally());
         #[cfg(feature = "redis")]

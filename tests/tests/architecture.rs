@@ -60,11 +60,19 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "MatchedRoute",
             "ResolveRoute",
             "Route",
+            "Network",
+            "Secret",
+            "UserId",
         ],
+    ),
+    (
+        "funnel",
+        "rate_limit",
+        &["PartitionKey", "StoreError", "StoreErrorKind"],
     ),
     ("segment", "client", &["UserId"]),
     ("segment", "rate_limit", &["StoreError"]),
-    ("telemetry", "funnel", &["Tally"]),
+    ("telemetry", "funnel", &["Fate", "Tally", "VisitorTally"]),
     (
         "telemetry",
         "client",
@@ -122,7 +130,7 @@ fn is_allowed(room: &str, path: &[String]) -> bool {
         (other, _) if other == room => true,
         ("*" | "stack" | "config", _) => false,
         // Adapters know the ports, and the model values that their keys are made of.
-        ("rate_limit" | "suspicion" | "segment", name) if room == "store" => {
+        ("rate_limit" | "suspicion" | "segment" | "funnel", name) if room == "store" => {
             name != "*" && !name.ends_with("Layer") && !name.ends_with("Builder")
         }
         (other, name) if ROOMS.contains(&other) => ALLOWED
@@ -266,6 +274,9 @@ fn the_rules_refuse_the_stack_other_rooms_and_what_could_hide_them() {
     assert!(!allowed("store", "rate_limit"));
     assert!(allowed("store", "suspicion::Incident"));
     assert!(!allowed("store", "suspicion::SuspicionLayer"));
+    assert!(allowed("store", "funnel::Reach"));
+    assert!(!allowed("store", "funnel::FunnelLayer"));
     assert!(!allowed("suspicion", "rate_limit::Policy"));
     assert!(!allowed("rate_limit", "suspicion::Kind"));
+    assert!(!allowed("funnel", "rate_limit::Policy"));
 }

@@ -51,6 +51,17 @@ const METRICS: &[(&str, &str, &[&str])] = &[
         "counter",
         &["country", "payment_method", "stage"],
     ),
+    (
+        "webstore_funnel_visitors_total",
+        "counter",
+        &["country", "stage"],
+    ),
+    ("webstore_funnel_reaches_total", "counter", &["result"]),
+    (
+        "webstore_funnel_step_duration_seconds",
+        "histogram",
+        &["from", "to"],
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +70,10 @@ async fn a_real_prometheus_finds_every_metric_with_its_name_type_help_and_labels
     let webstore = Webstore::start(Some(&redis.url()), PATIENT);
     let client = webstore.client();
     let user = [("authorization", "Bearer user-token-ada")];
+    let visitor = [("authorization", "Bearer user-token-bob")];
+    for path in ["/us/products", "/us/products/1"] {
+        client.get(path, &visitor).await;
+    }
     for _ in 0..61 {
         client.get("/us/products", &user).await;
     }

@@ -6,7 +6,8 @@ use axum::Router;
 use axum::http::request::Parts;
 use palisade::ConfigError;
 use palisade::client::Origin;
-use palisade::config::Config;
+use palisade::config::{Config, CountVisitors};
+use palisade::funnel::Visitors;
 use palisade::stack::Stack;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
@@ -29,6 +30,8 @@ pub fn stack(
             country::named(request)
         })
         .funnel(funnel::stages())
+        // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
+        .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))
         .build_measured(telemetry)
 }
 

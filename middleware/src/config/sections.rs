@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    BansConfig, ClientConfig, Config, RateLimitConfig, RedisUrl, StoreConfig, SuspicionConfig,
+    BansConfig, ClientConfig, Config, CountVisitors, FunnelConfig, RateLimitConfig, RedisUrl,
+    StoreConfig, SuspicionConfig,
 };
 use crate::client::ForwardedHeader;
+use crate::funnel::Visitors;
 use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
@@ -25,6 +27,7 @@ pub(super) struct File {
     client: Client,
     rate_limit: RateLimit,
     suspicion: Suspicion,
+    funnel: Funnel,
     segments: Option<Segments>,
 }
 
@@ -115,6 +118,12 @@ struct Bans {
     mode: Mode,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Funnel {
+    visitors: Option<String>,
+}
+
 /// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -150,6 +159,7 @@ impl File {
             client: self.client.validate()?,
             rate_limit: self.rate_limit.validate()?,
             suspicion: self.suspicion.validate()?,
+            funnel: self.funnel.validate()?,
             unused,
         })
     }
@@ -389,6 +399,26 @@ impl Bans {
     }
 }
 
+impl Funnel {
+    fn validate(self) -> Result<FunnelConfig, ConfigError> {
+        let visitors = match self.visitors {
+            None => CountVisitors::Unsaid,
+            Some(text) if text == "off" => CountVisitors::Off,
+            Some(text) => {
+                let range = Visitors::LEAST_WINDOW..=Visitors::MOST_WINDOW;
+                let allowed = "a duration of `1m` to `30d`, or `off`";
+                let window = humantime::parse_duration(&text)
+                    .ok()
+                    .filter(|window| range.contains(window));
+                let window =
+                    window.ok_or_else(|| ConfigError::new("funnel.visitors", text, allowed))?;
+                CountVisitors::Within(window)
+            }
+        };
+        Ok(FunnelConfig { visitors })
+    }
+}
+
 impl Segments {
     fn validate(self) -> Result<(), ConfigError> {
         let read = |key: &str, text: Option<String>, default: u32| match text {
@@ -464,7 +494,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 35] = [
+const KEYS: [&str; 36] = [
     "redis_url",
     "prefix",
     "deadline",
@@ -495,6 +525,7 @@ const KEYS: [&str; 35] = [
     "jitter",
     "kinds",
     "response",
+    "visitors",
     "retention",
     "vip_spend",
     "vip_orders",

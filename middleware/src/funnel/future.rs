@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 
 use super::reached::Reached;
 use super::stages::{Set, Stages};
+use super::visitors::Who;
 use crate::client::Country;
 
 pin_project! {
@@ -26,6 +27,8 @@ pub(super) struct Visit {
     pub(super) stages: Arc<Stages>,
     pub(super) set: Set,
     pub(super) country: Country,
+    /// Where visitors are counted and there is a client.
+    pub(super) who: Option<Who>,
 }
 
 impl<F> ResponseFuture<F> {
@@ -47,10 +50,11 @@ where
             stages,
             set,
             country,
+            who,
         }) = this.visit.take()
         {
             let said = response.extensions().get::<Reached>();
-            stages.count(set, country, response.status(), said);
+            stages.count(set, country, response.status(), said, who);
         }
         Poll::Ready(Ok(response))
     }

@@ -7,6 +7,7 @@ use super::service::Funnel;
 use super::stage::Stage;
 use super::stages::Stages;
 use super::tally::Tally;
+use super::visitors::{VisitorTally, Visitors};
 use crate::ConfigError;
 use crate::client::Countries;
 
@@ -25,6 +26,7 @@ impl FunnelLayer {
         FunnelLayerBuilder {
             stages: Vec::new(),
             countries: Countries::default(),
+            visitors: None,
         }
     }
 
@@ -32,6 +34,13 @@ impl FunnelLayer {
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.stages.tally)
+    }
+
+    /// How many visitors reached each stage so far; `None` unless they are [counted](FunnelLayerBuilder::visitors).
+    #[must_use]
+    pub fn visitor_tally(&self) -> Option<Arc<VisitorTally>> {
+        let visitors = self.stages.visitors.as_ref();
+        visitors.map(|visitors| visitors.tally())
     }
 }
 
@@ -50,11 +59,12 @@ impl fmt::Debug for FunnelLayer {
 }
 
 /// Settings of a [`FunnelLayer`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct FunnelLayerBuilder {
     stages: Vec<Stage>,
     countries: Countries,
+    visitors: Option<Visitors>,
 }
 
 impl FunnelLayerBuilder {
@@ -70,14 +80,22 @@ impl FunnelLayerBuilder {
         self
     }
 
+    /// Counts visitors too, for which the order of the stages is the funnel's; off unless set, since it keeps a key for
+    /// each visitor. See the [module](crate::funnel#visitors).
+    pub fn visitors(mut self, visitors: Visitors) -> Self {
+        self.visitors = Some(visitors);
+        self
+    }
+
     /// The layer, with all its series at 0.
     ///
     /// # Errors
     /// [`ConfigError`] for more than 16 stages or 2,000 series, a name that cannot be a label, a route that is not
-    /// a template, and two stages of one name or of one route and status class.
+    /// a template, two stages of one name or of one route and status class, and a window or queue of the visitors
+    /// that is out of its range.
     pub fn build(self) -> Result<FunnelLayer, ConfigError> {
         Ok(FunnelLayer {
-            stages: Arc::new(Stages::new(self.stages, &self.countries)?),
+            stages: Arc::new(Stages::new(self.stages, &self.countries, self.visitors)?),
         })
     }
 }

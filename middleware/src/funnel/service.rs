@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, Visit};
 use super::stages::Stages;
+use super::visitors::Who;
 use crate::client::{Client, Country, MatchedRoute, ResolveRoute, Route};
 
 /// A service whose responses are counted by stage; see [`FunnelLayer`](super::FunnelLayer).
@@ -25,9 +26,13 @@ impl<S> Funnel<S> {
         if self.stages.is_empty() {
             return None;
         }
+        let mut who = None;
         let (set, country) = match request.extensions().get::<Client>() {
             Some(client) => {
                 let set = self.stages.on(request.method(), &client.route);
+                if self.stages.visitors.is_some() {
+                    who = Some(Who::of(client));
+                }
                 (set, client.country)
             }
             None => {
@@ -39,6 +44,7 @@ impl<S> Funnel<S> {
             stages: Arc::clone(&self.stages),
             set,
             country,
+            who,
         })
     }
 }
@@ -67,8 +73,8 @@ fn unidentified<B>(request: &Request<B>) -> Route {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
-            "the funnel found no `Client` in the request's extensions, so every country is `other`; add `ClientLayer` \
-             outside of `FunnelLayer`"
+            "the funnel found no `Client` in the request's extensions, so every country is `other` and visitors are not \
+             counted; add `ClientLayer` outside of `FunnelLayer`"
         );
     });
     MatchedRoute

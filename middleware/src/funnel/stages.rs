@@ -5,7 +5,9 @@ use http::{Method, StatusCode};
 
 use super::reached::{Reached, What};
 use super::stage::Stage;
+use super::store::Reach;
 use super::tally::Tally;
+use super::visitors::{Recorder, Visitors, Who};
 use crate::ConfigError;
 use crate::client::{Countries, Country, Route};
 
@@ -14,6 +16,7 @@ use crate::client::{Countries, Country, Route};
 pub(super) struct Stages {
     stages: Box<[Stage]>,
     pub(super) tally: Arc<Tally>,
+    pub(super) visitors: Option<Arc<Recorder>>,
     /// Whether a handler's unknown stage was reported: once for a layer, not for each response.
     warned: AtomicBool,
 }
@@ -24,11 +27,15 @@ pub(super) struct Set(u16);
 
 impl Stages {
     /// As many as a [`Set`] can hold.
-    const MOST_STAGES: usize = 16;
+    const MOST_STAGES: usize = Reach::STAGES;
     /// What the OpenTelemetry SDK keeps of one instrument by default; the rest would be lost in one series.
     const MOST_SERIES: usize = 2_000;
 
-    pub(super) fn new(stages: Vec<Stage>, countries: &Countries) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        stages: Vec<Stage>,
+        countries: &Countries,
+        visitors: Option<Visitors>,
+    ) -> Result<Self, ConfigError> {
         if stages.len() > Self::MOST_STAGES {
             return Err(ConfigError::new(
                 "stages",
@@ -53,7 +60,10 @@ impl Stages {
             let allowed = format!("at most {} series in all", Self::MOST_SERIES);
             return Err(ConfigError::new("stages", value, allowed));
         }
+        let names = stages.iter().map(|stage| stage.name.clone()).collect();
+        let visitors = visitors.map(|visitors| visitors.build(names, countries));
         Ok(Self {
+            visitors: visitors.transpose()?,
             tally: Arc::new(Tally::new(&stages, countries)),
             stages: stages.into(),
             warned: AtomicBool::new(false),
@@ -79,6 +89,7 @@ impl Stages {
         country: Country,
         status: StatusCode,
         said: Option<&Reached>,
+        who: Option<Who>,
     ) {
         let mut stages = self.stages.iter();
         let (found, payment_method) = match said {
@@ -104,6 +115,9 @@ impl Stages {
         };
         if let Some(stage) = found {
             self.tally.count(stage, country, payment_method);
+            if let (Some(visitors), Some(who)) = (&self.visitors, who) {
+                visitors.note(who, stage, country);
+            }
         }
     }
 

@@ -23,6 +23,11 @@ impl PartitionKey {
         UserId::new(text, secret).into()
     }
 
+    /// A key that is always a keyed hash: of text that is not to be kept, apart from the hashes of other domains.
+    pub(crate) fn hashed(domain: &[u8], text: &[u8], secret: &Secret) -> Self {
+        Self(Repr::Text(secret.hash(domain, text).into()))
+    }
+
     /// A key of nobody, without memory of its own: stands where a key must but none is meant.
     pub(crate) fn nobody() -> Self {
         Network::of(Ipv4Addr::UNSPECIFIED.into(), 0).into()

@@ -189,6 +189,42 @@ pub(super) const FUNNEL_STAGE: Instrument = Instrument {
     boundaries: &[],
 };
 
+/// Visitors by the stages that they reached.
+pub(super) const FUNNEL_VISITORS: Instrument = Instrument {
+    name: "funnel.visitors",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{visitor}",
+    description: "Visitors who reached a stage of the funnel after the stages before it, each once in a window.",
+    labels: &["country", "stage"],
+    boundaries: &[],
+};
+
+/// Whether visitors are counted at all.
+pub(super) const FUNNEL_REACHES: Instrument = Instrument {
+    name: "funnel.reaches",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{response}",
+    description: "Responses that reached a stage of the funnel, by whether they counted for their visitor.",
+    labels: &["result"],
+    boundaries: &[],
+};
+
+/// How long visitors take. From a script's half second to the longest that one window of a day holds.
+pub(super) const FUNNEL_STEP: Instrument = Instrument {
+    name: "funnel.step.duration",
+    namespaced: true,
+    kind: Kind::Histogram,
+    unit: "s",
+    description: "Time from a visitor's first reach of a stage of the funnel to that of the next.",
+    labels: &["from", "to"],
+    boundaries: &[
+        0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0,
+        21_600.0, 43_200.0, 86_400.0,
+    ],
+};
+
 /// The prefix of all metrics but those of HTTP, such as `webstore`.
 #[derive(Debug, Clone)]
 pub(super) struct Namespace(String);

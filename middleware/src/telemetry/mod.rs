@@ -18,6 +18,9 @@
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
 //! | `shop_funnel_stage_total` | counter | `stage`, `country`, `payment_method`, empty where the stage has none |
+//! | `shop_funnel_visitors_total` | counter | `stage`, `country` |
+//! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
+//! | `shop_funnel_step_duration_seconds` | histogram, 0.5 s to 24 h | `from`, `to`, two consecutive stages |
 //!
 //! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
 //! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
@@ -111,6 +114,7 @@ mod rate_limit;
 mod setup;
 mod store;
 mod suspicion;
+mod visitors;
 
 pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};

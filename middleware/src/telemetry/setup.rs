@@ -11,8 +11,9 @@ use super::instruments::{Instruments, Namespace};
 use super::rate_limit::Tallies;
 use super::store::{StoreMetrics, StoreState};
 use super::suspicion::Suspicions;
+use super::visitors::VisitorMetrics;
 use crate::error::ConfigError;
-use crate::funnel::Tally as FunnelTally;
+use crate::funnel::{Tally as FunnelTally, VisitorTally};
 use crate::rate_limit::Tally;
 use crate::store::{Operation, Outcome};
 use crate::suspicion::Tally as SuspicionTally;
@@ -27,6 +28,7 @@ pub struct Telemetry {
     tallies: Tallies,
     suspicions: Suspicions,
     store: StoreMetrics,
+    visitors: VisitorMetrics,
     prometheus: Option<Prometheus>,
 }
 
@@ -60,6 +62,7 @@ impl Telemetry {
             tallies: Tallies::new(&instruments),
             suspicions: Suspicions::new(&instruments),
             store: StoreMetrics::new(&instruments),
+            visitors: VisitorMetrics::new(&instruments),
             prometheus,
         }
     }
@@ -72,6 +75,18 @@ impl Telemetry {
     /// Exports how many responses reached each stage of a funnel, all series at 0 from now on.
     pub fn watch_funnel(&self, tally: Arc<FunnelTally>) {
         self.funnels.watch(tally);
+    }
+
+    /// Exports how many visitors reached each stage of a funnel, all series at 0 from now on, and whether visitors are
+    /// counted.
+    pub fn watch_visitors(&self, tally: Arc<VisitorTally>) {
+        self.visitors.watch(tally);
+    }
+
+    /// Records how long each step of a visitor took; for [`Visitors::observer`](crate::funnel::Visitors::observer).
+    pub fn step_observer(&self) -> impl Fn(&str, &str, Duration) + Clone + Send + Sync + use<> {
+        let visitors = self.visitors.clone();
+        move |from, to, took| visitors.record(from, to, took)
     }
 
     /// Exports what the policies of a rate limit decide, all series at 0 from now on.

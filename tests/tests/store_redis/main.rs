@@ -11,6 +11,7 @@ mod gate;
 mod incidents;
 mod model;
 mod script;
+mod visits;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -75,6 +75,12 @@ fn a_value_that_cannot_be_used_exits_2_with_file_key_value_and_what_is_allowed()
             "128",
         ),
         (
+            "[funnel]\nvisitors = '59s'",
+            "funnel.visitors",
+            "59s",
+            "`1m` to `30d`, or `off`",
+        ),
+        (
             "[suspicion]\nabuse = '20'",
             "suspicion.abuse",
             "20",
@@ -91,6 +97,7 @@ fn a_value_that_cannot_be_used_exits_2_with_file_key_value_and_what_is_allowed()
 #[test]
 fn an_unknown_key_and_broken_toml_exit_2() {
     assert!(refusal("[rate_limit]\nipp = '200/1m'").contains("ipp"));
+    assert!(refusal("[funnel]\nvisitor = '24h'").contains("visitor"));
     assert!(refusal("[rate_limits]\nip = '200/1m'").contains("rate_limits"));
     refusal("[rate_limit");
 }
@@ -152,6 +159,9 @@ fn every_setting_of_the_contract_is_accepted() {
         credential_stuffing_slow = "20/2h"
         exempt = { cidrs = ["192.0.2.0/24"], users = ["monitor"] }
         hash_clients = true
+
+        [funnel]
+        visitors = "24h"
 
         [segments]
         retention = "400d"

@@ -24,6 +24,9 @@
 //! the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each, 226 with an order, and 35 ms for
 //! a sweep, 0.6 ms a shard.
 //!
+//! Of the visitors of a funnel at most `max_keys` are kept, each in at most 256 bytes (four stages), and those without a
+//! counted stage are let go first.
+//!
 //! ```
 //! use std::time::Duration;
 //! use palisade::rate_limit::{Charge, Quota, Store};
@@ -52,6 +55,7 @@ mod tests;
 #[cfg(test)]
 mod tests_of_customers;
 mod trail;
+mod visits;
 
 use std::fmt;
 use std::iter::Sum;
@@ -64,7 +68,9 @@ use self::log::Log;
 use self::shard::{Entry, Shard};
 use self::table::Table;
 use self::trail::{BoundTrails, Trail};
+use self::visits::{BoundVisits, Visit};
 use crate::ConfigError;
+use crate::funnel::{CountVisitsNow, LocalVisitStore};
 use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
 use crate::suspicion::{CountFailuresNow, LocalFailureStore, Watch};
 
@@ -83,6 +89,7 @@ struct Tables {
     by_kind: Named<Trail>,
     bans: Bans,
     customers: Arc<Customers>,
+    visitors: Named<Visit>,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -116,6 +123,7 @@ impl MemoryStore {
         sum(&self.0.by_policy, Shard::len)
             + sum(&self.0.by_kind, Shard::len)
             + self.0.customers.len()
+            + sum(&self.0.visitors, Shard::len)
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
@@ -124,6 +132,7 @@ impl MemoryStore {
         sum(&self.0.by_policy, Shard::evicted_live)
             + sum(&self.0.by_kind, Shard::evicted_live)
             + self.0.customers.evicted_live()
+            + sum(&self.0.visitors, Shard::evicted_live)
     }
 }
 
@@ -191,6 +200,7 @@ impl MemoryStoreBuilder {
             by_kind: Mutex::default(),
             bans: Bans::default(),
             customers: Arc::new(Customers::new(self.max_keys)),
+            visitors: Mutex::default(),
         }))
     }
 }
@@ -250,6 +260,14 @@ impl LocalFailureStore for MemoryStore {
         });
         let watches = watches.collect();
         Arc::new(BoundTrails::new(Arc::clone(&self.0.clock), watches))
+    }
+}
+
+impl LocalVisitStore for MemoryStore {
+    fn bind_visits_local(&self, window: std::time::Duration) -> Arc<dyn CountVisitsNow> {
+        let mut tables = lock(&self.0.visitors);
+        let table = named(&mut tables, &Arc::from("visitors"), self.0.max_keys);
+        Arc::new(BoundVisits::new(Arc::clone(&self.0.clock), table, window))
     }
 }
 

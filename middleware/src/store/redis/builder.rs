@@ -9,6 +9,7 @@ use super::customer_scripts::CustomerScripts;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
+use super::reach_stage::ReachStage;
 use super::scripts::AdmitRequest;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
@@ -109,6 +110,7 @@ impl RedisStoreBuilder {
             count_failures: CountFailures::new(),
             bans: BanScripts::new(),
             customers: CustomerScripts::new(&prefix),
+            reach_stage: ReachStage::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

@@ -78,6 +78,11 @@ impl Prefix {
         format!("{}customers:sweep", self.0)
     }
 
+    /// What the keys of a funnel's visitors start with: `<prefix>funnel:`.
+    pub(super) fn of_visitors(&self) -> Box<str> {
+        format!("{}funnel:", self.0).into()
+    }
+
     /// The log that a probe charges.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.0)
@@ -136,9 +141,9 @@ mod tests {
     use crate::client::Secret;
 
     #[test]
-    fn names_what_is_kept_by_prefix_policy_or_kind_and_key() {
+    fn names_what_is_kept_by_prefix_policy_kind_or_room_and_key() {
         let prefix = Prefix::new("shop-1:").unwrap();
-        let mut keys = Keys::with_room_for(5);
+        let mut keys = Keys::with_room_for(6);
         keys.push(
             &prefix.of_policy("ip"),
             &Network::of("2001:db8::1".parse().unwrap(), 64).into(),
@@ -151,6 +156,10 @@ mod tests {
         let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
         keys.push(&prefix.of_kind(Kind::Abuse), &client);
         keys.push(&prefix.of_kind(Kind::CredentialStuffingSlow), &client);
+        keys.push(
+            &prefix.of_visitors(),
+            &PartitionKey::text("ada", &Secret::from_bytes(b"s")),
+        );
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [
@@ -158,7 +167,8 @@ mod tests {
                 "shop-1:rate:user:ada@example.org",
                 "shop-1:probe",
                 "shop-1:suspicious:4xx:192.0.2.1",
-                "shop-1:suspicious:401-slow:192.0.2.1"
+                "shop-1:suspicious:401-slow:192.0.2.1",
+                "shop-1:funnel:ada"
             ]
         );
         let banned = Network::of("2001:db8::1".parse().unwrap(), 64);

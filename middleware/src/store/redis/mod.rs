@@ -24,6 +24,10 @@
 //! included, and one with ten orders has a hash of 552. The indices are apart from the hashes: on a Redis Cluster, which
 //! needs the keys of a call in one slot, customers cannot be kept.
 //!
+//! How far the visitors of a funnel came has a script too, called in the same way. A visitor's key takes ten bytes, and
+//! seven for each stage after the first, beside its name, and expires a minute after its window; without a counted stage,
+//! after a minute.
+//!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens: requests fail at once, for the cost of an atomic load, while a task
@@ -60,8 +64,10 @@ mod health;
 mod keys;
 mod load_customers;
 mod probe;
+mod reach_stage;
 mod scripts;
 mod sweep_customers;
+mod visits;
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +82,7 @@ use self::customer_scripts::CustomerScripts;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
+use self::reach_stage::ReachStage;
 use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
 use crate::rate_limit::{
@@ -97,6 +104,7 @@ struct Core {
     count_failures: CountFailures,
     bans: BanScripts,
     customers: CustomerScripts,
+    reach_stage: ReachStage,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,

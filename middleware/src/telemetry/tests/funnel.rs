@@ -6,7 +6,9 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::funnel::{FunnelLayer, Reached, Stage};
+use crate::client::{Client, Secret};
+use crate::funnel::{Fate, FunnelLayer, Reached, Stage, Visitors};
+use crate::store::memory::MemoryStore;
 
 const STAGE: &str = "shop_funnel_stage_total";
 
@@ -93,4 +95,46 @@ async fn funnels_that_share_a_stages_name_are_added_up_and_one_watched_twice_cou
     assert_eq!(of("browse", ""), 2.0);
     assert_eq!(of("checkout", "paypal"), 2.0);
     assert_eq!(of("checkout", "other"), 0.0);
+}
+
+#[tokio::test]
+async fn visitors_of_funnels_that_share_a_stages_name_are_added_up_and_all_exist_at_0() {
+    let telemetry = telemetry();
+    let secret = Secret::from_bytes(b"a secret of the tests");
+    let layers = [(); 2].map(|()| {
+        let visitors = Visitors::embedded(MemoryStore::new(), secret.clone());
+        let layer = FunnelLayer::builder()
+            .stage(Stage::new("browse"))
+            .stage(Stage::new("view"))
+            .visitors(visitors.observer(telemetry.step_observer()));
+        let layer = layer.build().unwrap();
+        telemetry.watch_visitors(layer.visitor_tally().unwrap());
+        layer
+    });
+    telemetry.watch_visitors(layers[0].visitor_tally().unwrap());
+    let empty = scrape(&telemetry).await;
+    assert_eq!(empty.values("shop_funnel_visitors_total", &[]), [0.0; 2]);
+    assert_eq!(empty.values("shop_funnel_reaches_total", &[]), [0.0; 5]);
+    for layer in &layers {
+        for stage in ["browse", "view"] {
+            let service = layer.layer(service_fn(move |_: Request<()>| {
+                let mut response = Response::new(());
+                response.extensions_mut().insert(Reached::stage(stage));
+                ready(Ok::<_, Infallible>(response))
+            }));
+            let mut request = Request::new(());
+            let client = Client::new([192, 0, 2, 1].into(), 64);
+            request.extensions_mut().insert(client);
+            service.oneshot(request).await.unwrap();
+        }
+        let tally = layer.visitor_tally().unwrap();
+        while tally.reaches(Fate::Counted) < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let scrape = scrape(&telemetry).await;
+    assert_eq!(scrape.values("shop_funnel_visitors_total", &[]), [2.0; 2]);
+    let step = [("from", "browse"), ("to", "view")];
+    let steps = scrape.values("shop_funnel_step_duration_seconds_count", &step);
+    assert_eq!(steps, [2.0]);
 }

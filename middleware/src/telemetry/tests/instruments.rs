@@ -12,8 +12,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::super::instruments::table;
 use super::super::{StoreState, Telemetry};
 use super::exposition::{Exposition, scrape, telemetry};
-use crate::client::Route;
-use crate::funnel::{FunnelLayer, Stage};
+use crate::client::{Route, Secret};
+use crate::funnel::{FunnelLayer, Stage, Visitors};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::MemoryStore;
 use crate::store::{Operation, Outcome};
@@ -59,8 +59,12 @@ async fn the_scrape_names_the_service() {
 /// A service under load and a store in use: everything that the table names has a series.
 async fn in_use() -> Telemetry {
     let telemetry = telemetry();
+    let visitors = Visitors::embedded(MemoryStore::new(), Secret::from_bytes(b"secret"));
     let funnel = FunnelLayer::builder().stage(Stage::new("browse"));
-    telemetry.watch_funnel(funnel.build().unwrap().tally());
+    let funnel = funnel.visitors(visitors).build().unwrap();
+    telemetry.watch_funnel(funnel.tally());
+    telemetry.watch_visitors(funnel.visitor_tally().unwrap());
+    telemetry.step_observer()("browse", "view", Duration::from_secs(5));
     let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
     telemetry.watch_rate_limit(limit.build().unwrap().tally());
     let suspicion = SuspicionLayer::embedded(MemoryStore::new());
@@ -110,7 +114,10 @@ async fn the_names_are_those_of_the_documentation() {
         [
             "http_server_active_requests",
             "http_server_request_duration_seconds",
+            "shop_funnel_reaches_total",
             "shop_funnel_stage_total",
+            "shop_funnel_step_duration_seconds",
+            "shop_funnel_visitors_total",
             "shop_rate_limit_exceeded_total",
             "shop_rate_limit_requests_total",
             "shop_security_banned_requests_total",

@@ -1,0 +1,128 @@
+//! The port: what the layer needs from a store to count visitors.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::client::{Network, Secret, UserId};
+use crate::rate_limit::{PartitionKey, StoreError};
+
+/// Keeps how far each visitor came.
+///
+/// The contract that every store is held to, for each visitor and on the store's clock: a window begins with a counted
+/// reach of stage 0 and lasts as long as the store was bound for; windows never overlap. In a window each stage counts
+/// at most once, and stage k only at a moment that lies in the window and at or after the one of stage k-1. A reach that
+/// comes before its predecessor's is remembered by the latest moment, and counts as soon as the predecessor does at an
+/// earlier or the same moment. A reach of a moment before the visitor's window, or in one that a later reach has ended,
+/// counts nothing.
+pub trait VisitStore: Send + Sync + 'static {
+    /// Prepares the store; binds share its visitors.
+    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits>;
+}
+
+/// A store bound to the window of one layer.
+pub trait CountVisits: Send + Sync + 'static {
+    /// Counts reaches in their order, all in one round trip; one [`Progress`] for each.
+    ///
+    /// The future times out by itself. A call that failed may have been executed.
+    fn reach(&self, reaches: &[Reach]) -> Reaching;
+}
+
+/// The answer of a store, under way.
+pub type Reaching = Pin<Box<dyn Future<Output = Result<Vec<Progress>, StoreError>> + Send>>;
+
+/// A store inside the process: it counts at once and cannot fail.
+pub trait LocalVisitStore: Send + Sync + 'static {
+    /// As [`VisitStore::bind_visits`].
+    fn bind_visits_local(&self, window: Duration) -> Arc<dyn CountVisitsNow>;
+}
+
+/// A local store bound to the window of one layer.
+pub trait CountVisitsNow: Send + Sync + 'static {
+    /// As [`CountVisits::reach`].
+    fn reach_now(&self, reaches: &[Reach]) -> Vec<Progress>;
+}
+
+/// Who walks through the funnel: a verified user, or else everyone of one network.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Visitor(PartitionKey);
+
+impl Visitor {
+    /// A verified user, by the id.
+    #[must_use]
+    pub fn user(user: UserId) -> Self {
+        Self(user.into())
+    }
+
+    /// An anonymous client, by a keyed hash of the network: what is kept does not tell whose it is.
+    #[must_use]
+    pub fn anonymous(network: Network, secret: &Secret) -> Self {
+        Self(PartitionKey::hashed(
+            b"visitor",
+            network.to_string().as_bytes(),
+            secret,
+        ))
+    }
+
+    /// The visitor as a key: 1 to 64 characters.
+    pub(crate) fn key(&self) -> &PartitionKey {
+        &self.0
+    }
+}
+
+impl fmt::Display for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A visitor reached a stage.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// Who.
+    pub visitor: Visitor,
+    /// The stage's place in the funnel, from 0 and below [`Reach::STAGES`].
+    pub stage: u8,
+    /// How long ago, at most [`Reach::OLDEST`]. An age, since it means the same on every clock.
+    pub age: Duration,
+}
+
+impl Reach {
+    /// How many stages a funnel may have.
+    pub const STAGES: usize = 16;
+    /// Older reaches are not brought to a store, so that it need not remember for longer what they could change.
+    pub const OLDEST: Duration = Duration::from_secs(30);
+    /// How long a store keeps what only late reaches can change: twice the oldest, for the way to the store.
+    pub(crate) const KEPT: Duration = Duration::from_secs(60);
+}
+
+/// What a reach changed, and how far the visitor is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// How many stages were counted in the visitor's window before: those below it.
+    pub before: u8,
+    /// What this reach made count, from stage `before` on: for each stage the time since the one before it, zero for
+    /// stage 0. Several when the reach was late, and later stages waited for it.
+    pub steps: SmallVec<[Duration; 2]>,
+    /// From now to the end of the visitor's window; zero without one.
+    pub left: Duration,
+}
+
+impl Progress {
+    /// How many stages are counted in the visitor's window now: those below it.
+    #[must_use]
+    pub fn counted(&self) -> u8 {
+        // At most 16.
+        self.before.saturating_add(self.steps.len() as u8)
+    }
+}

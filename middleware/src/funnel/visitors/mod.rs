@@ -1,0 +1,41 @@
+//! Who reached a stage for the first time: from the response to the store, off the request's path.
+
+mod journey;
+mod recorder;
+mod seen;
+mod settings;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use crate::client::{Client, Network, Secret, UserId};
+
+use super::store::Visitor;
+
+pub(crate) use journey::{Journey, Moment};
+pub(super) use recorder::Recorder;
+pub use settings::Visitors;
+pub use tally::{Fate, VisitorCount, VisitorTally};
+
+/// A visitor as a request shows it; hashing is left to the task that asks the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    User(UserId),
+    Anonymous(Network),
+}
+
+impl Who {
+    pub(super) fn of(client: &Client) -> Self {
+        match &client.user {
+            Some(user) => Self::User(user.clone()),
+            None => Self::Anonymous(client.network),
+        }
+    }
+
+    fn visitor(&self, secret: &Secret) -> Visitor {
+        match self {
+            Self::User(user) => Visitor::user(user.clone()),
+            Self::Anonymous(network) => Visitor::anonymous(*network, secret),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+-- Purpose: counts, for each visitor of a funnel, the first reach of each stage in a window, in order, on Redis TIME.
+--
+-- KEYS     one journey for each reach, in the order of the reaches.
+-- ARGV[1]  the window, 1 minute to 30 days, in microseconds.
+-- ARGV[2]  the reaches, 6 bytes each, big-endian, in the order of KEYS:
+--            stage  1 byte: the stage's place in the funnel, 0 to 15
+--            age    5 bytes, microseconds: how long ago, at most 30 s
+-- Reply    how many broken journeys were dropped; then for each reach how many stages were counted before it and how
+--          many are now, the microseconds to the end of the visitor's window (0 without one), and for each stage that
+--          it made count the microseconds since the stage before (0 for stage 0).
+--
+-- A journey is the two bytes 9A 03; how many stages are counted (1 byte: always the first ones); the earliest moment
+-- that can count (7 bytes): the start of the window, or without one the end of the last; and for each stage from 1 on
+-- when it was counted, or else when it was last reached (7 bytes; 0 for never). Moments are microseconds of TIME.
+--
+-- Invariant: windows of a visitor never overlap. In a window each stage counts at most once, and stage k only at a
+-- moment in the window and not before that of stage k-1. Everything is counted before anything is written, nothing is
+-- written for a reach that changes nothing, and whatever is written expires a minute after its window, or without one
+-- after a minute, when no reach can be so old any more that it would be changed by it.
+
+local MAGIC = 0x9a03
+local HEADER, MOMENT = 10, 7
+local PLAN = 6
+local STAGES = 16
+local OLDEST = 30 * 1000000
+local KEPT_MS = 60000
+
+local call, try = redis.call, redis.pcall
+local pack, unpack_at = struct.pack, struct.unpack
+local ceil, max, min = math.ceil, math.max, math.min
+
+local window, plan, keys = tonumber(ARGV[1]), ARGV[2], #KEYS
+if keys == 0 or keys > 1000 or not window or window < 60000000 or window > 2592000000000 or #plan ~= keys * PLAN then
+  return redis.error_reply('ERR reach_stage wants 1 to 1000 KEYS, a window of 1m to 30d, and 6 bytes for each key')
+end
+
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local reply = { 0 }
+
+-- What was read of a journey; nothing for what is none of ours, which is then written anew.
+local function parse(value)
+  if type(value) ~= 'string' or #value < HEADER or (#value - HEADER) % MOMENT ~= 0 then
+    return
+  end
+  local later = (#value - HEADER) / MOMENT
+  local magic, counted, floor = unpack_at('>I2BI7', value)
+  if magic ~= MAGIC or later >= STAGES or counted > later + 1 then
+    return
+  end
+  -- A clock that stepped back leaves moments of the future, which would keep the visitor waiting for them.
+  local journey = { counted = counted, floor = min(floor, now) }
+  for stage = 1, later do
+    journey[stage] = min(unpack_at('>I7', value, HEADER + 1 + (stage - 1) * MOMENT), now)
+  end
+  return journey
+end
+
+local function read(key)
+  -- A value of another type answers with an error, and SET replaces it.
+  local value = try('GET', key)
+  local journey = parse(value)
+  if not journey then
+    if value then
+      reply[1] = reply[1] + 1
+    end
+    journey = { counted = 0, floor = 0 }
+  end
+  return journey
+end
+
+-- The time from the last counted stage to the next one, if that counts too.
+local function next_step(journey)
+  local counted = journey.counted
+  local next = journey[counted]
+  if counted == 0 or not next or next >= journey.floor + window then
+    return
+  end
+  local last = counted == 1 and journey.floor or journey[counted - 1]
+  if next >= last then
+    return next - last
+  end
+end
+
+-- How many stages were counted before, and the steps of those that count now.
+local function reach(journey, stage, at)
+  if journey.counted > 0 and at >= journey.floor + window then
+    journey.floor = journey.floor + window
+    journey.counted = 0
+  end
+  local before, steps = journey.counted, {}
+  if at < journey.floor or stage < before then
+    return before, steps
+  end
+  if stage == 0 then
+    journey.floor = at
+    journey.counted = 1
+    steps[1] = 0
+    journey.changed = true
+  else
+    for missing = #journey + 1, stage do
+      journey[missing] = 0
+    end
+    if at > journey[stage] then
+      journey[stage] = at
+      journey.changed = true
+    end
+  end
+  local step = next_step(journey)
+  while step do
+    journey.counted = journey.counted + 1
+    journey.changed = true
+    steps[#steps + 1] = step
+    step = next_step(journey)
+  end
+  return before, steps
+end
+
+local journeys, order = {}, {}
+for i = 1, keys do
+  local key = KEYS[i]
+  local journey = journeys[key]
+  if not journey then
+    journey = read(key)
+    journeys[key] = journey
+    order[#order + 1] = key
+  end
+  local stage, age = unpack_at('>BI5', plan, (i - 1) * PLAN + 1)
+  if stage >= STAGES then
+    return redis.error_reply('ERR reach_stage wants stages below 16')
+  end
+  local before, steps = reach(journey, stage, now - min(age, OLDEST))
+  reply[#reply + 1] = before
+  reply[#reply + 1] = journey.counted
+  reply[#reply + 1] = journey.counted > 0 and max(journey.floor + window - now, 0) or 0
+  for _, step in ipairs(steps) do
+    reply[#reply + 1] = step
+  end
+end
+
+for _, key in ipairs(order) do
+  local journey = journeys[key]
+  if journey.changed then
+    local moments = {}
+    for stage, moment in ipairs(journey) do
+      moments[stage] = pack('>I7', moment)
+    end
+    local left = journey.counted > 0 and ceil((journey.floor + window - now) / 1000) or 0
+    local header = pack('>I2BI7', MAGIC, journey.counted, journey.floor)
+    call('SET', key, header .. table.concat(moments), 'PX', string.format('%.0f', left + KEPT_MS))
+  end
+end
+
+return reply
