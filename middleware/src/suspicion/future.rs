@@ -40,11 +40,16 @@ where
         let this = self.project();
         let response = ready!(this.future.poll(cx))?;
         let status = response.status();
-        if status.is_client_error()
-            && response.extensions().get::<Rejected>().is_none()
+        let extensions = response.extensions();
+        let login = this
+            .watched
+            .as_ref()
+            .and_then(|watched| watched.recorder.logins.as_ref()?.told(extensions));
+        if (status.is_client_error() || login.is_some())
+            && extensions.get::<Rejected>().is_none()
             && let Some(Watched { sender, recorder }) = this.watched.take()
         {
-            recorder.note(status, sender);
+            recorder.note(status, login, sender);
         }
         Poll::Ready(Ok(response))
     }

@@ -76,11 +76,13 @@
 //! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod accounts;
 mod event;
 mod future;
 mod handle;
 mod kind;
 mod layer;
+mod login;
 mod queue;
 mod recorder;
 mod service;
@@ -90,16 +92,18 @@ mod tally;
 mod tests;
 mod threshold;
 
+pub use accounts::AccountState;
 pub use future::ResponseFuture;
 pub use handle::Suspicions;
 pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
+pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
 #[cfg(feature = "redis")]
 pub(crate) use store::shown;
 pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
-    LocalFailureStore, Watch,
+    LocalFailureStore, LookingUp, Watch,
 };
 pub use tally::{Fate, Tally};
 pub use threshold::Threshold;

@@ -9,7 +9,8 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 
 use super::event::Reporter;
-use super::queue::{Noted, Pushed, Queue};
+use super::login::{Login, LoginAttempt, Logins};
+use super::queue::{Noted, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
 use crate::client::{Network, Route, UserId};
@@ -19,6 +20,8 @@ use crate::rate_limit::{Exemptions, StoreErrorKind};
 pub(super) struct Recorder {
     pub(super) watches: Box<[Watch]>,
     pub(super) exempt: Exemptions,
+    /// `None` unless a kind of logins is on.
+    pub(super) logins: Option<Logins>,
     pub(super) store: Bound,
     pub(super) queue: Queue,
     pub(super) tally: Arc<Tally>,
@@ -44,9 +47,14 @@ pub(super) struct Sender {
 }
 
 impl Recorder {
-    /// Queues a failure that some kind counts. It never waits: a full queue drops it.
-    pub(super) fn note(self: &Arc<Self>, status: StatusCode, sender: Sender) {
-        if !self.watches.iter().any(|watch| watch.kind.counts(status)) {
+    /// Queues a failure or a login that some kind counts. It never waits: a full queue drops one.
+    pub(super) fn note(
+        self: &Arc<Self>,
+        status: StatusCode,
+        login: Option<&Login>,
+        sender: Sender,
+    ) {
+        if login.is_none() && !self.watches.iter().any(|watch| watch.kind.counts(status)) {
             return;
         }
         let Sender {
@@ -54,27 +62,34 @@ impl Recorder {
             user,
             route,
         } = sender;
+        let attempt = |login| {
+            Some(LoginAttempt::of(
+                login,
+                client,
+                &self.logins.as_ref()?.secret,
+            ))
+        };
         let pushed = self.queue.push(Noted {
             request: FailedRequest {
                 client,
                 status,
                 route,
+                login: login.and_then(attempt),
             },
             user,
             at: SystemTime::now(),
         });
-        match pushed {
-            Pushed::Waits => {}
-            Pushed::Starts => self.start(),
-            Pushed::Dropped { first } => {
-                self.tally.settle(Fate::Dropped, 1);
-                if first {
-                    tracing::warn!(
-                        "failed requests come faster than they can be counted: some are dropped until the queue is \
-                         empty"
-                    );
-                }
-            }
+        if pushed.starts {
+            self.start();
+        }
+        if pushed.dropped {
+            self.tally.settle(Fate::Dropped, 1);
+        }
+        if let Some(dropped) = pushed.tell {
+            tracing::warn!(
+                dropped,
+                "failed requests come faster than they can be counted: so many were dropped since this was last said"
+            );
         }
     }
 
@@ -82,6 +97,7 @@ impl Recorder {
         let drain = Drain {
             recorder: Arc::clone(self),
             ended: false,
+            in_flight: 0,
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(drain.run())),
@@ -159,32 +175,46 @@ impl From<Vec<Noted>> for Batch {
     }
 }
 
-/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works.
+/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works, and
+/// counts what it had taken as dropped.
 struct Drain {
     recorder: Arc<Recorder>,
     ended: bool,
+    /// Failures taken from the queue and not settled.
+    in_flight: usize,
 }
 
 impl Drain {
     async fn run(mut self) {
-        while let Some(noted) = self.recorder.queue.next() {
-            let batch = Batch::from(noted);
+        while let Some(batch) = self.take() {
             let (fate, incidents) = self.recorder.count(&batch.requests).await;
-            self.recorder.settle(batch, fate, &incidents);
+            self.settle(batch, fate, &incidents);
             // Memory counts without a wait, and a flood must not keep this thread from its requests.
             tokio::task::yield_now().await;
         }
         self.ended = true;
     }
 
-    /// Without a runtime there is no other place than this one.
+    /// Without a runtime there is no other place than this one. It is some request's, which counts one batch and leaves
+    /// more, if there is any, to the next.
     fn run_here(mut self) {
-        while let Some(noted) = self.recorder.queue.next() {
-            let batch = Batch::from(noted);
+        if let Some(batch) = self.take() {
             let (fate, incidents) = self.recorder.count_here(&batch.requests);
-            self.recorder.settle(batch, fate, &incidents);
+            self.settle(batch, fate, &incidents);
+        } else {
+            self.ended = true;
         }
-        self.ended = true;
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        let batch = Batch::from(self.recorder.queue.next()?);
+        self.in_flight = batch.requests.len();
+        Some(batch)
+    }
+
+    fn settle(&mut self, batch: Batch, fate: Fate, incidents: &[Incident]) {
+        self.in_flight = 0;
+        self.recorder.settle(batch, fate, incidents);
     }
 }
 
@@ -192,6 +222,9 @@ impl Drop for Drain {
     fn drop(&mut self) {
         if !self.ended {
             self.recorder.queue.abandoned();
+        }
+        if self.in_flight > 0 {
+            self.recorder.tally.settle(Fate::Dropped, self.in_flight);
         }
     }
 }

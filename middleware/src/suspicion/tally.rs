@@ -17,7 +17,7 @@ pub enum Fate {
     Counted,
     /// The store failed: counted in the memory of this process.
     CountedLocally,
-    /// The queue was full: not counted.
+    /// Not counted: the queue was full, or the runtime ended.
     Dropped,
 }
 

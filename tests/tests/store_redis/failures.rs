@@ -179,6 +179,7 @@ pub(crate) fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest 
         client: client(n),
         status: StatusCode::from_u16(status).unwrap(),
         route: Route::from(route),
+        login: None,
     }
 }
 
@@ -286,6 +287,7 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
                 request,
                 watch,
                 count: report.count,
+                estimated: false,
                 span: Duration::from_micros(report.span),
                 routes: report
                     .routes

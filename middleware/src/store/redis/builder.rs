@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::connection::Connections;
+use super::count_distinct::CountDistinct;
 use super::count_failures::CountFailures;
 use super::dispatch::Queue;
 use super::health::State;
@@ -105,6 +106,7 @@ impl RedisStoreBuilder {
         Ok(RedisStore(Arc::new(Core {
             script: AdmitRequest::new(),
             count_failures: CountFailures::new(),
+            count_distinct: CountDistinct::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

@@ -34,12 +34,14 @@
 mod breaker;
 mod builder;
 mod connection;
+mod count_distinct;
 mod count_failures;
 mod dispatch;
 mod failure;
 mod failures;
 mod health;
 mod keys;
+mod logins;
 mod probe;
 mod scripts;
 
@@ -50,6 +52,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use self::connection::Connections;
+use self::count_distinct::CountDistinct;
 use self::count_failures::CountFailures;
 use self::dispatch::Queue;
 use self::health::State;
@@ -70,6 +73,7 @@ type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 struct Core {
     script: AdmitRequest,
     count_failures: CountFailures,
+    count_distinct: CountDistinct,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
