@@ -7,6 +7,8 @@ mod decide;
 mod failure;
 mod failures;
 mod incidents;
+mod logins;
+mod logins_shared;
 mod model;
 mod script;
 

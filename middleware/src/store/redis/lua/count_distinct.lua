@@ -13,7 +13,8 @@
 --            item       8 bytes of a hash
 -- Reply    how many broken trails were dropped; then for each incident, and for each step 5, its place in the steps from 0,
 --          the distinct items of the episode (without one: of the window), the microseconds since the first of them, and
---          the sum of 1 if the number is an estimate and 2 if there is an episode.
+--          the sum of 1 if the number is an estimate (which holds later items of the call too) and 2 if there is an
+--          episode.
 --
 -- A trail is the two bytes 9A 03; whether its episode has a sketch (1 byte); when its episode was last reported (7 bytes,
 -- microseconds of TIME; 0 without an episode), when the first item of the episode was (7 bytes, the same); then the
