@@ -83,3 +83,46 @@ fn kinds_and_clients_that_the_configuration_leaves_out_make_no_event() {
     assert_eq!(event["fields"]["kind"], "credential_stuffing_slow");
     assert_eq!(event["fields"]["client"], "203.0.113.8");
 }
+
+#[test]
+fn an_account_under_attack_is_answered_later_and_named_by_a_hash_alone() {
+    let text = format!(
+        "{PROXIES}[suspicion]\ndistributed_stuffing = '3/1h'\nsuccess_after_failures = '1h'\n"
+    );
+    let mut store = Webstore::configured(&text);
+    let login = |store: &Webstore, client: &str, password: &str| {
+        let body = format!(r#"{{"user":"Ada-1815","password":"{password}"}}"#);
+        let asked = std::time::Instant::now();
+        let response = store.ask(Request::post("/login", &body).header("x-forwarded-for", client));
+        (response.status, asked.elapsed())
+    };
+    for octet in 1..=3 {
+        assert_eq!(login(&store, &format!("203.0.113.{octet}"), "guess").0, 401);
+    }
+    let event = store.wait_for_log("suspicious activity");
+    let fields = &event["fields"];
+    assert_eq!(fields["kind"], "distributed_stuffing");
+    assert_eq!(
+        (&fields["count"], &fields["window"]),
+        (&3.into(), &"1h".into())
+    );
+    assert!(fields.get("estimated").is_none(), "{event}");
+    let account = fields["account"].as_str().unwrap().to_owned();
+    assert!(account.starts_with('~') && account.len() == 33, "{event}");
+    assert!(!event.to_string().to_lowercase().contains("ada"), "{event}");
+
+    // Right or wrong, and nobody is locked out.
+    for (password, status) in [("guess", 401), ("palisade", 200)] {
+        let (found, took) = login(&store, "203.0.113.4", password);
+        assert_eq!(found, status);
+        assert!(took >= std::time::Duration::from_secs(1), "{took:?}");
+    }
+    let event = store.wait_for_log("suspicious activity");
+    let fields = &event["fields"];
+    assert_eq!(fields["kind"], "success_after_failures");
+    assert_eq!(
+        (&fields["status"], fields["account"].as_str()),
+        (&200.into(), Some(&*account))
+    );
+    assert_eq!(fields["client"], "203.0.113.4");
+}
