@@ -85,7 +85,7 @@ pub struct SuspicionLayerBuilder {
 }
 
 impl SuspicionLayerBuilder {
-    /// Half a megabyte when full.
+    /// A megabyte at most when full: 120 bytes for each failure, in two queues that keep their room.
     const QUEUE: usize = 4_096;
     const MOST_QUEUE: usize = 1_048_576;
 
@@ -137,7 +137,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// How many failures may wait to be counted, 4,096 unless set (half a megabyte); further ones are dropped: those with
+    /// How many failures may wait to be counted, 4,096 unless set (a megabyte at most); further ones are dropped: those with
     /// another status than 401 first, so that a flood of them hides no login.
     pub fn queue(mut self, failures: usize) -> Self {
         self.queue = failures;

@@ -8,6 +8,8 @@ mod failure;
 mod failures;
 mod incidents;
 mod logins;
+mod logins_edges;
+mod logins_script;
 mod logins_shared;
 mod model;
 mod script;
