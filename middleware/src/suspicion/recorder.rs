@@ -213,8 +213,8 @@ impl Drain {
     }
 
     fn settle(&mut self, batch: Batch, fate: Fate, incidents: &[Incident]) {
-        self.in_flight = 0;
         self.recorder.settle(batch, fate, incidents);
+        self.in_flight = 0;
     }
 }
 

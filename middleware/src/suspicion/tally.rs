@@ -9,7 +9,7 @@ pub struct Tally {
     failures: [AtomicU64; 3],
 }
 
-/// What became of a failed request.
+/// What became of a failed request, or of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -52,7 +52,7 @@ impl Tally {
         self.incidents[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Failed requests by what became of them; those that still wait are in none.
+    /// Failed requests, and logins that a kind counts, by what became of them; those that still wait are in none.
     #[must_use]
     pub fn failures(&self, fate: Fate) -> u64 {
         self.failures[fate as usize].load(Ordering::Acquire)
