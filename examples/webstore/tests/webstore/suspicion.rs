@@ -126,3 +126,34 @@ fn an_account_under_attack_is_answered_later_and_named_by_a_hash_alone() {
     );
     assert_eq!(fields["client"], "203.0.113.4");
 }
+
+#[test]
+fn an_event_whose_number_is_an_estimate_says_so() {
+    let text = "[rate_limit]\nip = '1000000/1h'\n[suspicion]\npassword_spraying = '2/1s'\n\
+                credential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\nabuse = 'off'\n";
+    let mut store = Webstore::configured(text);
+    let mut accounts = 0..;
+    let mut spray = |store: &Webstore| {
+        let user = accounts.next().unwrap_or(0);
+        let body = format!(r#"{{"user":"u{user}","password":"guess"}}"#);
+        assert_eq!(store.ask(Request::post("/login", &body)).status, 401);
+    };
+    spray(&store);
+    spray(&store);
+    let event = store.wait_for_log("suspicious activity");
+    assert_eq!(event["fields"]["count"], 2);
+    assert!(event["fields"].get("estimated").is_none(), "{event}");
+    // One more for each full window. Only a machine that stood still for a second would begin another episode.
+    let estimated = (0..10).any(|_| {
+        let started = std::time::Instant::now();
+        while started.elapsed() < std::time::Duration::from_millis(1_200) {
+            spray(&store);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let event = store.wait_for_log("suspicious activity");
+        let fields = &event["fields"];
+        assert!(fields.get("account").is_none(), "of many accounts: {event}");
+        fields.get("estimated") == Some(&true.into()) && fields["count"].as_u64() > Some(2)
+    });
+    assert!(estimated);
+}
