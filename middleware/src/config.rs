@@ -239,7 +239,7 @@ impl Default for RateLimitConfig {
 impl Default for SuspicionConfig {
     fn default() -> Self {
         Self {
-            thresholds: Kind::ALL
+            thresholds: Kind::BY_STATUS
                 .map(|kind| (kind, kind.default_threshold()))
                 .into(),
             exempt: Exemptions::new(),

@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
-//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx, unless [`Rejected`](crate::rate_limit::Rejected) |
+//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
 //!
@@ -275,7 +275,7 @@ impl StackBuilder {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
                         "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited by each process apart, and anonymous visitors of the funnel counted by each; \
+                         users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
                          set `store.secret_file` or PALISADE_SECRET"
                     );
                 }
@@ -328,6 +328,7 @@ impl StackBuilder {
             let builder = Kind::ALL
                 .into_iter()
                 .fold(builder, SuspicionLayerBuilder::without)
+                .secret(secret.clone())
                 .exempt(settings.exempt);
             let builder = settings
                 .thresholds

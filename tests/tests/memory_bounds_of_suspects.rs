@@ -17,6 +17,7 @@ fn fail(failures: &dyn CountFailuresNow, clients: std::ops::Range<u32>) -> usize
         client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
         status: StatusCode::NOT_FOUND,
         route: Route::UNMATCHED,
+        login: None,
     };
     let incidents = clients.map(|client| failures.count_now(&[failed(client)]).len());
     incidents.sum()

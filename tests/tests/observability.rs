@@ -175,6 +175,9 @@ async fn every_series_with_a_known_set_of_values_is_there_at_zero_from_the_start
                 "endpoint_scanning",
                 "abuse",
                 "credential_stuffing_slow",
+                "password_spraying",
+                "distributed_stuffing",
+                "success_after_failures",
             ][..],
         ),
         (

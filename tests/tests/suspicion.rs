@@ -103,6 +103,87 @@ async fn two_processes_on_one_redis_tell_each_incident_once() {
     assert_eq!(sum, [0.0, 1.0, 1.0, 0.0]);
 }
 
+/// The kinds of logins, one network each below its limits.
+const LOGINS: &str = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\nsuccess_after_failures = 'on'\n";
+const LOGIN_KINDS: [&str; 3] = [
+    "password_spraying",
+    "distributed_stuffing",
+    "success_after_failures",
+];
+
+/// Incidents of each of [`LOGIN_KINDS`], of all processes, once they have counted so many failures.
+async fn of_logins(processes: &[Webstore], failed: f64) -> [f64; 3] {
+    let start = Instant::now();
+    loop {
+        let (mut counted, mut sum) = (0.0, [0.0; 3]);
+        for process in processes {
+            let scrape = process.scrape().await;
+            counted += failures(&scrape, "counted") + failures(&scrape, "counted_locally");
+            let name = "webstore_security_suspicious_activity_total";
+            sum = std::array::from_fn(|n| sum[n] + scrape.sum(name, &[("type", LOGIN_KINDS[n])]));
+        }
+        if counted >= failed {
+            return sum;
+        }
+        assert!(start.elapsed() < SOON, "{counted} counted of {failed}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn login(client: &Client, address: &str, user: &str, password: &str) -> u16 {
+    let body = format!(r#"{{"user":"{user}","password":"{password}"}}"#);
+    let headers = [("x-forwarded-for", address)];
+    client.post("/login", &headers, &body).await.status.as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_share_a_redis_agree_on_logins_and_one_alone_does_on_memory() {
+    let redis = RedisServer::start();
+    let config = format!("{PATIENT}{CONFIG}{LOGINS}");
+    let shared = [(), ()].map(|()| Webstore::start(Some(&redis.url()), &config));
+    let alone = [Webstore::start(None, &config)];
+    for processes in [&shared[..], &alone[..]] {
+        let clients: Vec<_> = processes.iter().map(Webstore::client).collect();
+        let client = |n: usize| &clients[n % clients.len()];
+        for n in 0..3 {
+            let address = format!("203.0.113.{n}");
+            assert_eq!(login(client(n), &address, "ada", "guess").await, 401);
+        }
+        assert_eq!(of_logins(processes, 3.0).await, [0.0; 3]);
+        assert_eq!(login(client(3), "203.0.113.3", "Ada", "guess").await, 401);
+        assert_eq!(of_logins(processes, 4.0).await, [0.0, 1.0, 0.0]);
+        // Whichever process is asked steps up, and lets the owner in.
+        for n in 0..2 {
+            let asked = Instant::now();
+            assert_eq!(
+                login(client(n), "203.0.113.9", "ada", "palisade").await,
+                200
+            );
+            assert!(
+                asked.elapsed() >= Duration::from_secs(1),
+                "{:?}",
+                asked.elapsed()
+            );
+        }
+        assert_eq!(of_logins(processes, 6.0).await, [0.0, 1.0, 1.0]);
+        for n in 0..8 {
+            let user = format!("user{n}");
+            assert_eq!(login(client(n), "203.0.113.100", &user, "guess").await, 401);
+        }
+        assert_eq!(of_logins(processes, 14.0).await, [1.0, 1.0, 1.0]);
+        assert_eq!(
+            login(client(1), "203.0.113.100", "bob", "palisade").await,
+            200
+        );
+        assert_eq!(of_logins(processes, 15.0).await, [1.0, 1.0, 2.0]);
+    }
+    for key in redis.cli(&["KEYS", "palisade:suspicious:*"]).lines() {
+        assert!(!key.contains("ada") && !key.contains("user"), "{key}");
+        let ttl: i64 = redis.cli(&["PTTL", key]).parse().unwrap();
+        assert!(ttl > 0, "{key} has TTL {ttl}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_refusals_are_no_failures_of_the_client() {
     let webstore = Webstore::start(None, "[rate_limit]\nip = '5/1h'\n");

@@ -135,9 +135,11 @@ impl FromStr for Suspicious {
         let (name, threshold) = text
             .split_once('=')
             .ok_or("allowed is `<kind>=<count>/<duration>` or `<kind>=off`")?;
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        let kind = Kind::BY_STATUS
+            .into_iter()
+            .find(|kind| kind.as_str() == name);
         let kind = kind.ok_or_else(|| {
-            let known = Kind::ALL.map(|kind| format!("`{kind}`")).join(", ");
+            let known = Kind::BY_STATUS.map(|kind| format!("`{kind}`")).join(", ");
             format!(
                 "there is no kind `{}`: allowed are {known}",
                 name.escape_debug()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::request::Parts;
+use axum::{Extension, Router};
 use palisade::ConfigError;
 use palisade::client::Origin;
 use palisade::config::{Config, CountVisitors};
@@ -40,5 +40,6 @@ pub fn stack(
 /// `Router::layer` runs after routing, so that the route's template is known to every layer, and around the
 /// fallback, so that requests for paths that do not exist are limited and measured too.
 pub fn guarded(shop: Arc<Shop>, stack: Stack<HttpMetricsLayer>) -> Router {
-    router(shop).layer(stack)
+    let suspicions = stack.suspicions();
+    router(shop).layer(stack).layer(Extension(suspicions))
 }

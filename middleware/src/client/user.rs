@@ -114,18 +114,24 @@ impl Secret {
     #[must_use]
     pub(crate) fn hash(&self, domain: &[u8], text: &[u8]) -> String {
         use fmt::Write;
-        let mut mac = Hmac::clone(&self.0);
-        mac.update(domain);
-        mac.update(&[0]);
-        mac.update(text);
-        let digest = mac.finalize().into_bytes();
-        digest
+        self.digest(domain, text)
             .iter()
-            .take(16)
             .fold(String::from("~"), |mut hex, byte| {
                 let _ = write!(hex, "{byte:02x}");
                 hex
             })
+    }
+
+    /// The 128 bits that [`hash`](Self::hash) writes.
+    #[must_use]
+    pub(crate) fn digest(&self, domain: &[u8], text: &[u8]) -> [u8; 16] {
+        let mut mac = Hmac::clone(&self.0);
+        mac.update(domain);
+        mac.update(&[0]);
+        mac.update(text);
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        digest
     }
 }
 

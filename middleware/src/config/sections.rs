@@ -102,6 +102,9 @@ struct Suspicion {
     endpoint_scanning: Option<String>,
     abuse: Option<String>,
     credential_stuffing_slow: Option<String>,
+    password_spraying: Option<String>,
+    distributed_stuffing: Option<String>,
+    success_after_failures: Option<String>,
     exempt: Exempt,
     hash_clients: bool,
     bans: Option<Bans>,
@@ -331,20 +334,17 @@ impl Suspicion {
             (Kind::EndpointScanning, self.endpoint_scanning),
             (Kind::Abuse, self.abuse),
             (Kind::CredentialStuffingSlow, self.credential_stuffing_slow),
+            (Kind::PasswordSpraying, self.password_spraying),
+            (Kind::DistributedStuffing, self.distributed_stuffing),
+            (Kind::SuccessAfterFailures, self.success_after_failures),
         ];
         let mut thresholds = Vec::with_capacity(written.len());
         for (kind, text) in written {
             match text.as_deref() {
+                None if kind.is_of_logins() => {}
                 None => thresholds.push((kind, kind.default_threshold())),
                 Some("off") => {}
-                Some(text) => {
-                    let key = format!("suspicion.{kind}");
-                    let threshold = text.parse::<Threshold>();
-                    let threshold = threshold.map_err(|_| {
-                        ConfigError::new(key, text, format!("{}, or `off`", Threshold::ALLOWED))
-                    })?;
-                    thresholds.push((kind, threshold));
-                }
+                Some(text) => thresholds.push((kind, parse_threshold(kind, text)?)),
             }
         }
         let counted = thresholds.iter().map(|(kind, _)| *kind);
@@ -416,6 +416,25 @@ impl Funnel {
             }
         };
         Ok(FunnelConfig { visitors })
+    }
+}
+
+fn parse_threshold(kind: Kind, text: &str) -> Result<Threshold, ConfigError> {
+    let refused = |allowed| ConfigError::new(format!("suspicion.{kind}"), text, allowed);
+    if kind == Kind::SuccessAfterFailures {
+        // It has no count of its own: a window alone.
+        let threshold = match text {
+            "on" => Some(kind.default_threshold()),
+            window => format!("1/{window}").parse().ok(),
+        };
+        let allowed = "`on` (`1h`), a duration of 1s to 24h, or `off`";
+        return threshold.ok_or_else(|| refused(allowed.to_owned()));
+    }
+    let threshold = text.parse::<Threshold>();
+    let threshold = threshold.map_err(|_| refused(format!("{}, or `off`", Threshold::ALLOWED)))?;
+    match kind.refuses(threshold) {
+        None => Ok(threshold),
+        Some(allowed) => Err(refused(format!("{allowed}, or `off`"))),
     }
 }
 

@@ -186,6 +186,18 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
             "`suspicion.credential_stuffing_slow` cannot be `1001/2h`",
         ),
         (
+            "suspicion.password_spraying = '65/5m'",
+            "`suspicion.password_spraying` cannot be `65/5m`: allowed is a count of at most 64, or `off`",
+        ),
+        (
+            "suspicion.distributed_stuffing = 'on'",
+            "`suspicion.distributed_stuffing` cannot be `on`: allowed is `<count>/<duration>`",
+        ),
+        (
+            "suspicion.success_after_failures = '1/1h'",
+            "`suspicion.success_after_failures` cannot be `1/1h`: allowed is `on` (`1h`), a duration of 1s to 24h, or `off`",
+        ),
+        (
             "suspicion.exempt.cidrs = ['x']",
             "`suspicion.exempt.cidrs` cannot be `x`",
         ),
@@ -205,6 +217,30 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
     for (toml, expected) in cases {
         let error = Config::from_toml(toml).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{toml}\n  {error}");
+    }
+}
+
+#[test]
+fn the_kinds_of_logins_are_off_until_they_are_set() {
+    let thresholds = |toml: &str| {
+        let config = Config::from_toml(toml).unwrap();
+        let thresholds = config.suspicion.thresholds.into_iter();
+        thresholds
+            .filter(|(kind, _)| kind.is_of_logins())
+            .map(|(kind, threshold)| format!("{kind} {threshold}"))
+            .collect::<Vec<_>>()
+    };
+    assert!(thresholds("").is_empty());
+    let off = "suspicion.password_spraying = 'off'\nsuspicion.success_after_failures = 'off'";
+    assert!(thresholds(off).is_empty());
+    let on = "[suspicion]\npassword_spraying = '6/10m'\ndistributed_stuffing = '64/24h'\nsuccess_after_failures = ";
+    for (written, read) in [("'on'", "1/1h"), ("'30m'", "1/30m")] {
+        let expected = [
+            "password_spraying 6/10m",
+            "distributed_stuffing 64/1day",
+            &format!("success_after_failures {read}"),
+        ];
+        assert_eq!(thresholds(&format!("{on}{written}")), expected);
     }
 }
 

@@ -28,6 +28,11 @@ impl PartitionKey {
         Self(Repr::Text(secret.hash(domain, text).into()))
     }
 
+    /// A key from text that is bounded already and that no client chose.
+    pub(crate) fn of_ours(text: String) -> Self {
+        Self(Repr::Text(text.into()))
+    }
+
     /// A key of nobody, without memory of its own: stands where a key must but none is meant.
     pub(crate) fn nobody() -> Self {
         Network::of(Ipv4Addr::UNSPECIFIED.into(), 0).into()

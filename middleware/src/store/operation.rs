@@ -8,6 +8,8 @@ pub enum Operation {
     Admit,
     /// Failed requests counted, off the requests' path.
     Count,
+    /// An account looked up for its login handler.
+    Account,
     /// Bans imposed, lifted, listed or asked for.
     Ban,
     /// A visitor's stages of the funnel, off the requests' path.
@@ -38,9 +40,10 @@ pub enum Outcome {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Admit,
         Self::Count,
+        Self::Account,
         Self::Ban,
         Self::Reach,
         Self::Fetch,
@@ -55,6 +58,7 @@ impl Operation {
         match self {
             Self::Admit => "admit",
             Self::Count => "count",
+            Self::Account => "account",
             Self::Ban => "ban",
             Self::Reach => "reach",
             Self::Fetch => "fetch",

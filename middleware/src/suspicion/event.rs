@@ -25,13 +25,19 @@ impl Reporter {
         let first_seen = last_seen
             .checked_sub(incident.span)
             .unwrap_or(SystemTime::UNIX_EPOCH);
+        let account = request
+            .login
+            .filter(|_| incident.watch.kind.is_of_an_account());
+        let account = account.map(|login| login.account);
         tracing::warn!(
             target: "palisade::security",
             kind = incident.watch.kind.as_str(),
             client = %self.client(request.client),
             user = user.map(tracing::field::display),
+            account = account.map(tracing::field::display),
             status = request.status.as_u16(),
             count = incident.count,
+            estimated = incident.estimated.then_some(true),
             threshold = incident.watch.threshold.count(),
             window = %humantime::format_duration(incident.watch.threshold.window()),
             routes = ?Routes(&incident.routes),

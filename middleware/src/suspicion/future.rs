@@ -104,11 +104,15 @@ where
                 StateProj::Inner { future, watched } => {
                     let response = ready!(future.poll(cx))?;
                     let status = response.status();
-                    if status.is_client_error()
-                        && response.extensions().get::<Rejected>().is_none()
+                    let extensions = response.extensions();
+                    let login = watched
+                        .as_ref()
+                        .and_then(|watched| watched.recorder.logins.as_ref()?.told(extensions));
+                    if (status.is_client_error() || login.is_some())
+                        && extensions.get::<Rejected>().is_none()
                         && let Some(Watched { sender, recorder }) = watched.take()
                     {
-                        recorder.note(status, sender);
+                        recorder.note(status, login, sender);
                     }
                     return Poll::Ready(Ok(response));
                 }

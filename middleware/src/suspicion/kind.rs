@@ -17,16 +17,41 @@ pub enum Kind {
     /// 401, 20 in 2 hours: who keeps below [`CredentialStuffing`](Self::CredentialStuffing) has 1,152 guesses a day,
     /// and below this one 228.
     CredentialStuffingSlow,
+    /// Distinct accounts whose login fails from one network, 5 in 5 minutes; off unless set. One guess for each account
+    /// never shows as the account's failures.
+    PasswordSpraying,
+    /// Distinct networks whose login fails for one account, 4 in 1 hour; off unless set. Each of them may be the
+    /// account's owner, so nobody is to be banned for it.
+    DistributedStuffing,
+    /// A login that succeeds for an account that is in an episode of
+    /// [`DistributedStuffing`](Self::DistributedStuffing), or from a network that is in one of
+    /// [`CredentialStuffing`](Self::CredentialStuffing), its slow kind or
+    /// [`PasswordSpraying`](Self::PasswordSpraying); once in 1 hour for each account; off unless set.
+    SuccessAfterFailures,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
+        Self::CredentialStuffing,
+        Self::EndpointScanning,
+        Self::Abuse,
+        Self::CredentialStuffingSlow,
+        Self::PasswordSpraying,
+        Self::DistributedStuffing,
+        Self::SuccessAfterFailures,
+    ];
+
+    /// The kinds that a status tells of: all that are on unless set otherwise.
+    pub const BY_STATUS: [Self; 4] = [
         Self::CredentialStuffing,
         Self::EndpointScanning,
         Self::Abuse,
         Self::CredentialStuffingSlow,
     ];
+
+    /// The most distinct accounts or networks that a threshold of the login kinds may ask for: so many are kept.
+    pub const MOST_DISTINCT: u32 = 64;
 
     /// The label's value, and the key in `[suspicion]` of a configuration file.
     #[must_use]
@@ -36,10 +61,43 @@ impl Kind {
             Self::EndpointScanning => "endpoint_scanning",
             Self::Abuse => "abuse",
             Self::CredentialStuffingSlow => "credential_stuffing_slow",
+            Self::PasswordSpraying => "password_spraying",
+            Self::DistributedStuffing => "distributed_stuffing",
+            Self::SuccessAfterFailures => "success_after_failures",
         }
     }
 
-    /// Whether a response of this status is a failure of the kind.
+    /// Whether the kind is told by [`Login`](super::Login) rather than by a status; these are off unless set.
+    #[must_use]
+    pub const fn is_of_logins(self) -> bool {
+        matches!(
+            self,
+            Self::PasswordSpraying | Self::DistributedStuffing | Self::SuccessAfterFailures
+        )
+    }
+
+    /// Whether the suspicion falls on an account rather than on the client of the last request, who may be its owner and
+    /// must not be banned for it.
+    #[must_use]
+    pub const fn is_of_an_account(self) -> bool {
+        matches!(self, Self::DistributedStuffing | Self::SuccessAfterFailures)
+    }
+
+    /// What a threshold of the kind may be, if this one may not.
+    pub(crate) fn refuses(self, threshold: Threshold) -> Option<&'static str> {
+        let most = match self {
+            Self::SuccessAfterFailures => 1,
+            _ if self.is_of_logins() => Self::MOST_DISTINCT,
+            _ => Threshold::MAX_COUNT,
+        };
+        (threshold.count() > most).then_some(if most == 1 {
+            "a count of 1, such as `1/1h`"
+        } else {
+            "a count of at most 64"
+        })
+    }
+
+    /// Whether a response of this status is a failure of the kind; never for the kinds of logins.
     #[must_use]
     pub fn counts(self, status: StatusCode) -> bool {
         match self {
@@ -48,10 +106,14 @@ impl Kind {
             }
             Self::EndpointScanning => status == StatusCode::NOT_FOUND,
             Self::Abuse => status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS,
+            Self::PasswordSpraying | Self::DistributedStuffing | Self::SuccessAfterFailures => {
+                false
+            }
         }
     }
 
-    /// How many failures in which window are suspicious unless configured.
+    /// How many failures (of the login kinds: distinct accounts, networks, networks that succeed) in which window are
+    /// suspicious unless configured.
     #[must_use]
     pub const fn default_threshold(self) -> Threshold {
         match self {
@@ -59,6 +121,9 @@ impl Kind {
             Self::EndpointScanning => Threshold::of(10, 300),
             Self::Abuse => Threshold::of(20, 300),
             Self::CredentialStuffingSlow => Threshold::of(20, 7_200),
+            Self::PasswordSpraying => Threshold::of(5, 300),
+            Self::DistributedStuffing => Threshold::of(4, 3_600),
+            Self::SuccessAfterFailures => Threshold::of(1, 3_600),
         }
     }
 
@@ -70,6 +135,9 @@ impl Kind {
             Self::EndpointScanning => "404",
             Self::Abuse => "4xx",
             Self::CredentialStuffingSlow => "401-slow",
+            Self::PasswordSpraying => "spray",
+            Self::DistributedStuffing => "account",
+            Self::SuccessAfterFailures => "success",
         }
     }
 }

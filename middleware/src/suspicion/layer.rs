@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::event::Reporter;
 use super::handle::Suspicions;
+use super::login::Logins;
 use super::queue::Queue;
 use super::recorder::{Bound, Recorder};
 use super::service::Suspicion;
@@ -80,11 +81,12 @@ pub struct SuspicionLayerBuilder {
     exempt: Exemptions,
     hash_clients: Option<Secret>,
     bans: Option<Bans>,
+    secret: Option<Secret>,
     queue: usize,
 }
 
 impl SuspicionLayerBuilder {
-    /// Half a megabyte when full.
+    /// A megabyte at most when full: 120 bytes for each failure, in two queues that keep their room.
     const QUEUE: usize = 4_096;
     const MOST_QUEUE: usize = 1_048_576;
 
@@ -95,15 +97,16 @@ impl SuspicionLayerBuilder {
         };
         Self {
             stores,
-            watches: Kind::ALL.map(watch).into(),
+            watches: Kind::BY_STATUS.map(watch).into(),
             exempt: Exemptions::default(),
             hash_clients: None,
             bans: None,
+            secret: None,
             queue: Self::QUEUE,
         }
     }
 
-    /// When a kind is suspicious, instead of [`Kind::default_threshold`].
+    /// When a kind is suspicious, instead of [`Kind::default_threshold`]; turns a kind of logins on.
     pub fn threshold(mut self, kind: Kind, threshold: Threshold) -> Self {
         self = self.without(kind);
         self.watches.push(Watch { kind, threshold });
@@ -134,7 +137,16 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// How many failures may wait to be counted, 4,096 unless set (half a megabyte); further ones are dropped.
+    /// Keys the hashes that stand for accounts and networks where a kind of logins is on; random unless set.
+    ///
+    /// Processes that share a store must share it, or they count apart.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// How many failures may wait to be counted, 4,096 unless set (a megabyte at most); further ones are dropped: those with
+    /// another status than 401 first, so that a flood of them hides no login.
     pub fn queue(mut self, failures: usize) -> Self {
         self.queue = failures;
         self
@@ -143,12 +155,23 @@ impl SuspicionLayerBuilder {
     /// The layer.
     ///
     /// # Errors
-    /// A queue outside 1 to 1,048,576 failures.
+    /// A queue outside 1 to 1,048,576 failures, a threshold of a kind of logins above
+    /// [`Kind::MOST_DISTINCT`] (of [`Kind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
     pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
             let allowed = "1 to 1048576 failures";
             return Err(ConfigError::new("queue", self.queue, allowed));
         }
+        for Watch { kind, threshold } in &self.watches {
+            if let Some(allowed) = kind.refuses(*threshold) {
+                return Err(ConfigError::new(kind.as_str(), threshold, allowed));
+            }
+        }
+        let logins = match self.secret {
+            _ if !self.watches.iter().any(|watch| watch.kind.is_of_logins()) => None,
+            Some(secret) => Some(Logins::new(&self.watches, secret)),
+            None => Some(Logins::new(&self.watches, Secret::random()?)),
+        };
         let store = match self.stores {
             Stores::Embedded(store) => Bound::Embedded(store.bind_failures_local(&self.watches)),
             Stores::Shared(store, local) => Bound::Shared {
@@ -161,6 +184,7 @@ impl SuspicionLayerBuilder {
             recorder: Arc::new(Recorder {
                 watches: self.watches.into(),
                 exempt: self.exempt,
+                logins,
                 store,
                 queue: Queue::new(self.queue),
                 warden: self.bans.map(|bans| bans.start(&tally)),

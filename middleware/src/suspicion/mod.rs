@@ -6,6 +6,9 @@
 //! | `endpoint_scanning` | 404 | 10 in 5 minutes |
 //! | `abuse` | any 4xx but 429 | 20 in 5 minutes |
 //! | `credential_stuffing_slow` | 401 | 20 in 2 hours |
+//! | `password_spraying` | a failed login: distinct accounts of one network | 5 in 5 minutes; off unless set |
+//! | `distributed_stuffing` | a failed login: distinct networks of one account | 4 in 1 hour; off unless set |
+//! | `success_after_failures` | a login that succeeds all the same | once in 1 hour for an account; off unless set |
 //!
 //! Failures are counted for each client by exact sliding windows, `(t-w, t]` on the store's clock. A refusal by the rate
 //! limits ([`Rejected`](crate::rate_limit::Rejected)) is no failure of the client's, and a success writes nothing.
@@ -19,9 +22,19 @@
 //! it is known, the `status` of the last failure, `count` (failures since the episode began), `threshold`, `window`,
 //! `routes` (the last eight distinct templates), `first_seen` and `last_seen`.
 //!
+//! **Logins.** What counters for each client cannot see is counted where the login handler says how a login went
+//! ([`Login`], an extension of its response): one guess for each of many accounts, and one account guessed at from many
+//! networks. `success_after_failures` is a login that succeeds for an account, or from a network, in an episode: of
+//! `distributed_stuffing`, or of `password_spraying` or either kind of `credential_stuffing`. Their windows are as exact,
+//! over distinct items of which the newest 64 are kept; their events have the `account`, by a keyed hash, where it is one.
+//! A `count` beyond that, or of an episode that outlives its window, is an estimate by HyperLogLog, with a standard error
+//! of 0.81 % in Redis and 1.6 % in memory, and the event says `estimated`. Since anybody can bring an account under
+//! attack, nobody is banned for the kinds [of an account](Kind::is_of_an_account), and the handler asks
+//! [`Suspicions::account`] and steps up.
+//!
 //! **Off the request's path.** A response is never delayed: its failure goes into a bounded queue, and a task counts
 //! what waits there, up to 32 failures in one call to the store. When the queue is full, failures are dropped and
-//! counted as such. A failure has the time at which it is counted, some milliseconds after its response. What waits
+//! counted as such, 401s and logins last, and the log says how many at most once a minute. A failure has the time at which it is counted, some milliseconds after its response. What waits
 //! when the process ends is lost.
 //!
 //! **When the store fails**, this process's memory counts. A call that timed out may still have been executed. Each
@@ -97,12 +110,14 @@
 //! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod accounts;
 mod bans;
 mod event;
 mod future;
 mod handle;
 mod kind;
 mod layer;
+mod login;
 mod queue;
 mod recorder;
 mod service;
@@ -112,6 +127,7 @@ mod tally;
 mod tests;
 mod threshold;
 
+pub use accounts::AccountState;
 pub(crate) use bans::micros;
 pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
 use bans::{Known, Warden};
@@ -121,12 +137,13 @@ pub use future::ResponseFuture;
 pub use handle::Suspicions;
 pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
+pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
 #[cfg(feature = "redis")]
 pub(crate) use store::shown;
 pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
-    LocalFailureStore, Watch,
+    LocalFailureStore, LookingUp, Watch,
 };
 pub use tally::{Fate, Tally, Turned};
 pub use threshold::Threshold;

@@ -9,7 +9,8 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 
 use super::event::Reporter;
-use super::queue::{Noted, Pushed, Queue};
+use super::login::{Login, LoginAttempt, Logins};
+use super::queue::{Noted, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
@@ -20,6 +21,8 @@ use crate::rate_limit::{Exemptions, StoreErrorKind};
 pub(super) struct Recorder {
     pub(super) watches: Box<[Watch]>,
     pub(super) exempt: Exemptions,
+    /// `None` unless a kind of logins is on.
+    pub(super) logins: Option<Logins>,
     pub(super) store: Bound,
     pub(super) queue: Queue,
     pub(super) tally: Arc<Tally>,
@@ -47,9 +50,14 @@ pub(super) struct Sender {
 }
 
 impl Recorder {
-    /// Queues a failure that some kind counts. It never waits: a full queue drops it.
-    pub(super) fn note(self: &Arc<Self>, status: StatusCode, sender: Sender) {
-        if !self.watches.iter().any(|watch| watch.kind.counts(status)) {
+    /// Queues a failure or a login that some kind counts. It never waits: a full queue drops one.
+    pub(super) fn note(
+        self: &Arc<Self>,
+        status: StatusCode,
+        login: Option<&Login>,
+        sender: Sender,
+    ) {
+        if login.is_none() && !self.watches.iter().any(|watch| watch.kind.counts(status)) {
             return;
         }
         let Sender {
@@ -57,27 +65,34 @@ impl Recorder {
             user,
             route,
         } = sender;
+        let attempt = |login| {
+            Some(LoginAttempt::of(
+                login,
+                client,
+                &self.logins.as_ref()?.secret,
+            ))
+        };
         let pushed = self.queue.push(Noted {
             request: FailedRequest {
                 client,
                 status,
                 route,
+                login: login.and_then(attempt),
             },
             user,
             at: SystemTime::now(),
         });
-        match pushed {
-            Pushed::Waits => {}
-            Pushed::Starts => self.start(),
-            Pushed::Dropped { first } => {
-                self.tally.settle(Fate::Dropped, 1);
-                if first {
-                    tracing::warn!(
-                        "failed requests come faster than they can be counted: some are dropped until the queue is \
-                         empty"
-                    );
-                }
-            }
+        if pushed.starts {
+            self.start();
+        }
+        if pushed.dropped {
+            self.tally.settle(Fate::Dropped, 1);
+        }
+        if let Some(dropped) = pushed.tell {
+            tracing::warn!(
+                dropped,
+                "failed requests come faster than they can be counted: so many were dropped since this was last said"
+            );
         }
     }
 
@@ -85,6 +100,7 @@ impl Recorder {
         let drain = Drain {
             recorder: Arc::clone(self),
             ended: false,
+            in_flight: (Fate::Dropped, 0),
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(drain.run())),
@@ -187,44 +203,62 @@ impl From<Vec<Noted>> for Batch {
     }
 }
 
-/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works.
+/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works, and
+/// counts what it had taken as dropped.
 struct Drain {
     recorder: Arc<Recorder>,
     ended: bool,
+    /// Failures taken from the queue and not settled, with what became of them so far.
+    in_flight: (Fate, usize),
 }
 
 impl Drain {
     async fn run(mut self) {
-        while let Some(noted) = self.recorder.queue.next() {
-            let batch = Batch::from(noted);
+        while let Some(batch) = self.take() {
             let recorder = &self.recorder;
             let (fate, incidents) = recorder.count(&batch.requests).await;
+            self.in_flight.0 = fate;
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
                 let ban = warden.convict(client, kind).await;
                 recorder.announce(BanReason::Incident(kind), &ban);
             }
-            recorder.tally.settle(fate, batch.requests.len());
+            self.settle();
             // Memory counts without a wait, and a flood must not keep this thread from its requests.
             tokio::task::yield_now().await;
         }
         self.ended = true;
     }
 
-    /// Without a runtime there is no other place than this one.
+    /// Without a runtime there is no other place than this one. It is some request's, which counts one batch and leaves
+    /// more, if there is any, to the next.
     fn run_here(mut self) {
-        while let Some(noted) = self.recorder.queue.next() {
-            let batch = Batch::from(noted);
+        if let Some(batch) = self.take() {
             let recorder = &self.recorder;
             let (fate, incidents) = recorder.count_here(&batch.requests);
+            self.in_flight.0 = fate;
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
                 let ban = warden.convict_here(client, kind);
                 recorder.announce(BanReason::Incident(kind), &ban);
             }
-            recorder.tally.settle(fate, batch.requests.len());
+            self.settle();
+        } else {
+            self.ended = true;
         }
-        self.ended = true;
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        let batch = Batch::from(self.recorder.queue.next()?);
+        self.in_flight = (Fate::Dropped, batch.requests.len());
+        Some(batch)
+    }
+
+    fn settle(&mut self) {
+        let (fate, failures) = std::mem::replace(&mut self.in_flight, (Fate::Dropped, 0));
+        if failures > 0 {
+            self.recorder.tally.settle(fate, failures);
+        }
     }
 }
 
@@ -233,5 +267,6 @@ impl Drop for Drain {
         if !self.ended {
             self.recorder.queue.abandoned();
         }
+        self.settle();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Kind, Threshold};
+use super::{AccountHash, AccountState, Kind, LoginAttempt, Threshold};
 use crate::client::{Network, Route};
 use crate::rate_limit::StoreError;
 
@@ -17,8 +17,16 @@ use crate::rate_limit::StoreError;
 /// the failure that makes the count in its window `(t-w, t]` reach the threshold, which is an incident; while it lasts,
 /// the first failure a whole window or more after the last incident is another; it ends when fewer than half the
 /// threshold are left in the window.
+///
+/// Of the [kinds of logins](Kind::is_of_logins), distinct items are counted instead of failures, each by when it was last
+/// seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
+/// account under suspicion. The logins of a call are counted after all of its failures, in their order.
 pub trait FailureStore: Send + Sync + 'static {
     /// Prepares the logs of these kinds; binds of one kind share its logs.
+    ///
+    /// That is so whatever their thresholds. A bind that asks for fewer or shorter forgets what lies beyond its own
+    /// threshold and window whenever it counts, so binds that share a store should ask for the same: else the larger
+    /// ones can see too few failures, never too many.
     fn bind_failures(&self, watches: &[Watch]) -> Arc<dyn CountFailures>;
 }
 
@@ -28,10 +36,17 @@ pub trait CountFailures: Send + Sync + 'static {
     ///
     /// The future times out by itself. A call that failed may have been executed.
     fn count(&self, requests: &[FailedRequest]) -> Counting;
+
+    /// Looks an account up: one read, which changes nothing. Without [`Kind::DistributedStuffing`] among the kinds, no
+    /// account is under attack.
+    fn account(&self, account: AccountHash) -> LookingUp;
 }
 
 /// The answer of a store, under way.
 pub type Counting = Pin<Box<dyn Future<Output = Result<Vec<Incident>, StoreError>> + Send>>;
+
+/// The state of an account, under way.
+pub type LookingUp = Pin<Box<dyn Future<Output = Result<AccountState, StoreError>> + Send>>;
 
 /// A store inside the process: it counts at once and cannot fail.
 pub trait LocalFailureStore: Send + Sync + 'static {
@@ -43,6 +58,9 @@ pub trait LocalFailureStore: Send + Sync + 'static {
 pub trait CountFailuresNow: Send + Sync + 'static {
     /// As [`CountFailures::count`].
     fn count_now(&self, requests: &[FailedRequest]) -> Vec<Incident>;
+
+    /// As [`CountFailures::account`].
+    fn account_now(&self, account: AccountHash) -> AccountState;
 }
 
 /// A kind and when it is suspicious.
@@ -54,7 +72,7 @@ pub struct Watch {
     pub threshold: Threshold,
 }
 
-/// A request that the service answered with a client error.
+/// A request that the service answered with a client error, or with the outcome of a login.
 #[derive(Debug, Clone)]
 pub struct FailedRequest {
     /// Whose request it was.
@@ -63,6 +81,8 @@ pub struct FailedRequest {
     pub status: StatusCode,
     /// The route's template, kept as evidence.
     pub route: Route,
+    /// The login that it was, if its handler said so and some kind counts it.
+    pub login: Option<LoginAttempt>,
 }
 
 /// A failure that is to be reported, with the evidence that the store holds.
@@ -72,8 +92,10 @@ pub struct Incident {
     pub request: usize,
     /// What the kind of failures and its threshold are.
     pub watch: Watch,
-    /// Failures since the episode began, those that led to it included.
+    /// Failures since the episode began, those that led to it included; for a kind of logins, distinct ones.
     pub count: u64,
+    /// Whether the count is an estimate, as it can be for the kinds of logins beyond 64 or beyond a window.
+    pub estimated: bool,
     /// From the first of them to this one.
     pub span: Duration,
     /// The last distinct routes of the client's failures of this kind, the latest last; at most [`Incident::ROUTES`].

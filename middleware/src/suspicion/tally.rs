@@ -12,7 +12,7 @@ pub struct Tally {
     turned: [AtomicU64; 2],
 }
 
-/// What became of a failed request.
+/// What became of a failed request, or of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -20,7 +20,7 @@ pub enum Fate {
     Counted,
     /// The store failed: counted in the memory of this process.
     CountedLocally,
-    /// The queue was full: not counted.
+    /// Not counted: the queue was full, or the runtime ended.
     Dropped,
 }
 
@@ -99,7 +99,7 @@ impl Tally {
         self.incidents[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Failed requests by what became of them; those that still wait are in none.
+    /// Failed requests, and logins that a kind counts, by what became of them; those that still wait are in none.
     #[must_use]
     pub fn failures(&self, fate: Fate) -> u64 {
         self.failures[fate as usize].load(Ordering::Acquire)

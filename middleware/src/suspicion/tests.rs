@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
 
+mod logins;
+
 use super::*;
 use crate::client::{Client, Route, Secret, UserId};
 use crate::rate_limit::{Exemptions, Policy, RateLimitLayer, StoreError, StoreErrorKind};
@@ -84,16 +86,16 @@ impl Watched {
         assert_eq!(all(), failures);
     }
 
-    /// Incidents in the order of [`Kind::ALL`].
+    /// Incidents in the order of [`Kind::BY_STATUS`].
     fn incidents(&self) -> [u64; 4] {
         let tally = self.layer.tally();
-        Kind::ALL.map(|kind| tally.incidents(kind))
+        Kind::BY_STATUS.map(|kind| tally.incidents(kind))
     }
 }
 
 #[test]
 fn the_defaults_are_the_documented_ones() {
-    let thresholds = Kind::ALL.map(|kind| format!("{kind} {}", kind.default_threshold()));
+    let thresholds = Kind::BY_STATUS.map(|kind| format!("{kind} {}", kind.default_threshold()));
     assert_eq!(
         thresholds,
         [
@@ -105,7 +107,7 @@ fn the_defaults_are_the_documented_ones() {
     );
     let kinds = |status: u16| {
         let status = StatusCode::from_u16(status).unwrap();
-        Kind::ALL.map(|kind| u8::from(kind.counts(status)))
+        Kind::BY_STATUS.map(|kind| u8::from(kind.counts(status)))
     };
     assert_eq!(kinds(401), [1, 0, 1, 1]);
     assert_eq!(kinds(404), [0, 1, 1, 0]);
@@ -194,7 +196,7 @@ async fn a_refusal_of_the_rate_limits_never_counts_whatever_its_status() {
     assert_eq!(refused, 99);
     let tally = layer.tally();
     assert_eq!(tally.failures(Fate::Counted), 0);
-    assert_eq!(Kind::ALL.map(|kind| tally.incidents(kind)), [0; 4]);
+    assert_eq!(Kind::BY_STATUS.map(|kind| tally.incidents(kind)), [0; 4]);
 }
 
 #[tokio::test]
@@ -312,6 +314,14 @@ impl FailureStore for Broken {
 }
 
 impl CountFailures for Broken {
+    fn account(&self, _: AccountHash) -> LookingUp {
+        if self.fails.load(Ordering::Relaxed) {
+            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Rejected))))
+        } else {
+            Box::pin(pending())
+        }
+    }
+
     fn count(&self, requests: &[FailedRequest]) -> Counting {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
@@ -370,7 +380,7 @@ async fn what_waits_is_counted_together_and_locally_while_the_store_fails() {
 }
 
 #[test]
-fn a_runtime_that_ends_midway_leaves_a_queue_that_works() {
+fn a_runtime_that_ends_midway_leaves_a_queue_that_works_and_counts_what_it_took_as_dropped() {
     let hung = Broken::default();
     let builder = SuspicionLayer::shared(hung.clone(), MemoryStore::new());
     let mut watched = Watched::new(builder);
@@ -387,26 +397,45 @@ fn a_runtime_that_ends_midway_leaves_a_queue_that_works() {
         }
         watched.ask(request(1, 404, None)).await;
     });
+    assert_eq!(watched.layer.tally().failures(Fate::Dropped), 0);
     drop(first);
+    // The first went with its runtime.
+    assert_eq!(watched.layer.tally().failures(Fate::Dropped), 1);
     hung.fails.store(true, Ordering::Relaxed);
     runtime().block_on(async {
         watched.ask(request(1, 404, None)).await;
-        // The first went with its runtime.
-        watched.settled(2).await;
+        watched.settled(3).await;
     });
+    let counted = watched.layer.tally().failures(Fate::CountedLocally);
+    assert_eq!(counted, 2);
 }
 
 #[test]
-fn counts_in_place_without_a_runtime() {
-    let (_, store) = hand_store();
-    let layer = SuspicionLayer::embedded(store).build().unwrap();
+fn counts_in_place_without_a_runtime_and_no_more_than_one_batch_for_a_request() {
+    let hung = Broken::default();
+    let builder = SuspicionLayer::shared(hung.clone(), MemoryStore::new());
+    let layer = builder.build().unwrap();
     let mut service = layer.layer(tower::service_fn(answer));
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..10 {
+    let mut fail = || {
+        let mut context = Context::from_waker(Waker::noop());
         let mut response = Box::pin(service.call(request(1, 404, None)));
         assert!(response.as_mut().poll(&mut context).is_ready());
+        layer.tally().failures(Fate::CountedLocally)
+    };
+    // A task that never runs again holds the queue, until its runtime ends.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    {
+        let _inside = runtime.enter();
+        for _ in 0..100 {
+            assert_eq!(fail(), 0);
+        }
     }
+    drop(runtime);
+    let counted: Vec<_> = (0..5).map(|_| fail()).collect();
+    assert_eq!(counted, [32, 64, 96, 104, 105]);
     assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 1);
+    assert!(hung.asked.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

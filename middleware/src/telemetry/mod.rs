@@ -10,7 +10,7 @@
 //! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
 //! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
 //! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
-//! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow` |
+//! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow`, `password_spraying`, `distributed_stuffing`, `success_after_failures` |
 //! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
 //! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
 //! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |

@@ -142,7 +142,7 @@ async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
 }
 
 /// Forwards to a server, each direction late by `delay`.
-async fn distant(server: &RedisServer, delay: Duration) -> String {
+pub(crate) async fn distant(server: &RedisServer, delay: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let port = server.port();

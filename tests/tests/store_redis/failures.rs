@@ -22,30 +22,30 @@ const MINUTE: u64 = 60 * SECOND;
 
 /// A failure as the script is told of it.
 #[derive(Debug, Clone)]
-struct Failure {
-    key: String,
-    threshold: u16,
-    window: u64,
-    route: String,
+pub(crate) struct Failure {
+    pub(crate) key: String,
+    pub(crate) threshold: u16,
+    pub(crate) window: u64,
+    pub(crate) route: String,
 }
 
 /// An incident: the failures of its episode, since when, and their routes.
 #[derive(Debug, PartialEq, Eq)]
-struct Report {
+pub(crate) struct Report {
     place: usize,
     count: u64,
     span: u64,
     routes: Vec<String>,
 }
 
-struct Script {
+pub(crate) struct Script {
     connection: Connection,
     sha: String,
 }
 
 impl Script {
     /// The script with a clock in its last two arguments.
-    fn on(server: &RedisServer) -> Self {
+    pub(crate) fn on(server: &RedisServer) -> Self {
         assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
         let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
         let client = redis::Client::open(server.url()).unwrap();
@@ -59,7 +59,7 @@ impl Script {
     }
 
     /// How many broken trails were dropped, and the incidents.
-    fn run(&mut self, now: u64, failures: &[Failure]) -> (i64, Vec<Report>) {
+    pub(crate) fn run(&mut self, now: u64, failures: &[Failure]) -> (i64, Vec<Report>) {
         let mut call = redis::cmd("EVALSHA");
         call.arg(&self.sha).arg(failures.len());
         let mut plan = Vec::new();
@@ -110,7 +110,7 @@ impl Script {
     }
 }
 
-fn number(value: Value) -> u64 {
+pub(crate) fn number(value: Value) -> u64 {
     redis::from_redis_value(value).unwrap()
 }
 
@@ -120,7 +120,7 @@ fn text(value: Value) -> String {
 
 /// The contract, written down naively: every failure is kept.
 #[derive(Default)]
-struct Reference {
+pub(crate) struct Reference {
     failures: Vec<(u64, String)>,
     reported: Option<u64>,
     first: u64,
@@ -128,7 +128,14 @@ struct Reference {
 }
 
 impl Reference {
-    fn fail(&mut self, now: u64, failure: &Failure) -> Option<(u64, u64, Vec<String>)> {
+    /// Whether an episode has begun and not ended.
+    pub(crate) fn is_in_episode(&self, now: u64, failure: &Failure) -> bool {
+        let live = |(at, _): &&(u64, String)| now - at < failure.window;
+        let held = self.failures.iter().filter(live).count();
+        self.reported.is_some() && held * 2 >= usize::from(failure.threshold)
+    }
+
+    pub(crate) fn fail(&mut self, now: u64, failure: &Failure) -> Option<(u64, u64, Vec<String>)> {
         let live = |(at, _): &&(u64, String)| now - at < failure.window;
         let held = self.failures.iter().filter(live).count();
         if held * 2 < usize::from(failure.threshold) {
@@ -162,7 +169,7 @@ impl Reference {
 }
 
 #[derive(Clone, Default)]
-struct Hand(Arc<AtomicU64>);
+pub(crate) struct Hand(pub(crate) Arc<AtomicU64>);
 
 impl Clock for Hand {
     fn now(&self) -> Duration {
@@ -170,7 +177,7 @@ impl Clock for Hand {
     }
 }
 
-fn client(n: u32) -> Network {
+pub(crate) fn client(n: u32) -> Network {
     Network::of(Ipv4Addr::from_bits(n).into(), 64)
 }
 
@@ -179,10 +186,11 @@ pub(crate) fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest 
         client: client(n),
         status: StatusCode::from_u16(status).unwrap(),
         route: Route::from(route),
+        login: None,
     }
 }
 
-fn watch(kind: Kind, threshold: &str) -> Watch {
+pub(crate) fn watch(kind: Kind, threshold: &str) -> Watch {
     Watch {
         kind,
         threshold: threshold.parse().unwrap(),
@@ -286,6 +294,7 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
                 request,
                 watch,
                 count: report.count,
+                estimated: false,
                 span: Duration::from_micros(report.span),
                 routes: report
                     .routes
@@ -369,7 +378,7 @@ fn what_is_no_trail_is_dropped_and_counted() {
 }
 
 /// A command line with `\x..` in a quoted text, as a call from Lua.
-fn lua(line: &str) -> String {
+pub(crate) fn lua(line: &str) -> String {
     let mut words = line.splitn(3, ' ');
     let (command, key, value) = (
         words.next().unwrap(),

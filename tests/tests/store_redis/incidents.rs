@@ -11,7 +11,7 @@ use crate::failures::failed;
 use crate::patient;
 
 fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
-    store.bind_failures(&Kind::ALL.map(|kind| Watch {
+    store.bind_failures(&Kind::BY_STATUS.map(|kind| Watch {
         kind,
         threshold: kind.default_threshold(),
     }))

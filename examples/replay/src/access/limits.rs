@@ -38,7 +38,7 @@ impl Banning {
             None if first.is_none() => return Ok(None),
             None => Self {
                 sentence: Sentence::default(),
-                kinds: Kind::ALL.into(),
+                kinds: Kind::BY_STATUS.into(),
                 dry_run: false,
             },
         };

@@ -21,7 +21,7 @@ pub(super) struct Suspects<'a> {
     failures: Arc<dyn CountFailuresNow>,
     /// By client, how many requests have passed.
     passed: Vec<u64>,
-    /// By kind (its place in [`Kind::ALL`]) and client.
+    /// By kind (its place in [`Kind::BY_STATUS`]) and client.
     convicted: BTreeMap<(usize, usize), Conviction>,
     banning: Option<&'a Banning>,
     store: Box<dyn LocalBanStore>,
@@ -78,11 +78,12 @@ impl<'a> Suspects<'a> {
             client: client.network,
             status: entry.status,
             route: client.route.clone(),
+            login: None,
         }]);
         // One ban for each response, as the layer imposes.
         let mut banning = self.banning;
         for incident in incidents {
-            let kind = Kind::ALL
+            let kind = Kind::BY_STATUS
                 .iter()
                 .position(|kind| *kind == incident.watch.kind);
             let Some(kind) = kind else { continue };
@@ -132,7 +133,11 @@ impl<'a> Suspects<'a> {
                 clients,
             }
         };
-        let kinds = Kind::ALL.into_iter().enumerate().map(of_kind).collect();
+        let kinds = Kind::BY_STATUS
+            .into_iter()
+            .enumerate()
+            .map(of_kind)
+            .collect();
         let mut banned: Vec<Banned> = self.banned.into_values().collect();
         banned.sort_by(|a, b| (a.first, &a.client).cmp(&(b.first, &b.client)));
         (kinds, banned)

@@ -109,3 +109,77 @@ fn a_ban_is_one_structured_event_that_names_its_client_as_incidents_do() {
         assert!((3_500..=3_600).contains(&left.as_secs()), "{event}");
     }
 }
+
+#[test]
+fn an_account_under_attack_is_answered_later_and_named_by_a_hash_alone() {
+    let text = format!(
+        "{PROXIES}[suspicion]\ndistributed_stuffing = '3/1h'\nsuccess_after_failures = '1h'\n"
+    );
+    let mut store = Webstore::configured(&text);
+    let login = |store: &Webstore, client: &str, password: &str| {
+        let body = format!(r#"{{"user":"Ada-1815","password":"{password}"}}"#);
+        let asked = std::time::Instant::now();
+        let response = store.ask(Request::post("/login", &body).header("x-forwarded-for", client));
+        (response.status, asked.elapsed())
+    };
+    for octet in 1..=3 {
+        assert_eq!(login(&store, &format!("203.0.113.{octet}"), "guess").0, 401);
+    }
+    let event = store.wait_for_log("suspicious activity");
+    let fields = &event["fields"];
+    assert_eq!(fields["kind"], "distributed_stuffing");
+    assert_eq!(
+        (&fields["count"], &fields["window"]),
+        (&3.into(), &"1h".into())
+    );
+    assert!(fields.get("estimated").is_none(), "{event}");
+    let account = fields["account"].as_str().unwrap().to_owned();
+    assert!(account.starts_with('~') && account.len() == 33, "{event}");
+    assert!(!event.to_string().to_lowercase().contains("ada"), "{event}");
+
+    // Right or wrong, and nobody is locked out.
+    for (password, status) in [("guess", 401), ("palisade", 200)] {
+        let (found, took) = login(&store, "203.0.113.4", password);
+        assert_eq!(found, status);
+        assert!(took >= std::time::Duration::from_secs(1), "{took:?}");
+    }
+    let event = store.wait_for_log("suspicious activity");
+    let fields = &event["fields"];
+    assert_eq!(fields["kind"], "success_after_failures");
+    assert_eq!(
+        (&fields["status"], fields["account"].as_str()),
+        (&200.into(), Some(&*account))
+    );
+    assert_eq!(fields["client"], "203.0.113.4");
+}
+
+#[test]
+fn an_event_whose_number_is_an_estimate_says_so() {
+    let text = "[rate_limit]\nip = '1000000/1h'\n[suspicion]\npassword_spraying = '2/1s'\n\
+                credential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\nabuse = 'off'\n";
+    let mut store = Webstore::configured(text);
+    let mut accounts = 0..;
+    let mut spray = |store: &Webstore| {
+        let user = accounts.next().unwrap_or(0);
+        let body = format!(r#"{{"user":"u{user}","password":"guess"}}"#);
+        assert_eq!(store.ask(Request::post("/login", &body)).status, 401);
+    };
+    spray(&store);
+    spray(&store);
+    let event = store.wait_for_log("suspicious activity");
+    assert_eq!(event["fields"]["count"], 2);
+    assert!(event["fields"].get("estimated").is_none(), "{event}");
+    // One more for each full window. Only a machine that stood still for a second would begin another episode.
+    let estimated = (0..10).any(|_| {
+        let started = std::time::Instant::now();
+        while started.elapsed() < std::time::Duration::from_millis(1_200) {
+            spray(&store);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let event = store.wait_for_log("suspicious activity");
+        let fields = &event["fields"];
+        assert!(fields.get("account").is_none(), "of many accounts: {event}");
+        fields.get("estimated") == Some(&true.into()) && fields["count"].as_u64() > Some(2)
+    });
+    assert!(estimated);
+}

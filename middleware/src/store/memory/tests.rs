@@ -311,6 +311,7 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
             client: Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
             status: http::StatusCode::NOT_FOUND,
             route: Route::UNMATCHED,
+            login: None,
         };
         failures.count_now(&[request]).len()
     };

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::log::{Log, Micros};
+use super::logins::BoundLogins;
 use super::shard::Entry;
 use super::table::Table;
 use crate::client::Route;
 use crate::rate_limit::PartitionKey;
-use crate::suspicion::{CountFailuresNow, FailedRequest, Incident, Threshold, Watch};
+use crate::suspicion::{
+    AccountHash, AccountState, CountFailuresNow, FailedRequest, Incident, Threshold, Watch,
+};
 
 /// The times of the newest failures, as many as the threshold: whether that many, or half as many, lie in the window
 /// is then exact, however many came.
@@ -87,6 +90,16 @@ impl Trail {
         Some((episode.count, Duration::from_micros(now - episode.first)))
     }
 
+    /// Whether an episode has begun and not ended.
+    pub(super) fn is_in_episode(&mut self, now: Micros, threshold: Threshold) -> bool {
+        if self.episode.is_none() || self.log.len() == 0 {
+            return false;
+        }
+        let now = now.max(self.log.newest());
+        self.log.expire(now, threshold.window_micros());
+        self.log.len() * 2 >= threshold.count()
+    }
+
     fn remember(&mut self, route: &Route) {
         if self.routes.last() == Some(route) {
             return;
@@ -105,11 +118,20 @@ impl Trail {
 pub(super) struct BoundTrails {
     clock: Arc<dyn Clock>,
     watches: Vec<(Watch, Arc<Table<Trail>>)>,
+    logins: BoundLogins,
 }
 
 impl BoundTrails {
-    pub(super) fn new(clock: Arc<dyn Clock>, watches: Vec<(Watch, Arc<Table<Trail>>)>) -> Self {
-        Self { clock, watches }
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        watches: Vec<(Watch, Arc<Table<Trail>>)>,
+        logins: BoundLogins,
+    ) -> Self {
+        Self {
+            clock,
+            watches,
+            logins,
+        }
     }
 }
 
@@ -142,6 +164,7 @@ impl CountFailuresNow for BoundTrails {
                         request: place,
                         watch: *watch,
                         count,
+                        estimated: false,
                         span,
                         routes: trail.routes.clone(),
                     });
@@ -149,6 +172,11 @@ impl CountFailuresNow for BoundTrails {
                 shard.used(slot, suspicious);
             }
         }
+        self.logins.count_now(requests, &mut incidents);
         incidents
+    }
+
+    fn account_now(&self, account: AccountHash) -> AccountState {
+        self.logins.account_now(account)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::ban_scripts::BanScripts;
 use super::breaker::Breaker;
 use super::connection::Connections;
+use super::count_distinct::CountDistinct;
 use super::count_failures::CountFailures;
 use super::customer_scripts::CustomerScripts;
 use super::dispatch::Queue;
@@ -111,6 +112,7 @@ impl RedisStoreBuilder {
             bans: BanScripts::new(),
             customers: CustomerScripts::new(&prefix),
             reach_stage: ReachStage::new(),
+            count_distinct: CountDistinct::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

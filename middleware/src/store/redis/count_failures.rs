@@ -102,7 +102,7 @@ impl Call for CountCall<'_> {
 }
 
 /// The script's answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reports {
     /// How many keys held something other than a trail.
     pub(super) broken_trails: u64,
@@ -152,7 +152,7 @@ impl Reports {
     }
 }
 
-fn number(value: Option<Value>) -> Result<u64, MalformedReply> {
+pub(super) fn number(value: Option<Value>) -> Result<u64, MalformedReply> {
     match value {
         Some(Value::Int(number)) => Ok(u64::try_from(number)?),
         _ => Err(MalformedReply),

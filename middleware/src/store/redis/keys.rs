@@ -120,6 +120,16 @@ impl Keys {
         self.ends.push(self.text.len() as u32);
     }
 
+    /// Adds `<kind prefix><key>:sketch`: what estimates how many distinct items the trail of the same key saw. No trail of
+    /// the kind has this name, since no network and no hash ends so.
+    pub(super) fn push_sketch(&mut self, kind_prefix: &str, key: &PartitionKey) {
+        self.push(kind_prefix, key);
+        self.text.push_str(":sketch");
+        if let Some(end) = self.ends.last_mut() {
+            *end = self.text.len() as u32;
+        }
+    }
+
     pub(super) fn push_text(&mut self, key: &str) {
         self.text.push_str(key);
         self.ends.push(self.text.len() as u32);
@@ -143,7 +153,7 @@ mod tests {
     #[test]
     fn names_what_is_kept_by_prefix_policy_kind_or_room_and_key() {
         let prefix = Prefix::new("shop-1:").unwrap();
-        let mut keys = Keys::with_room_for(6);
+        let mut keys = Keys::with_room_for(8);
         keys.push(
             &prefix.of_policy("ip"),
             &Network::of("2001:db8::1".parse().unwrap(), 64).into(),
@@ -160,6 +170,9 @@ mod tests {
             &prefix.of_visitors(),
             &PartitionKey::text("ada", &Secret::from_bytes(b"s")),
         );
+        keys.push_sketch(&prefix.of_kind(Kind::PasswordSpraying), &client);
+        let account = PartitionKey::of_ours("~00".into());
+        keys.push(&prefix.of_kind(Kind::DistributedStuffing), &account);
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [
@@ -168,7 +181,9 @@ mod tests {
                 "shop-1:probe",
                 "shop-1:suspicious:4xx:192.0.2.1",
                 "shop-1:suspicious:401-slow:192.0.2.1",
-                "shop-1:funnel:ada"
+                "shop-1:funnel:ada",
+                "shop-1:suspicious:spray:192.0.2.1:sketch",
+                "shop-1:suspicious:account:~00"
             ]
         );
         let banned = Network::of("2001:db8::1".parse().unwrap(), 64);

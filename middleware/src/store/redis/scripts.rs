@@ -225,7 +225,9 @@ impl Answers {
             if gated {
                 charges -= 1;
                 let (_, _, left) = (next()?, next()?, next()?);
-                banned = Some(left).filter(|left| *left > 0).map(Duration::from_micros);
+                banned = Some(left)
+                    .filter(|left| *left > 0)
+                    .map(Duration::from_micros);
             }
             let mut tiers = SmallVec::with_capacity(charges);
             for _ in 0..charges {

@@ -85,6 +85,9 @@ impl BanReason {
             Self::Incident(Kind::EndpointScanning) => 2,
             Self::Incident(Kind::Abuse) => 3,
             Self::Incident(Kind::CredentialStuffingSlow) => 4,
+            Self::Incident(Kind::PasswordSpraying) => 5,
+            Self::Incident(Kind::DistributedStuffing) => 6,
+            Self::Incident(Kind::SuccessAfterFailures) => 7,
         }
     }
 
@@ -106,12 +109,7 @@ impl BanReason {
 impl Kind {
     /// Whether an incident of the kind is its client's doing, who can be banned for it.
     pub(crate) const fn names_its_client(self) -> bool {
-        match self {
-            Self::CredentialStuffing
-            | Self::EndpointScanning
-            | Self::Abuse
-            | Self::CredentialStuffingSlow => true,
-        }
+        !self.is_of_an_account()
     }
 }
 
