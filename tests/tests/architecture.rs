@@ -70,8 +70,8 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     ("telemetry", "rate_limit", &["PolicyCounts", "Tally"]),
     ("telemetry", "suspicion", &["Fate", "Kind", "Tally"]),
-    // Who failed, and the evidence.
-    ("store", "client", &["Network", "Route"]),
+    // Who failed, and the evidence; who the customer is.
+    ("store", "client", &["Network", "Route", "UserId"]),
     (
         "telemetry",
         "store",
@@ -116,7 +116,7 @@ fn is_allowed(room: &str, path: &[String]) -> bool {
         (other, _) if other == room => true,
         ("*" | "stack" | "config", _) => false,
         // Adapters know the ports, and the model values that their keys are made of.
-        ("rate_limit" | "suspicion", name) if room == "store" => {
+        ("rate_limit" | "suspicion" | "segment", name) if room == "store" => {
             name != "*" && !name.ends_with("Layer") && !name.ends_with("Builder")
         }
         (other, name) if ROOMS.contains(&other) => ALLOWED

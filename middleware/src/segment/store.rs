@@ -15,9 +15,11 @@ use crate::rate_limit::StoreError;
 /// Keeps what is known of customers.
 ///
 /// The contract that every store is held to, for each customer: `first_activity` is the earliest and `last_activity` the
-/// latest moment of any change; an order or a refund counts once, however often and by whichever process it is
-/// applied; what was erased stays erased but for activity, orders and refunds of a later moment. A record is kept for
-/// [`Keeping::retention`] from the last change that was applied to it, whatever moment that change carries.
+/// latest moment of any activity or order, also of one that was counted before; a refund moves neither, unless it begins the
+/// record. An order or a refund counts once, however often and by whichever process it is applied, as long as it is among
+/// the newest 4,096 of the customer. An amount below zero counts as zero, and spend that would leave 64 bits stays at their
+/// end. What was erased stays erased but for what happened at a later moment. A record is kept for [`Keeping::retention`]
+/// from the last change that was not dropped, whatever moment that change carries.
 pub trait CustomerStore: Send + Sync + 'static {
     /// Prepares the store; binds share its records.
     fn keep_customers(&self, keeping: &Keeping) -> Arc<dyn KeepCustomers>;
@@ -28,7 +30,8 @@ pub trait KeepCustomers: Send + Sync + 'static {
     /// What is known of a customer.
     fn fetch(&self, customer: &UserId) -> Fetched;
 
-    /// Applies changes in their order, in one round trip, each whole or not at all; one [`Applied`] for each.
+    /// Applies changes in their order, each whole or not at all; one [`Applied`] for each. A server is asked in one round
+    /// trip for each 100 of them.
     ///
     /// After an error any of them may have been applied; applying them again does no harm.
     fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>>;
@@ -171,7 +174,7 @@ impl fmt::Debug for OrderKey {
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// The customer as of after the change; `None` for a customer who was erased.
+    /// The customer as of after the change; `None` for a customer who was erased and has not come back.
     pub record: Option<Record>,
     /// Whether the change counted: false for an order or a refund that was counted before, and for what happened before
     /// the customer was erased.

@@ -1,4 +1,4 @@
-//! Limits and failures of one process: exact, packed, sharded and bounded.
+//! Limits, failures and customers of one process: exact, packed, sharded and bounded.
 //!
 //! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
 //! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
@@ -15,6 +15,12 @@
 //! What clients' failures add up to is kept for 100,000 clients of each kind, or `max_keys` if that is less, and let go
 //! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
 //! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
+//!
+//! Customers, up to `max_keys` of them, are let go longest-quiet first; the retention runs on the store's clock from the
+//! last change, whatever moment that carries. The newest 4,096 orders and refunds of a customer are known again, 12 bytes
+//! each; who was erased is remembered for ten minutes, the latest 100,000 of them. A sweep looks at everybody, under
+//! the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each, 226 with an order, and 35 ms for
+//! a sweep, 0.6 ms a shard.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,11 +40,14 @@
 //! ```
 mod bound;
 mod clock;
+mod customers;
 mod log;
 mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_customers;
 mod trail;
 
 use std::fmt;
@@ -46,6 +55,7 @@ use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::bound::Bound;
+use self::customers::Customers;
 use self::log::Log;
 use self::shard::{Entry, Shard};
 use self::table::Table;
@@ -67,6 +77,7 @@ struct Tables {
     max_keys: usize,
     by_policy: Named<Log>,
     by_kind: Named<Trail>,
+    customers: Arc<Customers>,
 }
 
 /// The tables by their names, in the order in which they were first bound.
@@ -97,13 +108,17 @@ impl MemoryStore {
     /// How many keys are held, idle ones included; it looks at every shard.
     #[must_use]
     pub fn keys(&self) -> usize {
-        sum(&self.0.by_policy, Shard::len) + sum(&self.0.by_kind, Shard::len)
+        sum(&self.0.by_policy, Shard::len)
+            + sum(&self.0.by_kind, Shard::len)
+            + self.0.customers.len()
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
     #[must_use]
     pub fn evicted_live(&self) -> u64 {
-        sum(&self.0.by_policy, Shard::evicted_live) + sum(&self.0.by_kind, Shard::evicted_live)
+        sum(&self.0.by_policy, Shard::evicted_live)
+            + sum(&self.0.by_kind, Shard::evicted_live)
+            + self.0.customers.evicted_live()
     }
 }
 
@@ -135,7 +150,7 @@ impl MemoryStoreBuilder {
     /// More would not fit the 32-bit slot numbers.
     const MOST_KEYS: usize = 1_000_000_000;
 
-    /// The most keys held for each policy, 1,000,000 unless set.
+    /// The most keys held for each policy, and the most customers; 1,000,000 unless set.
     pub fn max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
         self
@@ -169,6 +184,7 @@ impl MemoryStoreBuilder {
             max_keys,
             by_policy: Mutex::default(),
             by_kind: Mutex::default(),
+            customers: Arc::new(Customers::new(self.max_keys)),
         }))
     }
 }

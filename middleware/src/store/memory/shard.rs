@@ -94,6 +94,30 @@ impl<E: Entry> Shard<E> {
         &mut self.slots[slot as usize].entry
     }
 
+    /// What is kept for every key.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &E> {
+        self.index
+            .iter()
+            .map(|&slot| &self.slots[slot as usize].entry)
+    }
+
+    /// Lets go of the longest-quiet keys as long as they are idle; how many.
+    pub(super) fn forget_idle(
+        &mut self,
+        hasher: &impl BuildHasher,
+        now: Micros,
+        window: Micros,
+    ) -> u64 {
+        let mut forgotten = 0;
+        for list in 0..self.lists.len() {
+            while self.is_idle(self.lists[list].head, now, window) {
+                self.forget(hasher, self.lists[list].head);
+                forgotten += 1;
+            }
+        }
+        forgotten
+    }
+
     /// A slot for a key that is not held, with an empty entry.
     ///
     /// It lets go of up to two idle keys, so that keys of the past do not pile up while new ones come.
@@ -132,7 +156,8 @@ impl<E: Entry> Shard<E> {
         slot.is_some_and(|slot| slot.entry.is_idle(now, window))
     }
 
-    fn forget(&mut self, hasher: &impl BuildHasher, slot: u32) {
+    /// Lets go of a key.
+    pub(super) fn forget(&mut self, hasher: &impl BuildHasher, slot: u32) {
         let hash = hasher.hash_one(&self.slots[slot as usize].key);
         if let Ok(entry) = self.index.find_entry(hash, |&held| held == slot) {
             entry.remove();

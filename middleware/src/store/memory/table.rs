@@ -57,6 +57,15 @@ impl<E: Entry> Table<E> {
         self.shards.iter().map(lock)
     }
 
+    /// One after the other, for who lets others in between.
+    pub(super) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub(super) fn nth_shard(&self, place: usize) -> MutexGuard<'_, Shard<E>> {
+        lock(&self.shards[place])
+    }
+
     pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
         // The upper half: the hash table takes its buckets from the low bits.
         lock(&self.shards[(hash >> 32) as usize % self.shards.len()])

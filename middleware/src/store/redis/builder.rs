@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::breaker::Breaker;
 use super::connection::Connections;
 use super::count_failures::CountFailures;
+use super::customer_scripts::CustomerScripts;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
@@ -105,6 +106,7 @@ impl RedisStoreBuilder {
         Ok(RedisStore(Arc::new(Core {
             script: AdmitRequest::new(),
             count_failures: CountFailures::new(),
+            customers: CustomerScripts::new(&prefix),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),

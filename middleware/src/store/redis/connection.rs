@@ -1,4 +1,4 @@
-//! The connections: one multiplexed for the requests, a small pool for the probes.
+//! The connections: one multiplexed for the requests, a small pool for probes, sweeps and loads.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +23,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection may take longer to make than a call may take to answer (name lookup, other regions); it is made in
 /// a task of its own, so a call that gives up does not undo it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A probe, and a readiness check at the same time.
-const EXCLUSIVE: usize = 2;
+/// A probe, a readiness check, a sweep of the customers and the load of a history at the same time.
+const EXCLUSIVE: usize = 4;
 
 pub(super) struct Connections {
     client: Client,
@@ -35,7 +35,7 @@ pub(super) struct Connections {
     shared: Mutex<Option<Shared>>,
     /// Held by whoever makes the shared connection.
     turn: tokio::sync::Mutex<()>,
-    /// Connections of their own for probes: they prove that a new one can be made, and neither wait behind requests
+    /// Connections of their own for probes, sweeps and loads: probes prove that a new one can be made, and neither wait behind requests
     /// nor hold them up. The pool pings at each checkout, one more round trip, which would cost the requests half
     /// their throughput and costs a probe nothing.
     exclusive: Pool,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::ConfigError;
+use crate::client::UserId;
 use crate::rate_limit::{PartitionKey, Repr};
 use crate::suspicion::Kind;
 
@@ -35,6 +36,31 @@ impl Prefix {
     /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
         format!("{}suspicious:{}:", self.0, kind.signal()).into()
+    }
+
+    /// A customer's hash; the braces are a Cluster hash tag.
+    pub(super) fn customer(&self, customer: &UserId) -> Vec<u8> {
+        self.customer_of(customer.as_str().as_bytes())
+    }
+
+    /// The hash that a member of an index stands for.
+    pub(super) fn customer_of(&self, member: &[u8]) -> Vec<u8> {
+        [self.0.as_bytes(), b"customer:{", member, b"}"].concat()
+    }
+
+    /// What remembers that a customer was erased, in the slot of the hash.
+    pub(super) fn erased(&self, customer: &UserId) -> String {
+        format!("{}customer-erased:{{{customer}}}", self.0)
+    }
+
+    /// The indices of the customers by last activity: the VIPs, the others.
+    pub(super) fn customer_indices(&self) -> [String; 2] {
+        ["vip", "others"].map(|index| format!("{}customers:{index}", self.0))
+    }
+
+    /// The lease of the customers' sweep.
+    pub(super) fn sweep(&self) -> String {
+        format!("{}customers:sweep", self.0)
     }
 
     /// The log that a probe charges.
@@ -120,6 +146,22 @@ mod tests {
                 "shop-1:suspicious:401-slow:192.0.2.1"
             ]
         );
+    }
+
+    #[test]
+    fn names_what_is_kept_of_customers() {
+        let prefix = Prefix::new("shop-1:").unwrap();
+        let ada = UserId::new("ada@example.org", &Secret::from_bytes(b"s"));
+        assert_eq!(prefix.customer(&ada), *b"shop-1:customer:{ada@example.org}");
+        assert_eq!(
+            prefix.erased(&ada),
+            "shop-1:customer-erased:{ada@example.org}"
+        );
+        assert_eq!(
+            prefix.customer_indices(),
+            ["shop-1:customers:vip", "shop-1:customers:others"]
+        );
+        assert_eq!(prefix.sweep(), "shop-1:customers:sweep");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Limits and failures shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
+//! Limits, failures and customers shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
 //!
 //! One script decides a request under all of its policies in one round trip. What is asked while a call is under
 //! way goes into the next call together, in order of arrival, which under load decides about twice as many requests
@@ -12,6 +12,15 @@
 //! requests' path, on the same connection and under the same deadline and breaker. A client's key takes five bytes for
 //! each failure up to the threshold, 25, and the last eight routes, and expires with its window.
 //!
+//! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention, and a member of one of
+//! two sorted sets by last activity: the VIPs, the others. One script keeps both together, up to 100 changes in a call
+//! of 1.1 ms of the server's time (16 µs for a change alone), and knows the newest 4,096 orders and refunds of a customer again. The
+//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::KeepCustomers)) and
+//! the load of a history ([`CustomerLoader`]) use connections of their own. A customer with an order takes some 300
+//! bytes, 184 of them the hash; the history of 23,570 customers with three orders each took 383 each, expiry and key
+//! included, and one with ten orders has a hash of 552. The indices are apart from the hashes: on a Redis Cluster, which
+//! needs the keys of a call in one slot, customers cannot be kept.
+//!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens: requests fail at once, for the cost of an atomic load, while a task
@@ -20,7 +29,8 @@
 //!
 //! # What a loss can add
 //! A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh,
-//! and so can admit one more quota in a window. Should the server's clock step back, stamps from the future count
+//! and so can admit one more quota in a window. A customer's hash that is lost makes a new customer; an index that is lost
+//! misses customers in the population until their next change. Should the server's clock step back, stamps from the future count
 //! as made now. A shorter window forgets what lies beyond it as soon as it admits, so lengthening it again counts
 //! from there.
 //!
@@ -35,13 +45,18 @@ mod breaker;
 mod builder;
 mod connection;
 mod count_failures;
+mod customer_replies;
+mod customer_scripts;
+mod customers;
 mod dispatch;
 mod failure;
 mod failures;
 mod health;
 mod keys;
+mod load_customers;
 mod probe;
 mod scripts;
+mod sweep_customers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +66,7 @@ use smallvec::SmallVec;
 
 use self::connection::Connections;
 use self::count_failures::CountFailures;
+use self::customer_scripts::CustomerScripts;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
@@ -60,6 +76,7 @@ use crate::rate_limit::{Admission, Admit, Charge, Store, StoreError, StoreErrorK
 
 pub use builder::RedisStoreBuilder;
 pub use health::StoreHealth;
+pub use load_customers::CustomerLoader;
 
 /// The store of all processes that share a Redis server. Clones share the connection.
 #[derive(Clone)]
@@ -70,6 +87,7 @@ type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 struct Core {
     script: AdmitRequest,
     count_failures: CountFailures,
+    customers: CustomerScripts,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
