@@ -39,6 +39,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::client::{ForwardedHeader, Secret};
 use crate::rate_limit::{Exemptions, Headers, Policy};
+use crate::segment::{Criteria, Keeping};
 use crate::suspicion::{Kind, Threshold};
 
 /// Every setting, each with its default where the file is silent.
@@ -53,8 +54,8 @@ pub struct Config {
     pub rate_limit: RateLimitConfig,
     /// `[suspicion]`
     pub suspicion: SuspicionConfig,
-    /// Sections that were checked but that no layer of this version uses, such as `segments`.
-    pub unused: Vec<&'static str>,
+    /// `[segments]`; off where the file has no such section.
+    pub segments: Option<SegmentsConfig>,
 }
 
 /// Where limits and failures are kept.
@@ -109,6 +110,20 @@ pub struct SuspicionConfig {
     pub exempt: Exemptions,
     /// Whether events name clients by a keyed hash instead of their network.
     pub hash_clients: bool,
+}
+
+/// Which kind of customer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SegmentsConfig {
+    /// Whether customers are told apart at all; with the section, they are unless it says otherwise.
+    pub enabled: bool,
+    /// How long a customer is kept after the last change.
+    pub retention: Duration,
+    /// Where the segments begin.
+    pub criteria: Criteria,
+    /// How often the population is counted.
+    pub sweep_every: Duration,
 }
 
 impl Config {
@@ -205,6 +220,22 @@ impl Default for SuspicionConfig {
                 .into(),
             exempt: Exemptions::new(),
             hash_clients: false,
+        }
+    }
+}
+
+impl Default for SegmentsConfig {
+    fn default() -> Self {
+        let Keeping {
+            retention,
+            criteria,
+            sweep_every,
+        } = Keeping::new();
+        Self {
+            enabled: true,
+            retention,
+            criteria,
+            sweep_every,
         }
     }
 }

@@ -235,15 +235,10 @@ impl Cache {
             at: now,
         });
         entry.forget(&change.event);
+        // Of a customer who was erased, what happened until then is not to be written again.
         let written = applied
             .record
-            .map_or(change.at, |record| record.last_activity.max(change.at));
-        let is_refund = matches!(change.event, Event::Refund { .. });
-        // A refund is no activity, so what was seen before it may not be written.
-        let written = match applied.record {
-            Some(record) if is_refund => record.last_activity,
-            _ => written,
-        };
+            .map_or(change.at, |record| record.last_activity);
         entry.activity = entry.activity.filter(|activity| *activity > written);
         if !matches!(change.event, Event::Activity) {
             return None;
@@ -376,11 +371,13 @@ impl Entry {
 /// What stores do to a record, for changes that they have not confirmed.
 fn apply(record: &mut Option<Record>, at: Timestamp, event: &Event) {
     let record = record.get_or_insert(Record::seen(at));
-    record.first_activity = record.first_activity.min(at);
+    if !matches!(event, Event::Refund { .. }) {
+        record.first_activity = record.first_activity.min(at);
+        record.last_activity = record.last_activity.max(at);
+    }
     match event {
-        Event::Activity => record.last_activity = record.last_activity.max(at),
+        Event::Activity => {}
         Event::Order { amount, .. } => {
-            record.last_activity = record.last_activity.max(at);
             record.spend = record.spend.saturating_add(*amount);
             record.orders = record.orders.saturating_add(1);
         }

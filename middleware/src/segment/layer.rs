@@ -47,6 +47,10 @@ impl SegmentLayer {
     }
 
     /// What the client is as a customer, without an activity of theirs.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a layer further out that asks the store for all")
+    )]
     pub(crate) fn lookup(&self, client: &Client) -> Lookup {
         let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
             return Lookup::Anonymous;
@@ -98,7 +102,7 @@ impl SegmentLayerBuilder {
     /// Some 8 MB when full.
     const QUEUE: usize = 65_536;
 
-    fn new(store: Box<dyn CustomerStore>) -> Self {
+    pub(crate) fn new(store: Box<dyn CustomerStore>) -> Self {
         Self {
             store,
             keeping: Keeping::new(),
