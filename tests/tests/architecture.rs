@@ -60,8 +60,17 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
             "Route",
         ],
     ),
-    ("segment", "client", &["UserId"]),
-    ("segment", "rate_limit", &["StoreError"]),
+    (
+        "segment",
+        "client",
+        &["Client", "Countries", "Country", "Route", "UserId"],
+    ),
+    ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
+    (
+        "telemetry",
+        "segment",
+        &["ChangeKind", "Fate", "Segment", "Tally"],
+    ),
     ("telemetry", "funnel", &["Tally"]),
     (
         "telemetry",

@@ -65,6 +65,13 @@ impl SegmentLayer {
     }
 }
 
+#[cfg(test)]
+impl SegmentLayer {
+    pub(super) fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.clone()
+    }
+}
+
 impl<S> Layer<S> for SegmentLayer {
     type Service = Segmented<S>;
 

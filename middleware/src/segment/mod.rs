@@ -18,6 +18,8 @@ mod service;
 mod store;
 mod sweep;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use action::Action;
