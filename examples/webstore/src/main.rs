@@ -108,7 +108,10 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
 async fn flush(customers: &Customers) {
     let left = customers.flush(FLUSH).await.left;
     if left > 0 {
-        tracing::error!(left, "changes to customers' records are lost: the store did not take them");
+        tracing::error!(
+            left,
+            "changes to customers' records are lost: the store did not take them"
+        );
     }
 }
 

@@ -330,8 +330,16 @@ impl Segments {
         let mut criteria = config.criteria;
         for (key, text, value) in [
             ("retention", &self.retention, &mut config.retention),
-            ("at_risk_after", &self.at_risk_after, &mut criteria.at_risk_after),
-            ("churned_after", &self.churned_after, &mut criteria.churned_after),
+            (
+                "at_risk_after",
+                &self.at_risk_after,
+                &mut criteria.at_risk_after,
+            ),
+            (
+                "churned_after",
+                &self.churned_after,
+                &mut criteria.churned_after,
+            ),
             ("sweep_every", &self.sweep_every, &mut config.sweep_every),
         ] {
             if let Some(text) = text {

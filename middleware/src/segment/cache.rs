@@ -47,6 +47,7 @@ struct Entry {
     /// Counts what was written: a lookup that began before is out of date.
     version: u64,
     flight: Option<Flight>,
+    /// Whether somebody came back since it was last looked at for eviction.
     used: bool,
 }
 
@@ -69,7 +70,10 @@ pub(super) enum Met {
     /// Somebody asks the store already.
     InFlight(watch::Receiver<Landed>),
     /// The caller is to ask the store, and to [`Cache::land`] the answer.
-    Leads { id: u64, tell: watch::Sender<Landed> },
+    Leads {
+        id: u64,
+        tell: watch::Sender<Landed>,
+    },
     /// Everything in the cache is unwritten or asked for: the caller asks for itself.
     Full,
 }
@@ -124,6 +128,7 @@ impl Cache {
             return Met::Full;
         };
         if let Some(record) = entry.view(now, self.ttl) {
+            entry.used = true;
             let due = if touch { entry.touch(now) } else { None };
             return Met::Known(record, due);
         }
@@ -260,7 +265,9 @@ impl Cache {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter();
-        shards.map(|shard| shard.lock().unwrap().entries.len()).sum()
+        shards
+            .map(|shard| shard.lock().unwrap().entries.len())
+            .sum()
     }
 
     /// The customer's entry, a new one if need be and there is room for it.
@@ -275,27 +282,29 @@ impl Cache {
                 .entries
                 .insert_unique(hash, Entry::new(user), |entry| hasher.hash_one(&entry.user));
         }
-        let entry = shard.find(hash, user)?;
-        entry.used = true;
-        Some(entry)
+        shard.find(hash, user)
     }
 
+    /// Makes room: an entry that nobody came back to, else any that can be read again.
     fn evict(&self, shard: &mut Shard) -> bool {
-        for _ in 0..Self::TRIES.min(shard.queue.len()) {
-            let Some(user) = shard.queue.pop_front() else {
-                return false;
-            };
-            let hash = self.hasher.hash_one(&user);
-            let found = shard.entries.find_entry(hash, |entry| entry.user == user);
-            let Ok(mut found) = found else {
-                continue;
-            };
-            let entry = found.get_mut();
-            if entry.is_pinned() || std::mem::replace(&mut entry.used, false) {
-                shard.queue.push_back(user);
-            } else {
-                found.remove();
-                return true;
+        for spares_used in [true, false] {
+            for _ in 0..Self::TRIES.min(shard.queue.len()) {
+                let Some(user) = shard.queue.pop_front() else {
+                    return false;
+                };
+                let hash = self.hasher.hash_one(&user);
+                let found = shard.entries.find_entry(hash, |entry| entry.user == user);
+                let Ok(mut found) = found else {
+                    continue;
+                };
+                let entry = found.get_mut();
+                let was_used = std::mem::replace(&mut entry.used, false);
+                if entry.is_pinned() || (spares_used && was_used) {
+                    shard.queue.push_back(user);
+                } else {
+                    found.remove();
+                    return true;
+                }
             }
         }
         false

@@ -251,14 +251,14 @@ mod tests {
         let counted = vec![OrderKey::from([0; 12]), OrderKey::from([255; 12])];
         let export = Export { record, counted };
         let user = UserId::new("\"a\"\n", &Secret::from_bytes(b"secret"));
-        let json: serde_json::Value =
-            serde_json::from_str(&super::json(&user, &export, Currency::USD)).unwrap();
-        assert_eq!(json["id"], user.as_str());
-        assert_eq!(json["first_activity"], "1970-01-01T00:00:01.500Z");
-        assert_eq!(json["last_activity"], "9999-12-31T23:59:59.999Z");
-        assert_eq!((&json["spend"], &json["orders"]), (&(-5).into(), &2.into()));
-        assert_eq!(json["currency"], "USD");
+        let read: serde_json::Value =
+            serde_json::from_str(&json(&user, &export, Currency::USD)).unwrap();
+        assert_eq!(read["id"], user.as_str());
+        assert_eq!(read["first_activity"], "1970-01-01T00:00:01.500Z");
+        assert_eq!(read["last_activity"], "9999-12-31T23:59:59.999Z");
+        assert_eq!((&read["spend"], &read["orders"]), (&(-5).into(), &2.into()));
+        assert_eq!(read["currency"], "USD");
         let keys = ["0".repeat(24), "f".repeat(24)];
-        assert_eq!(json["counted"], serde_json::json!(keys));
+        assert_eq!(read["counted"], serde_json::json!(keys));
     }
 }

@@ -49,7 +49,10 @@ impl SegmentLayer {
     /// What the client is as a customer, without an activity of theirs.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "for a layer further out that asks the store for all")
+        expect(
+            dead_code,
+            reason = "for a layer further out that asks the store for all"
+        )
     )]
     pub(crate) fn lookup(&self, client: &Client) -> Lookup {
         let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
@@ -58,9 +61,11 @@ impl SegmentLayer {
         match registry.seek(user, false).0 {
             Sought::Now(Some(standing)) => Lookup::Known(standing.segment()),
             Sought::Now(None) => Lookup::Pending(Box::pin(std::future::ready(None))),
-            Sought::Later(standing) => Lookup::Pending(Box::pin(async move {
-                standing.await.map(Standing::segment)
-            })),
+            Sought::Later(standing) => {
+                Lookup::Pending(Box::pin(
+                    async move { standing.await.map(Standing::segment) },
+                ))
+            }
         }
     }
 }

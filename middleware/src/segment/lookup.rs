@@ -9,7 +9,10 @@ use super::Segment;
 /// What a client is as a customer.
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "for a layer further out that asks the store for all")
+    expect(
+        dead_code,
+        reason = "for a layer further out that asks the store for all"
+    )
 )]
 pub(crate) enum Lookup {
     /// No customer: no verified user, or the segments are off.

@@ -32,7 +32,10 @@ pub use kind::{Recency, Segment, Standing};
 pub use layer::{SegmentLayer, SegmentLayerBuilder};
 #[cfg_attr(
     not(test),
-    expect(unused_imports, reason = "for a layer further out that asks the store for all")
+    expect(
+        unused_imports,
+        reason = "for a layer further out that asks the store for all"
+    )
 )]
 pub(crate) use lookup::{Looked, Lookup};
 pub use money::{Currency, Money};

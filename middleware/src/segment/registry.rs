@@ -76,11 +76,9 @@ impl Registry {
                 }
                 return (Sought::Now(Some(self.standing(record, now))), touch);
             }
-            Met::InFlight(landed) => Sought::Later(Box::pin(follow(
-                Arc::clone(self),
-                user.clone(),
-                landed,
-            ))),
+            Met::InFlight(landed) => {
+                Sought::Later(Box::pin(follow(Arc::clone(self), user.clone(), landed)))
+            }
             Met::Leads { id, tell } => {
                 let leading = Leading::new(self, user, id, tell);
                 match self.store.fetch(user) {

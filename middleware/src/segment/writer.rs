@@ -161,7 +161,9 @@ impl Writer {
         let mut waiting = self.lock();
         waiting.changes.retain(|change| change.customer != *user);
         waiting.due.retain(|due| due != user);
-        waiting.resting.retain(|Reverse((_, resting))| resting != user);
+        waiting
+            .resting
+            .retain(|Reverse((_, resting))| resting != user);
     }
 
     /// All activity is due.

@@ -34,7 +34,10 @@ async fn while_the_store_is_away_a_flood_loses_what_has_no_room_and_nothing_that
     assert!(registry.writer.left() <= 150, "{}", registry.writer.left());
     let tally = shop.tally();
     let lost = |kind| tally.changes(kind, Fate::Lost);
-    assert_eq!((lost(ChangeKind::Activity), lost(ChangeKind::Order)), (900, 950));
+    assert_eq!(
+        (lost(ChangeKind::Activity), lost(ChangeKind::Order)),
+        (900, 950)
+    );
     shop.store.fail(false);
     shop.flush().await;
     for n in 0..100 {

@@ -6,7 +6,10 @@ use super::*;
 use crate::client::Countries;
 
 fn acting() -> Shop {
-    let countries: Countries = ["GB", "US"].map(|it| it.parse().unwrap()).into_iter().collect();
+    let countries: Countries = ["GB", "US"]
+        .map(|it| it.parse().unwrap())
+        .into_iter()
+        .collect();
     Shop::with(|builder| {
         builder.countries(countries).actions([
             Action::new("browse").on(Method::GET, "/products"),
@@ -20,7 +23,14 @@ fn counted(shop: &Shop) -> Vec<(Segment, String, String, u64)> {
     let tally = shop.tally();
     let counts = tally.counts().filter(|series| series.count > 0);
     counts
-        .map(|it| (it.segment, it.action.to_owned(), it.country.to_string(), it.count))
+        .map(|it| {
+            (
+                it.segment,
+                it.action.to_owned(),
+                it.country.to_string(),
+                it.count,
+            )
+        })
         .collect()
 }
 

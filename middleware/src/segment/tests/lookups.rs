@@ -81,7 +81,10 @@ async fn anonymous_requests_and_a_layer_that_is_off_ask_nothing_and_write_nothin
     let mut request = Request::new(());
     request.extensions_mut().insert(anonymous.clone());
     let events = order("A-1", 100);
-    assert_eq!(shop.send(request, StatusCode::OK, events.clone()).await, None);
+    assert_eq!(
+        shop.send(request, StatusCode::OK, events.clone()).await,
+        None
+    );
     assert!(matches!(shop.layer.lookup(&anonymous), Lookup::Anonymous));
     let off = Shop {
         layer: SegmentLayer::default(),
@@ -89,7 +92,10 @@ async fn anonymous_requests_and_a_layer_that_is_off_ask_nothing_and_write_nothin
     };
     assert_eq!(off.respond("ada", StatusCode::OK, events).await, None);
     assert!(off.layer.customers().is_none() && off.layer.tally().is_none());
-    assert!(matches!(off.layer.lookup(&client("ada")), Lookup::Anonymous));
+    assert!(matches!(
+        off.layer.lookup(&client("ada")),
+        Lookup::Anonymous
+    ));
     shop.flush().await;
     for shop in [shop, off] {
         assert_eq!((shop.store.fetches(), shop.store.written()), (0, vec![]));

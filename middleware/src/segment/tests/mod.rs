@@ -112,7 +112,8 @@ impl Fake {
     /// How many activities the store took of a customer.
     fn activities(&self, name: &str) -> usize {
         let written = self.written();
-        let of = |change: &&Change| change.customer == user(name) && change.event == Event::Activity;
+        let of =
+            |change: &&Change| change.customer == user(name) && change.event == Event::Activity;
         written.iter().filter(of).count()
     }
 }

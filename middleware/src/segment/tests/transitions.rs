@@ -108,7 +108,10 @@ fn thresholds_out_of_order_are_refused_with_the_key_the_value_and_what_is_allowe
     };
     assert!(build(|_| {}, 90 * DAY + 1).is_ok());
     let message = build(|_| {}, 90 * DAY).unwrap_err();
-    assert!(message.starts_with("`retention` cannot be `2months 29days"), "{message}");
+    assert!(
+        message.starts_with("`retention` cannot be `2months 29days"),
+        "{message}"
+    );
     assert!(message.contains("more than `churned_after`"), "{message}");
     let message = build(|it| it.at_risk_after = it.churned_after, 400 * DAY).unwrap_err();
     assert!(message.starts_with("`at_risk_after`"), "{message}");
@@ -116,7 +119,10 @@ fn thresholds_out_of_order_are_refused_with_the_key_the_value_and_what_is_allowe
     for (builder, key) in [
         (builder().queue(0), "queue"),
         (builder().cache(0, Duration::from_secs(1)), "cache"),
-        (builder().sweep_every(Duration::from_millis(999)), "sweep_every"),
+        (
+            builder().sweep_every(Duration::from_millis(999)),
+            "sweep_every",
+        ),
     ] {
         assert_eq!(builder.build().unwrap_err().key(), key);
     }

@@ -7,7 +7,7 @@ async fn the_requests_of_a_minute_are_two_writes_the_first_and_the_last() {
     let shop = Shop::new();
     shop.visit("ada").await;
     until("written", || shop.store.activities("ada") == 1).await;
-    for _ in 0..50 {
+    for _ in 0..55 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         shop.visit("ada").await;
     }
@@ -122,9 +122,9 @@ fn what_waited_when_its_runtime_ended_is_written_by_the_next() {
     });
     drop(first);
     shop.store.fail(false);
+    let swept = shop.store.0.sweeps.load(Ordering::Relaxed);
     runtime().block_on(async {
         shop.flush().await;
-        let swept = shop.store.0.sweeps.load(Ordering::Relaxed);
         until("swept", || {
             shop.store.0.sweeps.load(Ordering::Relaxed) > swept
         })
