@@ -15,7 +15,7 @@ use super::{Money, OrderKey};
 /// use palisade::segment::{Currency, CustomerEvents, Money, Order};
 ///
 /// async fn order() -> (Extension<CustomerEvents>, &'static str) {
-///     let order = Order::new("A-1", Money::new(19_99, Currency::USD));
+///     let order = Order::new("A-1", Money::new(1_999, Currency::USD));
 ///     (Extension(CustomerEvents::new().action("checkout").order(order)), "thank you")
 /// }
 /// # let _: axum::Router = axum::Router::new().route("/orders", axum::routing::post(order));

@@ -24,9 +24,9 @@ use crate::rate_limit::StoreError;
 /// let ada = UserId::new("ada", &Secret::random()?);
 ///
 /// let usd = |cents| Money::new(cents, Currency::USD);
-/// assert!(customers.record_order(&ada, &Order::new("A-1", usd(500_01))).await?);
+/// assert!(customers.record_order(&ada, &Order::new("A-1", usd(50_001))).await?);
 /// // The payment provider calls again: counted once.
-/// assert!(!customers.record_order(&ada, &Order::new("A-1", usd(500_01))).await?);
+/// assert!(!customers.record_order(&ada, &Order::new("A-1", usd(50_001))).await?);
 /// assert_eq!(customers.standing(&ada).await.unwrap().segment(), Segment::Vip);
 ///
 /// customers.record_refund(&ada, &Refund::of("A-1", usd(1))).await?;

@@ -138,7 +138,7 @@ async fn a_record_read_before_an_order_was_written_does_not_hide_the_order() {
     let early = tokio::spawn(shop.send(request("ada"), StatusCode::OK, CustomerEvents::new()));
     until("asked", || shop.store.fetches() > 0).await;
     let ada = user("ada");
-    let order = Order::new("A-1", usd(500_01));
+    let order = Order::new("A-1", usd(50_001));
     assert!(shop.customers().record_order(&ada, &order).await.unwrap());
     shop.store.0.customers.lock().unwrap().remove(&ada);
     shop.store.0.gate.add_permits(1);
@@ -152,7 +152,7 @@ async fn an_erased_customer_is_new_and_what_was_pending_is_gone() {
     shop.respond("ada", StatusCode::OK, order("A-1", 100)).await;
     shop.flush().await;
     shop.store.fail(true);
-    shop.respond("ada", StatusCode::OK, order("A-2", 500_01))
+    shop.respond("ada", StatusCode::OK, order("A-2", 50_001))
         .await;
     shop.store.fail(false);
     let customers = shop.customers();

@@ -33,7 +33,7 @@ async fn recency_changes_at_30_and_90_days_of_silence_and_a_visit_ends_it() {
 #[tokio::test(start_paused = true)]
 async fn the_next_request_after_an_order_of_more_than_500_is_a_vips_and_a_refund_takes_it_back() {
     let shop = Shop::new();
-    shop.respond("ada", StatusCode::OK, order("A-1", 500_00))
+    shop.respond("ada", StatusCode::OK, order("A-1", 50_000))
         .await;
     assert_eq!(shop.visit("ada").await, Some(Segment::Returning));
     shop.respond("ada", StatusCode::OK, order("A-2", 1)).await;
@@ -44,7 +44,7 @@ async fn the_next_request_after_an_order_of_more_than_500_is_a_vips_and_a_refund
     shop.flush().await;
     assert_eq!(shop.visit("ada").await, Some(Segment::Returning));
     let record = shop.store.record("ada").unwrap();
-    assert_eq!((record.spend, record.orders), (500_00, 2));
+    assert_eq!((record.spend, record.orders), (50_000, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +72,7 @@ async fn the_sixth_order_makes_a_vip_and_an_id_counts_once_however_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_vip_stays_one_however_long_silent() {
     let shop = Shop::new();
-    shop.respond("ada", StatusCode::OK, order("A-1", 500_01))
+    shop.respond("ada", StatusCode::OK, order("A-1", 50_001))
         .await;
     shop.flush().await;
     shop.wall.advance(200 * DAY);
@@ -86,7 +86,7 @@ async fn what_another_process_wrote_is_known_when_the_cache_has_expired() {
     shop.flush().await;
     let at = Timestamp::from_millis(START);
     let vip = Record {
-        spend: 500_01,
+        spend: 50_001,
         ..Record::seen(at)
     };
     shop.store.put("ada", vip);
