@@ -39,6 +39,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::client::{ForwardedHeader, Secret};
 use crate::rate_limit::{Exemptions, Headers, Policy};
+use crate::segment::{Criteria, Keeping};
 use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
 
 /// Every setting, each with its default where the file is silent.
@@ -55,8 +56,8 @@ pub struct Config {
     pub suspicion: SuspicionConfig,
     /// `[funnel]`
     pub funnel: FunnelConfig,
-    /// Sections that were checked but that no layer of this version uses, such as `segments`.
-    pub unused: Vec<&'static str>,
+    /// `[segments]`; off where the file has no such section.
+    pub segments: Option<SegmentsConfig>,
 }
 
 /// Where limits and failures are kept.
@@ -148,6 +149,20 @@ pub enum CountVisitors {
     Off,
     /// Once in a window of this length, 1 minute to 30 days.
     Within(Duration),
+}
+
+/// Which kind of customer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SegmentsConfig {
+    /// Whether customers are told apart at all; with the section, they are unless it says otherwise.
+    pub enabled: bool,
+    /// How long a customer is kept after the last change.
+    pub retention: Duration,
+    /// Where the segments begin.
+    pub criteria: Criteria,
+    /// How often the population is counted.
+    pub sweep_every: Duration,
 }
 
 impl Config {
@@ -245,6 +260,22 @@ impl Default for SuspicionConfig {
             exempt: Exemptions::new(),
             hash_clients: false,
             bans: None,
+        }
+    }
+}
+
+impl Default for SegmentsConfig {
+    fn default() -> Self {
+        let Keeping {
+            retention,
+            criteria,
+            sweep_every,
+        } = Keeping::new();
+        Self {
+            enabled: true,
+            retention,
+            criteria,
+            sweep_every,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
 //! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
+//! | [`SegmentLayer`](segment::SegmentLayer) | which kind of customer? | [`segment`] |
 //! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
 //! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).

@@ -9,6 +9,7 @@
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
+//! | segment ([`StackBuilder::actions`]) | `Client` | [`Segment`](crate::segment::Segment) | counts the action and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
 //! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
 //!
 //! ```
@@ -44,6 +45,9 @@ use crate::client::{
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
+use crate::segment::{
+    self, Action, CustomerStore, Customers, Money, SegmentLayer, SegmentLayerBuilder, Segmented,
+};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::{RedisStore, StoreHealth};
@@ -66,6 +70,7 @@ pub struct Stack<T = Identity> {
     client: ClientLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
+    segment: SegmentLayer,
     funnel: FunnelLayer,
     #[cfg(feature = "redis")]
     health: Option<StoreHealth>,
@@ -82,6 +87,8 @@ impl Stack {
             stages: Vec::new(),
             visitors: CountVisitors::Off,
             step_observer: None,
+            actions: Vec::new(),
+            convert: None,
             route: Arc::new(MatchedRoute),
             memory: MemoryStore::new(),
             reject: None,
@@ -123,6 +130,19 @@ impl<T> Stack<T> {
         self.suspicion.suspicions()
     }
 
+    /// What customers did by segment, and how their records fare; `None` without segments.
+    #[must_use]
+    pub fn segment_tally(&self) -> Option<Arc<segment::Tally>> {
+        self.segment.tally()
+    }
+
+    /// What the service can ask of the segment layer, and tell it; `None` without segments. Called within a runtime, it
+    /// starts the count of the population, which otherwise begins with the first request.
+    #[must_use]
+    pub fn customers(&self) -> Option<Customers> {
+        self.segment.customers()
+    }
+
     /// The state of the Redis store; `None` on memory.
     #[cfg(feature = "redis")]
     #[must_use]
@@ -133,12 +153,13 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Suspicion<RateLimit<Funnel<S>>>>>,
+    T: Layer<IdentifyClient<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>,
 {
     type Service = T::Service;
 
     fn layer(&self, inner: S) -> T::Service {
-        let limited = self.rate_limit.layer(self.funnel.layer(inner));
+        let segmented = self.segment.layer(self.funnel.layer(inner));
+        let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
         self.telemetry.layer(self.client.layer(watched))
     }
@@ -149,6 +170,7 @@ impl<T> fmt::Debug for Stack<T> {
         f.debug_struct("Stack")
             .field("suspicion", &self.suspicion)
             .field("rate_limit", &self.rate_limit)
+            .field("segment", &self.segment)
             .finish_non_exhaustive()
     }
 }
@@ -162,6 +184,8 @@ pub struct StackBuilder {
     stages: Vec<Stage>,
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
+    actions: Vec<Action>,
+    convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
     memory: MemoryStore,
     reject: Option<Reject>,
@@ -171,6 +195,7 @@ pub struct StackBuilder {
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
 
@@ -216,6 +241,23 @@ impl StackBuilder {
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
         self.step_observer = Some(Box::new(observer));
+        self
+    }
+
+    /// What customers do, counted by segment and country: names, or [`Action`]s with their routes. None unless set; they
+    /// count when the configuration has its `segments` on.
+    pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
+        self.actions = actions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Makes amounts in another currency ones in minor units of the segments' currency; see
+    /// [`convert`](SegmentLayerBuilder::convert).
+    pub fn convert(
+        mut self,
+        convert: impl Fn(Money) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        self.convert = Some(Box::new(convert));
         self
     }
 
@@ -267,7 +309,7 @@ impl StackBuilder {
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
-            .countries(self.countries);
+            .countries(self.countries.clone());
 
         let secret = match self.config.secret()? {
             Some(secret) => secret,
@@ -364,6 +406,24 @@ impl StackBuilder {
         };
         let in_limits = |error: ConfigError| error.under("rate_limit");
 
+        let (settings, actions, convert) = (self.config.segments, self.actions, self.convert);
+        let settings = settings.filter(|settings| settings.enabled);
+        let segments = |store: Box<dyn CustomerStore>| {
+            let Some(settings) = settings else {
+                return Ok(SegmentLayer::default());
+            };
+            let mut builder = SegmentLayerBuilder::new(store)
+                .criteria(settings.criteria)
+                .retention(settings.retention)
+                .sweep_every(settings.sweep_every)
+                .countries(self.countries)
+                .actions(actions);
+            if let Some(convert) = convert {
+                builder = builder.convert(convert);
+            }
+            builder.build().map_err(|error| error.under("segments"))
+        };
+
         #[cfg(feature = "redis")]
         if let Some(url) = &self.config.store.redis_url {
             let mut redis = RedisStore::builder(url.as_str())
@@ -379,6 +439,7 @@ impl StackBuilder {
             let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
             let funnel = with_visitors(&|secret| Visitors::shared(redis.clone(), secret))
                 .map_err(in_funnel)?;
+            let segment = segments(Box::new(redis.clone()))?;
             let rate_limit =
                 limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
             return Ok(Stack {
@@ -386,6 +447,7 @@ impl StackBuilder {
                 client,
                 suspicion,
                 rate_limit,
+                segment,
                 funnel,
                 health,
             });
@@ -405,6 +467,7 @@ impl StackBuilder {
                 Bans::embedded(self.memory.clone()),
             )
             .map_err(in_suspicion)?,
+            segment: segments(Box::new(self.memory.clone()))?,
             rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
             funnel,
             #[cfg(feature = "redis")]
@@ -416,7 +479,7 @@ impl StackBuilder {
 #[cfg(feature = "otel")]
 impl StackBuilder {
     /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what failures add
-    /// up to, which stages are reached, and how the store does.
+    /// up to, what customers do, which stages are reached, and how the store does.
     ///
     /// # Errors
     /// As [`StackBuilder::build`].
@@ -438,6 +501,9 @@ impl StackBuilder {
         }
         telemetry.watch_rate_limit(stack.tally());
         telemetry.watch_suspicion(stack.suspicion_tally());
+        if let Some(tally) = stack.segment_tally() {
+            telemetry.watch_segments(tally);
+        }
         #[cfg(feature = "redis")]
         if let Some(health) = stack.health.clone() {
             telemetry.watch_store(move || StoreState {
@@ -450,6 +516,7 @@ impl StackBuilder {
             client: stack.client,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
+            segment: stack.segment,
             funnel: stack.funnel,
             #[cfg(feature = "redis")]
             health: stack.health,

@@ -70,9 +70,18 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
         "rate_limit",
         &["PartitionKey", "StoreError", "StoreErrorKind"],
     ),
-    ("segment", "client", &["UserId"]),
-    ("segment", "rate_limit", &["StoreError"]),
     ("telemetry", "funnel", &["Fate", "Tally", "VisitorTally"]),
+    (
+        "segment",
+        "client",
+        &["Client", "Countries", "Country", "Route", "UserId"],
+    ),
+    ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
+    (
+        "telemetry",
+        "segment",
+        &["ChangeKind", "Fate", "Segment", "Tally"],
+    ),
     (
         "telemetry",
         "client",

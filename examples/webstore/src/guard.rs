@@ -11,16 +11,18 @@ use palisade::funnel::Visitors;
 use palisade::stack::Stack;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
-use crate::{Shop, auth, country, funnel, router};
+use crate::{Shop, auth, country, customers, funnel, router};
 
-/// The layers that the configuration asks for, measured by `telemetry`.
+/// The layers that the configuration asks for, measured by `telemetry`. Customers are told apart unless the configuration
+/// says otherwise.
 ///
 /// # Errors
 /// A setting that cannot be used.
 pub fn stack(
-    config: Config,
+    mut config: Config,
     telemetry: &Telemetry,
 ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+    config.segments.get_or_insert_default();
     Stack::builder()
         .config(config)
         // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
@@ -32,6 +34,7 @@ pub fn stack(
         .funnel(funnel::stages())
         // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
         .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))
+        .actions(customers::actions())
         .build_measured(telemetry)
 }
 

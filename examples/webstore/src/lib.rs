@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod country;
+mod customers;
 mod funnel;
 mod guard;
 mod identifier;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use palisade::ConfigError;
 use palisade::config::{Config, RedisUrl};
+use palisade::segment::Customers;
 use palisade::stack::Stack;
 use palisade::store::redis::StoreHealth;
 use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
@@ -25,6 +26,9 @@ use webstore::{Shop, server};
 
 use cli::Cli;
 use signals::Signals;
+
+/// How long the last changes to customers' records may take.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// The Redis server that keeps the limits; beats the file.
 const REDIS_URL: &str = "REDIS_URL";
@@ -52,6 +56,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
     let stack = configured(cli.config.as_deref(), &telemetry)?;
     let store = stack.store_health().cloned();
+    let customers = stack.customers();
     let shop = webstore::guarded(Arc::new(Shop::new()), stack);
 
     let mut signals = Signals::listen()?;
@@ -79,7 +84,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     draining.store(true, Ordering::Relaxed);
     tracing::info!(signal, limit_seconds = cli.drain.as_secs(), "draining");
     let _ = stop.send(());
-    tokio::select! {
+    let drained = tokio::select! {
         ended = &mut serving => match ended {
             Ok(Ok(())) => {
                 tracing::info!("drained");
@@ -88,7 +93,25 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
             ended => Err(ended_early(ended)),
         },
         () = tokio::time::sleep(cli.drain) => Err(Failure::DrainTooLong(cli.drain)),
-        signal = signals.next() => Err(Failure::Interrupted(signal)),
+        signal = signals.next() => return Err(Failure::Interrupted(signal)),
+    };
+    if let Some(customers) = customers {
+        tokio::select! {
+            () = flush(&customers) => {}
+            signal = signals.next() => return Err(Failure::Interrupted(signal)),
+        }
+    }
+    drained
+}
+
+/// Writes what is known of customers and only waits to be written; without the store, this much is lost.
+async fn flush(customers: &Customers) {
+    let left = customers.flush(FLUSH).await.left;
+    if left > 0 {
+        tracing::error!(
+            left,
+            "changes to customers' records are lost: the store did not take them"
+        );
     }
 }
 
@@ -102,12 +125,6 @@ fn configured(
     let url_from_environment = redis_url.is_some();
     if let Some(url) = redis_url {
         config.store.redis_url = Some(RedisUrl::from(url));
-    }
-    for section in &config.unused {
-        tracing::warn!(
-            section,
-            "this version of palisade has no layer for the section yet"
-        );
     }
     webstore::stack(config, telemetry).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     BansConfig, ClientConfig, Config, CountVisitors, FunnelConfig, RateLimitConfig, RedisUrl,
-    StoreConfig, SuspicionConfig,
+    SegmentsConfig, StoreConfig, SuspicionConfig,
 };
 use crate::client::ForwardedHeader;
 use crate::funnel::Visitors;
@@ -127,7 +127,6 @@ struct Funnel {
     visitors: Option<String>,
 }
 
-/// Checked, so that a file for a later version says no nonsense, but not used by any layer yet.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Segments {
@@ -136,10 +135,12 @@ struct Segments {
     vip_orders: Option<i64>,
     at_risk_after: Option<String>,
     churned_after: Option<String>,
+    currency: Option<String>,
+    sweep_every: Option<String>,
+    enabled: Option<bool>,
 }
 
 const DURATION: &str = "a duration such as `50ms`, `1m` or `1h30m`";
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl File {
     pub(super) fn read(text: &str) -> Result<Self, ConfigError> {
@@ -152,18 +153,13 @@ impl File {
     }
 
     pub(super) fn validate(self) -> Result<Config, ConfigError> {
-        let mut unused = Vec::new();
-        if let Some(segments) = self.segments {
-            segments.validate()?;
-            unused.push("segments");
-        }
         Ok(Config {
             store: self.store.validate()?,
             client: self.client.validate()?,
             rate_limit: self.rate_limit.validate()?,
             suspicion: self.suspicion.validate()?,
             funnel: self.funnel.validate()?,
-            unused,
+            segments: self.segments.map(Segments::validate).transpose()?,
         })
     }
 }
@@ -439,38 +435,62 @@ fn parse_threshold(kind: Kind, text: &str) -> Result<Threshold, ConfigError> {
 }
 
 impl Segments {
-    fn validate(self) -> Result<(), ConfigError> {
-        let read = |key: &str, text: Option<String>, default: u32| match text {
-            None => Ok(DAY * default),
-            Some(text) => humantime::parse_duration(&text)
-                .map_err(|_| ConfigError::new(format!("segments.{key}"), text, DURATION)),
-        };
-        let retention = read("retention", self.retention.clone(), 400)?;
-        let at_risk = read("at_risk_after", self.at_risk_after.clone(), 30)?;
-        let churned = read("churned_after", self.churned_after, 90)?;
-        if churned <= at_risk {
+    fn validate(self) -> Result<SegmentsConfig, ConfigError> {
+        let mut config = SegmentsConfig::default();
+        config.enabled = self.enabled.unwrap_or(config.enabled);
+        let mut criteria = config.criteria;
+        for (key, text, value) in [
+            ("retention", &self.retention, &mut config.retention),
+            (
+                "at_risk_after",
+                &self.at_risk_after,
+                &mut criteria.at_risk_after,
+            ),
+            (
+                "churned_after",
+                &self.churned_after,
+                &mut criteria.churned_after,
+            ),
+            ("sweep_every", &self.sweep_every, &mut config.sweep_every),
+        ] {
+            if let Some(text) = text {
+                *value = humantime::parse_duration(text)
+                    .map_err(|_| ConfigError::new(format!("segments.{key}"), text, DURATION))?;
+            }
+        }
+        if criteria.churned_after <= criteria.at_risk_after {
             let (value, allowed) = (
                 self.at_risk_after.unwrap_or_else(|| "30d".into()),
                 "less than `segments.churned_after`",
             );
             return Err(ConfigError::new("segments.at_risk_after", value, allowed));
         }
-        if retention <= churned {
+        if config.retention <= criteria.churned_after {
             let (value, allowed) = (
                 self.retention.unwrap_or_else(|| "400d".into()),
                 "more than `segments.churned_after`",
             );
             return Err(ConfigError::new("segments.retention", value, allowed));
         }
-        for (key, value) in [
-            ("segments.vip_spend", self.vip_spend),
-            ("segments.vip_orders", self.vip_orders),
-        ] {
-            if let Some(value) = value {
-                in_range::<i64>(key, value, 0, i64::MAX, "")?;
-            }
+        if let Some(text) = self.sweep_every
+            && !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&config.sweep_every)
+        {
+            let allowed = "a duration of `1s` to `1h`";
+            return Err(ConfigError::new("segments.sweep_every", text, allowed));
         }
-        Ok(())
+        if let Some(spend) = self.vip_spend {
+            criteria.vip_spend = in_range("segments.vip_spend", spend, 0, i64::MAX, "")?;
+        }
+        if let Some(orders) = self.vip_orders {
+            criteria.vip_orders = in_range("segments.vip_orders", orders, 0, i64::MAX, "")?;
+        }
+        if let Some(code) = self.currency {
+            criteria.currency = code
+                .parse()
+                .map_err(|error: ConfigError| error.at("segments.currency"))?;
+        }
+        config.criteria = criteria;
+        Ok(config)
     }
 }
 
@@ -513,7 +533,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 39] = [
     "redis_url",
     "prefix",
     "deadline",
@@ -550,6 +570,9 @@ const KEYS: [&str; 36] = [
     "vip_orders",
     "at_risk_after",
     "churned_after",
+    "currency",
+    "sweep_every",
+    "enabled",
 ];
 
 fn parse_quota(key: String, text: &str) -> Result<Quota, ConfigError> {

@@ -42,11 +42,13 @@ const FULL: &str = r#"
     visitors = "12h"
 
     [segments]
-    retention = "400d"
-    vip_spend = 50000
-    vip_orders = 5
-    at_risk_after = "30d"
-    churned_after = "90d"
+    retention = "500d"
+    vip_spend = 60000
+    vip_orders = 6
+    at_risk_after = "31d"
+    churned_after = "91d"
+    currency = "eur"
+    sweep_every = "30s"
 "#;
 
 #[test]
@@ -91,7 +93,28 @@ fn reads_every_setting() {
         exempt.contains("10.0.0.0/8") && exempt.contains("monitor"),
         "{exempt}"
     );
-    assert_eq!(config.unused, ["segments"]);
+    let segments = config.segments.unwrap();
+    let day = Duration::from_secs(86_400);
+    assert!(segments.enabled);
+    assert_eq!(
+        (segments.retention, segments.sweep_every),
+        (500 * day, Duration::from_secs(30))
+    );
+    let criteria = segments.criteria;
+    assert_eq!((criteria.vip_spend, criteria.vip_orders), (60_000, 6));
+    assert_eq!(
+        (criteria.at_risk_after, criteria.churned_after),
+        (31 * day, 91 * day)
+    );
+    assert_eq!(criteria.currency.as_str(), "EUR");
+}
+
+#[test]
+fn segments_are_on_with_their_section_unless_it_says_otherwise() {
+    assert!(Config::from_toml("").unwrap().segments.is_none());
+    let is_on = |text: &str| Config::from_toml(text).unwrap().segments.unwrap().enabled;
+    assert!(is_on("[segments]"));
+    assert!(!is_on("segments.enabled = false"));
 }
 
 #[test]
@@ -208,6 +231,18 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
         (
             "segments.at_risk_after = '90d'",
             "`segments.at_risk_after` cannot be `90d`",
+        ),
+        (
+            "segments.retention = '90d'",
+            "`segments.retention` cannot be `90d`",
+        ),
+        (
+            "segments.currency = 'dollars'",
+            "`segments.currency` cannot be `dollars`: allowed is an ISO 4217 code",
+        ),
+        (
+            "segments.sweep_every = '1ms'",
+            "`segments.sweep_every` cannot be `1ms`: allowed is a duration of `1s` to `1h`",
         ),
         (
             "segments.vip_spend = -1",

@@ -52,6 +52,12 @@ impl Timestamp {
         self.0
     }
 
+    /// So much later.
+    pub(super) fn plus(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_millis()).unwrap_or(Self::LAST);
+        Self::from_millis(self.0.saturating_add(by))
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -211,6 +211,72 @@ pub(super) const FUNNEL_REACHES: Instrument = Instrument {
     boundaries: &[],
 };
 
+/// What customers do, by what they were before.
+pub(super) const CUSTOMER_SEGMENT: Instrument = Instrument {
+    name: "customer.segment",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{response}",
+    description: "Actions of identified customers that succeeded, by what the customers were before.",
+    labels: &["action", "country", "segment"],
+    boundaries: &[],
+};
+
+/// How many customers are known.
+pub(super) const CUSTOMERS: Instrument = Instrument {
+    name: "customers",
+    namespaced: true,
+    kind: Kind::Gauge,
+    unit: "{customer}",
+    description: "Known customers by segment; exported by the one process that holds the sweep.",
+    labels: &["segment"],
+    boundaries: &[],
+};
+
+/// Whether customers can be told.
+pub(super) const CUSTOMER_UNCLASSIFIED: Instrument = Instrument {
+    name: "customer.unclassified",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{request}",
+    description: "Requests of identified customers that passed without a segment: the store did not answer.",
+    labels: &[],
+    boundaries: &[],
+};
+
+/// Whether what customers do reaches the store.
+pub(super) const CUSTOMER_CHANGES: Instrument = Instrument {
+    name: "customer.changes",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{change}",
+    description: "Changes to customers' records by kind and by what became of them.",
+    labels: &["kind", "result"],
+    boundaries: &[],
+};
+
+/// Amounts that added nothing to spend.
+pub(super) const CUSTOMER_UNCONVERTED: Instrument = Instrument {
+    name: "customer.unconverted",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{amount}",
+    description: "Amounts in another currency that could not be converted and added nothing to spend.",
+    labels: &[],
+    boundaries: &[],
+};
+
+/// What the sweep costs and finds.
+pub(super) const CUSTOMER_SWEPT: Instrument = Instrument {
+    name: "customer.swept",
+    namespaced: true,
+    kind: Kind::Counter,
+    unit: "{entry}",
+    description: "Index entries that this process's sweeps checked against their records, and those mended.",
+    labels: &["result"],
+    boundaries: &[],
+};
+
 /// How long visitors take. From a script's half second to the longest that one window of a day holds.
 pub(super) const FUNNEL_STEP: Instrument = Instrument {
     name: "funnel.step.duration",

@@ -1,5 +1,5 @@
-//! What happens, in numbers: HTTP server metrics, what the rate limits decide, what failures add up to, which
-//! stages of the funnel are reached, and how the store fares.
+//! What happens, in numbers: HTTP server metrics, what the rate limits decide, what failures add up to, which kinds of
+//! customers there are and what they do, which stages of the funnel are reached, and how the store fares.
 //!
 //! [`Telemetry`] owns the instruments and, unless it is given a meter, a Prometheus exporter. `shop` below stands
 //! for the namespace that you choose; the metrics of HTTP have the names of the OTel HTTP conventions (1.44).
@@ -17,6 +17,12 @@
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
+//! | `shop_customer_segment_total` | counter | `segment`, `action`, `country` |
+//! | `shop_customers` | gauge | `segment`, from the one process that holds the sweep |
+//! | `shop_customer_unclassified_total` | counter | |
+//! | `shop_customer_changes_total` | counter | `kind` = `activity`, `order`, `refund`; `result` = `written`, `repeated`, `refused`, `lost` |
+//! | `shop_customer_unconverted_total` | counter | |
+//! | `shop_customer_swept_total` | counter | `result` = `checked`, `mended` |
 //! | `shop_funnel_stage_total` | counter | `stage`, `country`, `payment_method`, empty where the stage has none |
 //! | `shop_funnel_visitors_total` | counter | `stage`, `country` |
 //! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
@@ -111,6 +117,7 @@ mod funnel;
 mod http;
 mod instruments;
 mod rate_limit;
+mod segment;
 mod setup;
 mod store;
 mod suspicion;

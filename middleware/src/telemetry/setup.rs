@@ -9,12 +9,14 @@ use super::funnel::Funnels;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
 use super::rate_limit::Tallies;
+use super::segment::Segments;
 use super::store::{StoreMetrics, StoreState};
 use super::suspicion::Suspicions;
 use super::visitors::VisitorMetrics;
 use crate::error::ConfigError;
 use crate::funnel::{Tally as FunnelTally, VisitorTally};
 use crate::rate_limit::Tally;
+use crate::segment::Tally as SegmentTally;
 use crate::store::{Operation, Outcome};
 use crate::suspicion::Tally as SuspicionTally;
 
@@ -27,6 +29,7 @@ pub struct Telemetry {
     funnels: Funnels,
     tallies: Tallies,
     suspicions: Suspicions,
+    segments: Segments,
     store: StoreMetrics,
     visitors: VisitorMetrics,
     prometheus: Option<Prometheus>,
@@ -61,6 +64,7 @@ impl Telemetry {
             funnels: Funnels::new(&instruments),
             tallies: Tallies::new(&instruments),
             suspicions: Suspicions::new(&instruments),
+            segments: Segments::new(&instruments),
             store: StoreMetrics::new(&instruments),
             visitors: VisitorMetrics::new(&instruments),
             prometheus,
@@ -98,6 +102,12 @@ impl Telemetry {
     /// counted, and the bans.
     pub fn watch_suspicion(&self, tally: Arc<SuspicionTally>) {
         self.suspicions.watch(tally);
+    }
+
+    /// Exports what customers do by segment, all series at 0 from now on, how many there are, and whether their records
+    /// are kept.
+    pub fn watch_segments(&self, tally: Arc<SegmentTally>) {
+        self.segments.watch(tally);
     }
 
     /// Exports the state of a store: whether its breaker is open, and how many corrupt keys it has met. Asked at

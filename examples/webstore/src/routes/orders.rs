@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use palisade::funnel::Reached;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Problem;
 use super::cart::CartView;
 use super::input::{JsonBody, Shopfront};
+use crate::customers;
 use crate::funnel::CHECKOUT_COMPLETE;
 use crate::shop::{Order, OrderId, Owner, PaymentMethod, Shop};
 
@@ -39,13 +41,13 @@ impl From<&Order> for OrderView {
 }
 
 /// `POST /{country}/orders`: 201, also for the repeat of an id, which answers as the first time and changes
-/// nothing, in the funnel neither; 409 when the cart is empty.
+/// nothing, in the funnel and for the customer neither; 409 when the cart is empty.
 pub(super) async fn place(
     Shopfront(country): Shopfront,
     State(shop): State<Arc<Shop>>,
     owner: Owner,
     JsonBody(checkout): JsonBody<Checkout>,
-) -> Result<(StatusCode, Extension<Reached>, Json<OrderView>), Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let placed = shop
         .order(&owner, checkout.order_id, checkout.payment_method, country)
         .map_err(|empty| Problem::new(StatusCode::CONFLICT, empty.to_string()))?;
@@ -55,6 +57,8 @@ pub(super) async fn place(
     } else {
         Reached::payment(CHECKOUT_COMPLETE, order.payment_method.as_str())
     };
+    let ordered = customers::ordered(order.id.as_str(), order.cart.total(), placed.is_repeat);
     let view = OrderView::from(&**order);
-    Ok((StatusCode::CREATED, Extension(reached), Json(view)))
+    let said = (Extension(reached), Extension(ordered));
+    Ok((StatusCode::CREATED, said, Json(view)))
 }

@@ -81,6 +81,12 @@ fn a_value_that_cannot_be_used_exits_2_with_file_key_value_and_what_is_allowed()
             "`1m` to `30d`, or `off`",
         ),
         (
+            "[segments]\nretention = '60d'",
+            "segments.retention",
+            "60d",
+            "segments.churned_after",
+        ),
+        (
             "[suspicion]\nabuse = '20'",
             "suspicion.abuse",
             "20",
@@ -169,6 +175,9 @@ fn every_setting_of_the_contract_is_accepted() {
         vip_orders = 5
         at_risk_after = "30d"
         churned_after = "90d"
+        currency = "EUR"
+        sweep_every = "1m"
+        enabled = true
         "#,
     );
     let response = store.get("/US/products");

@@ -15,6 +15,7 @@ use super::exposition::{Exposition, scrape, telemetry};
 use crate::client::{Route, Secret};
 use crate::funnel::{FunnelLayer, Stage, Visitors};
 use crate::rate_limit::{Policy, RateLimitLayer};
+use crate::segment::SegmentLayer;
 use crate::store::memory::MemoryStore;
 use crate::store::{Operation, Outcome};
 use crate::suspicion::SuspicionLayer;
@@ -69,6 +70,14 @@ async fn in_use() -> Telemetry {
     telemetry.watch_rate_limit(limit.build().unwrap().tally());
     let suspicion = SuspicionLayer::embedded(MemoryStore::new());
     telemetry.watch_suspicion(suspicion.build().unwrap().tally());
+    let segments = SegmentLayer::builder(MemoryStore::new()).actions(["checkout"]);
+    let segments = segments.build().unwrap();
+    let tally = segments.tally().unwrap();
+    telemetry.watch_segments(Arc::clone(&tally));
+    let _customers = segments.customers();
+    while tally.population().is_none() {
+        tokio::task::yield_now().await;
+    }
     telemetry.watch_store(StoreState::default);
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
@@ -114,6 +123,12 @@ async fn the_names_are_those_of_the_documentation() {
         [
             "http_server_active_requests",
             "http_server_request_duration_seconds",
+            "shop_customer_changes_total",
+            "shop_customer_segment_total",
+            "shop_customer_swept_total",
+            "shop_customer_unclassified_total",
+            "shop_customer_unconverted_total",
+            "shop_customers",
             "shop_funnel_reaches_total",
             "shop_funnel_stage_total",
             "shop_funnel_step_duration_seconds",

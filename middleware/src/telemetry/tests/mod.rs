@@ -6,5 +6,6 @@ mod http;
 mod instruments;
 mod labels;
 mod rate_limit;
+mod segment;
 mod store;
 mod suspicion;

@@ -1,0 +1,402 @@
+//! What this process knows of customers: the store's records for a while, and what it has not written yet.
+//!
+//! Invariant: what a customer is to this process is the record as last read or written, plus every change that the store
+//! has not confirmed, each once. An entry with unwritten changes, or with a lookup under way, is never evicted.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use tokio::sync::watch;
+
+use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
+use crate::client::UserId;
+
+/// A customer's activity is written at most so often.
+pub(super) const REST: Duration = Duration::from_secs(60);
+
+/// What a lookup found, once it has: `None` inside when the store failed.
+pub(super) type Landed = Option<Option<Option<Record>>>;
+
+pub(super) struct Cache {
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    /// Entries of one shard.
+    capacity: usize,
+    ttl: Duration,
+}
+
+struct Shard {
+    entries: HashTable<Entry>,
+    /// The entries' users in the order in which they are looked at for eviction: a second chance for those in use.
+    queue: VecDeque<UserId>,
+    flights: u64,
+}
+
+struct Entry {
+    user: UserId,
+    known: Option<Known>,
+    /// The latest activity that is not written.
+    activity: Option<Timestamp>,
+    /// Whether the writer has the customer among those whose activity it will ask for.
+    scheduled: bool,
+    /// Orders and refunds that are not written.
+    unwritten: Vec<(Timestamp, Event)>,
+    /// Counts what was written: a lookup that began before is out of date.
+    version: u64,
+    flight: Option<Flight>,
+    /// Whether somebody came back since it was last looked at for eviction.
+    used: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    record: Option<Record>,
+    at: Timestamp,
+}
+
+struct Flight {
+    id: u64,
+    version: u64,
+    landed: watch::Receiver<Landed>,
+}
+
+/// The answer to a lookup.
+pub(super) enum Met {
+    /// Known; and when its activity is to be written, if that is to be scheduled.
+    Known(Option<Record>, Option<Timestamp>),
+    /// Somebody asks the store already.
+    InFlight(watch::Receiver<Landed>),
+    /// The caller is to ask the store, and to [`Cache::land`] the answer.
+    Leads {
+        id: u64,
+        tell: watch::Sender<Landed>,
+    },
+    /// Everything in the cache is unwritten or asked for: the caller asks for itself.
+    Full,
+}
+
+/// What became of an activity.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// The writer knows of the customer.
+    Scheduled,
+    /// The writer is to be told when to write it.
+    Schedule(Timestamp),
+    /// There is no room for it.
+    Full,
+}
+
+impl Cache {
+    /// Enough for the locks to be free nearly always on machines of up to a few dozen cores.
+    const SHARDS: usize = 64;
+    const LEAST_SHARD: usize = 64;
+    /// How many entries are looked at for one to evict.
+    const TRIES: usize = 32;
+
+    pub(super) fn new(customers: usize, ttl: Duration) -> Self {
+        let shards = (customers / Self::LEAST_SHARD).clamp(1, Self::SHARDS);
+        let shard = |_| {
+            Mutex::new(Shard {
+                entries: HashTable::new(),
+                queue: VecDeque::new(),
+                flights: 0,
+            })
+        };
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..shards).map(shard).collect(),
+            capacity: customers / shards,
+            ttl,
+        }
+    }
+
+    /// The customer's shard, locked, and the hash within it.
+    fn shard(&self, user: &UserId) -> (MutexGuard<'_, Shard>, u64) {
+        let hash = self.hasher.hash_one(user);
+        // The upper half: the hash table takes its buckets from the low bits.
+        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+        (shard.lock().unwrap_or_else(PoisonError::into_inner), hash)
+    }
+
+    /// What the customer is to this process; when it is known and `touch` says so, the customer is active from then on.
+    pub(super) fn meet(&self, user: &UserId, now: Timestamp, touch: bool) -> Met {
+        let (mut shard, hash) = self.shard(user);
+        let Some(entry) = self.entry(&mut shard, hash, user) else {
+            return Met::Full;
+        };
+        if let Some(record) = entry.view(now, self.ttl) {
+            entry.used = true;
+            let due = if touch { entry.touch(now) } else { None };
+            return Met::Known(record, due);
+        }
+        if let Some(flight) = &entry.flight {
+            return Met::InFlight(flight.landed.clone());
+        }
+        let (tell, landed) = watch::channel(None);
+        let version = entry.version;
+        shard.flights += 1;
+        let id = shard.flights;
+        if let Some(entry) = shard.find(hash, user) {
+            entry.flight = Some(Flight {
+                id,
+                version,
+                landed,
+            });
+        }
+        Met::Leads { id, tell }
+    }
+
+    /// What the customer is to this process, if it is known.
+    pub(super) fn view(&self, user: &UserId, now: Timestamp) -> Option<Option<Record>> {
+        let (mut shard, hash) = self.shard(user);
+        shard.find(hash, user)?.view(now, self.ttl)
+    }
+
+    /// Ends the lookup of this id; returns what the customer is now, `None` if the store failed.
+    pub(super) fn land(
+        &self,
+        user: &UserId,
+        id: u64,
+        fetched: Option<Option<Record>>,
+        now: Timestamp,
+    ) -> Option<Option<Record>> {
+        let (mut shard, hash) = self.shard(user);
+        let Some(entry) = shard.find(hash, user) else {
+            // Erased meanwhile: what was read before is not to be kept.
+            return fetched;
+        };
+        match entry.flight.take_if(|flight| flight.id == id) {
+            Some(flight) if flight.version == entry.version => {
+                if let Some(record) = fetched {
+                    entry.known = Some(Known { record, at: now });
+                }
+            }
+            _ => {}
+        }
+        entry.view(now, self.ttl)
+    }
+
+    /// The customer is active.
+    pub(super) fn touch(&self, user: &UserId, now: Timestamp) -> Touched {
+        let (mut shard, hash) = self.shard(user);
+        match self.entry(&mut shard, hash, user) {
+            None => Touched::Full,
+            Some(entry) => entry
+                .touch(now)
+                .map_or(Touched::Scheduled, Touched::Schedule),
+        }
+    }
+
+    /// Adds an order or a refund to what the customer is; false for one that waits to be written already.
+    pub(super) fn record(&self, change: &Change) -> bool {
+        let (mut shard, hash) = self.shard(&change.customer);
+        let Some(entry) = self.entry(&mut shard, hash, &change.customer) else {
+            // The store will know it; this process will when it reads.
+            return true;
+        };
+        let key = key_of(&change.event);
+        if entry
+            .unwritten
+            .iter()
+            .any(|(_, event)| key_of(event) == key)
+        {
+            return false;
+        }
+        entry.unwritten.push((change.at, change.event));
+        true
+    }
+
+    /// Takes an order or a refund back, which will not be written.
+    pub(super) fn take_back(&self, change: &Change) {
+        let (mut shard, hash) = self.shard(&change.customer);
+        if let Some(entry) = shard.find(hash, &change.customer) {
+            entry.forget(&change.event);
+        }
+    }
+
+    /// The activity that is to be written now, if there still is any.
+    pub(super) fn due(&self, user: &UserId) -> Option<Timestamp> {
+        let (mut shard, hash) = self.shard(user);
+        let entry = shard.find(hash, user)?;
+        entry.scheduled = entry.activity.is_some();
+        entry.activity
+    }
+
+    /// The store has a change; returns when later activity is to be written, if that is to be scheduled.
+    pub(super) fn settle(
+        &self,
+        change: &Change,
+        applied: &Applied,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let (mut shard, hash) = self.shard(&change.customer);
+        let entry = shard.find(hash, &change.customer)?;
+        entry.version += 1;
+        entry.known = Some(Known {
+            record: applied.record,
+            at: now,
+        });
+        entry.forget(&change.event);
+        // Of a customer who was erased, what happened until then is not to be written again.
+        let written = applied
+            .record
+            .map_or(change.at, |record| record.last_activity);
+        entry.activity = entry.activity.filter(|activity| *activity > written);
+        if !matches!(change.event, Event::Activity) {
+            return None;
+        }
+        entry.scheduled = entry.activity.is_some();
+        entry.activity.map(|_| entry.rests_until(now))
+    }
+
+    /// Forgets the customer, with everything unwritten.
+    pub(super) fn remove(&self, user: &UserId) {
+        let (mut shard, hash) = self.shard(user);
+        if let Ok(entry) = shard.entries.find_entry(hash, |entry| entry.user == *user) {
+            entry.remove();
+            shard.queue.retain(|queued| queued != user);
+        }
+    }
+
+    /// How many customers are known.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| shard.lock().unwrap().entries.len())
+            .sum()
+    }
+
+    /// The customer's entry, a new one if need be and there is room for it.
+    fn entry<'a>(&self, shard: &'a mut Shard, hash: u64, user: &UserId) -> Option<&'a mut Entry> {
+        if shard.find(hash, user).is_none() {
+            if shard.entries.len() >= self.capacity && !self.evict(shard) {
+                return None;
+            }
+            shard.queue.push_back(user.clone());
+            let hasher = &self.hasher;
+            shard
+                .entries
+                .insert_unique(hash, Entry::new(user), |entry| hasher.hash_one(&entry.user));
+        }
+        shard.find(hash, user)
+    }
+
+    /// Makes room: an entry that nobody came back to, else any that can be read again.
+    fn evict(&self, shard: &mut Shard) -> bool {
+        for spares_used in [true, false] {
+            for _ in 0..Self::TRIES.min(shard.queue.len()) {
+                let Some(user) = shard.queue.pop_front() else {
+                    return false;
+                };
+                let hash = self.hasher.hash_one(&user);
+                let found = shard.entries.find_entry(hash, |entry| entry.user == user);
+                let Ok(mut found) = found else {
+                    continue;
+                };
+                let entry = found.get_mut();
+                let was_used = std::mem::replace(&mut entry.used, false);
+                if entry.is_pinned() || (spares_used && was_used) {
+                    shard.queue.push_back(user);
+                } else {
+                    found.remove();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Shard {
+    fn find(&mut self, hash: u64, user: &UserId) -> Option<&mut Entry> {
+        self.entries.find_mut(hash, |entry| entry.user == *user)
+    }
+}
+
+impl Entry {
+    fn new(user: &UserId) -> Self {
+        Self {
+            user: user.clone(),
+            known: None,
+            activity: None,
+            scheduled: false,
+            unwritten: Vec::new(),
+            version: 0,
+            flight: None,
+            used: false,
+        }
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.activity.is_some() || !self.unwritten.is_empty() || self.flight.is_some()
+    }
+
+    /// What the customer is, if the store's record is known and young enough.
+    fn view(&self, now: Timestamp, ttl: Duration) -> Option<Option<Record>> {
+        let known = self.known.filter(|known| {
+            // After a step back of the clock an age cannot be told.
+            now >= known.at && now.since(known.at) < ttl
+        })?;
+        let mut record = known.record;
+        if let Some(at) = self.activity {
+            apply(&mut record, at, &Event::Activity);
+        }
+        for (at, event) in &self.unwritten {
+            apply(&mut record, *at, event);
+        }
+        Some(record)
+    }
+
+    /// Returns when the activity is to be written, if that is to be scheduled.
+    fn touch(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.activity = self.activity.max(Some(now));
+        if std::mem::replace(&mut self.scheduled, true) {
+            None
+        } else {
+            Some(self.rests_until(now))
+        }
+    }
+
+    /// Until when the customer's activity need not be written: some process wrote one less than a minute ago.
+    fn rests_until(&self, now: Timestamp) -> Timestamp {
+        let last = self.known.and_then(|known| known.record);
+        last.map(|record| record.last_activity.plus(REST))
+            .filter(|until| until.since(now) <= REST)
+            .map_or(now, |until| until.max(now))
+    }
+
+    fn forget(&mut self, event: &Event) {
+        let key = key_of(event);
+        if key.is_some() {
+            self.unwritten.retain(|(_, event)| key_of(event) != key);
+        }
+    }
+}
+
+/// What stores do to a record, for changes that they have not confirmed.
+fn apply(record: &mut Option<Record>, at: Timestamp, event: &Event) {
+    let record = record.get_or_insert(Record::seen(at));
+    if !matches!(event, Event::Refund { .. }) {
+        record.first_activity = record.first_activity.min(at);
+        record.last_activity = record.last_activity.max(at);
+    }
+    match event {
+        Event::Activity => {}
+        Event::Order { amount, .. } => {
+            record.spend = record.spend.saturating_add(*amount);
+            record.orders = record.orders.saturating_add(1);
+        }
+        Event::Refund { amount, .. } => record.spend = record.spend.saturating_sub(*amount),
+    }
+}
+
+fn key_of(event: &Event) -> Option<OrderKey> {
+    match event {
+        Event::Activity => None,
+        Event::Order { key, .. } | Event::Refund { key, .. } => Some(*key),
+    }
+}

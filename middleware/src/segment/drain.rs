@@ -1,0 +1,139 @@
+//! From what waits to the store, off the requests' path.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::registry::Registry;
+use super::tally::{ChangeKind, Fate};
+use super::writer::{Next, Taken};
+use super::{Applied, Change, Event};
+use crate::rate_limit::{StoreError, StoreErrorKind};
+
+/// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.
+pub(super) struct Drain {
+    registry: Arc<Registry>,
+    batch: Vec<Change>,
+    ended: bool,
+}
+
+impl Drain {
+    /// The first wait after a failure; each further one is twice as long.
+    const FIRST_WAIT: Duration = Duration::from_millis(20);
+    /// The longest: the store has an order within a second of its return.
+    const LONGEST_WAIT: Duration = Duration::from_millis(400);
+
+    /// Sees to it that somebody writes what waits. Without a runtime it waits for a call that has one.
+    pub(super) fn start(registry: &Arc<Registry>) {
+        if !registry.writer.begin() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let drain = Self {
+                    registry: Arc::clone(registry),
+                    batch: Vec::new(),
+                    ended: false,
+                };
+                drop(runtime.spawn(drain.run()));
+            }
+            Err(_) => registry.writer.abandoned(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut wait = Self::FIRST_WAIT;
+        loop {
+            match self.registry.writer.next(self.registry.now()) {
+                Next::Write(taken) => {
+                    self.batch = self.gather(taken);
+                    if self.batch.is_empty() {
+                        self.registry.writer.done();
+                        continue;
+                    }
+                    match self.registry.store.apply(&self.batch).await {
+                        Ok(applied) => {
+                            let batch = std::mem::take(&mut self.batch);
+                            self.registry.settle(&batch, &applied);
+                            self.registry.writer.done();
+                            wait = Self::FIRST_WAIT;
+                            // Memory applies without a wait, and a flood must not keep this thread from its requests.
+                            tokio::task::yield_now().await;
+                        }
+                        Err(error) => {
+                            let batch = std::mem::take(&mut self.batch);
+                            self.registry.put_back(batch, &error);
+                            tokio::time::sleep(wait).await;
+                            wait = (2 * wait).min(Self::LONGEST_WAIT);
+                        }
+                    }
+                }
+                Next::Sleep(nap) => self.registry.writer.sleep(nap).await,
+                Next::End => break,
+            }
+        }
+        self.ended = true;
+    }
+
+    /// The changes, with the activities as of now.
+    fn gather(&self, Taken { changes, active }: Taken) -> Vec<Change> {
+        let active = active.into_iter().filter_map(|customer| {
+            let at = self.registry.cache.due(&customer)?;
+            Some(Change {
+                customer,
+                at,
+                event: Event::Activity,
+            })
+        });
+        changes.into_iter().chain(active).collect()
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if !self.ended {
+            let batch = std::mem::take(&mut self.batch);
+            self.registry.writer.put_back(batch, false);
+            self.registry.writer.abandoned();
+        }
+    }
+}
+
+impl Registry {
+    /// The store has these changes.
+    pub(super) fn settle(&self, changes: &[Change], applied: &[Applied]) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("customers' changes are written again");
+        }
+        let now = self.now();
+        for (change, applied) in changes.iter().zip(applied) {
+            if let Some(due) = self.cache.settle(change, applied, now) {
+                self.writer.schedule(change.customer.clone(), due);
+            }
+            let fate = if applied.fresh {
+                Fate::Written
+            } else {
+                Fate::Repeated
+            };
+            self.tally.settle(ChangeKind::from(&change.event), fate);
+        }
+    }
+
+    fn put_back(&self, batch: Vec<Change>, error: &StoreError) {
+        // A server that answers with an error may do so for one of the changes only.
+        let singly = error.kind() == StoreErrorKind::Failed;
+        self.writer.put_back(batch, singly);
+        // Once for each change of state; what an open breaker refuses is the breaker's to tell.
+        if error.kind() != StoreErrorKind::Rejected && !self.failing.swap(true, Ordering::Relaxed) {
+            let cause = error.source().map(ToString::to_string);
+            tracing::warn!(
+                %error,
+                cause,
+                "customers' changes wait in this process: the store does not take them"
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One lookup for all who want to know of a customer at the same time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::cache::Landed;
+use super::registry::Registry;
+use super::{Later, Record, Standing};
+use crate::client::UserId;
+
+/// Whoever asks the store. However it ends, those who follow hear of it.
+pub(super) struct Leading {
+    registry: Arc<Registry>,
+    user: UserId,
+    id: u64,
+    tell: watch::Sender<Landed>,
+    landed: bool,
+}
+
+impl Leading {
+    pub(super) fn new(
+        registry: &Arc<Registry>,
+        user: &UserId,
+        id: u64,
+        tell: watch::Sender<Landed>,
+    ) -> Self {
+        Self {
+            registry: Arc::clone(registry),
+            user: user.clone(),
+            id,
+            tell,
+            landed: false,
+        }
+    }
+
+    /// Takes the store's answer, `None` if it failed; returns what the customer is.
+    pub(super) fn land(mut self, fetched: Option<Option<Record>>) -> Option<Option<Record>> {
+        self.settle(fetched)
+    }
+
+    fn settle(&mut self, fetched: Option<Option<Record>>) -> Option<Option<Record>> {
+        self.landed = true;
+        let now = self.registry.now();
+        let record = self.registry.cache.land(&self.user, self.id, fetched, now);
+        self.tell.send_replace(Some(record));
+        record
+    }
+
+    /// Waits for the store's answer. Dropped before that, it leaves the wait to a task of its own, since others follow.
+    pub(super) fn wait(self, fetch: Later<Option<Record>>) -> Wait {
+        Wait {
+            under_way: Some((self, fetch)),
+        }
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.settle(None);
+        }
+    }
+}
+
+pub(super) struct Wait {
+    under_way: Option<(Leading, Later<Option<Record>>)>,
+}
+
+impl Future for Wait {
+    type Output = Option<Standing>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Standing>> {
+        // Taken out while it is polled: after a panic nobody polls it again.
+        let Some((leading, mut fetch)) = self.under_way.take() else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(result) = fetch.as_mut().poll(cx) else {
+            self.under_way = Some((leading, fetch));
+            return Poll::Pending;
+        };
+        let registry = Arc::clone(&leading.registry);
+        let record = leading.land(result.ok());
+        Poll::Ready(record.map(|record| registry.standing(record, registry.now())))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some((leading, fetch)) = self.under_way.take()
+            && leading.tell.receiver_count() > 1
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // Dropped with its runtime, the task drops `leading`, and the followers know that it failed.
+            runtime.spawn(async move {
+                let result = fetch.await;
+                leading.land(result.ok());
+            });
+        }
+    }
+}
+
+/// Waits for the answer to another's lookup.
+pub(super) async fn follow(
+    registry: Arc<Registry>,
+    user: UserId,
+    mut landed: watch::Receiver<Landed>,
+) -> Option<Standing> {
+    let sent = match landed.wait_for(Option::is_some).await {
+        Ok(sent) => (*sent).flatten(),
+        Err(_) => None,
+    };
+    let now = registry.now();
+    // What happened since is in the cache.
+    let record = registry.cache.view(&user, now).or(sent)?;
+    Some(registry.standing(record, now))
+}

@@ -1,0 +1,253 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::action::{Action, Actions};
+use super::cache::Cache;
+use super::handle::Customers;
+use super::lookup::Lookup;
+use super::registry::{Convert, Registry, Sought, system_clock};
+use super::service::Segmented;
+use super::tally::Tally;
+use super::writer::Writer;
+use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
+use crate::ConfigError;
+use crate::client::{Client, Countries};
+
+/// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
+///
+/// The default is off: it does nothing, and costs a branch.
+#[derive(Clone, Default)]
+pub struct SegmentLayer {
+    registry: Option<Arc<Registry>>,
+}
+
+impl SegmentLayer {
+    /// A layer whose customers are kept in a store.
+    ///
+    /// It writes and sweeps by tasks that need tokio's timer: a runtime of your own needs `enable_time`.
+    pub fn builder(store: impl CustomerStore) -> SegmentLayerBuilder {
+        SegmentLayerBuilder::new(Box::new(store))
+    }
+
+    /// What the layer has seen so far; `None` when it is off.
+    #[must_use]
+    pub fn tally(&self) -> Option<Arc<Tally>> {
+        let registry = self.registry.as_ref()?;
+        Some(Arc::clone(&registry.tally))
+    }
+
+    /// What the service can ask of the layer, and tell it; `None` when it is off.
+    #[must_use]
+    pub fn customers(&self) -> Option<Customers> {
+        self.registry.as_ref().map(Customers::new)
+    }
+
+    /// What the client is as a customer, without an activity of theirs.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for a layer further out that asks the store for all"
+        )
+    )]
+    pub(crate) fn lookup(&self, client: &Client) -> Lookup {
+        let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
+            return Lookup::Anonymous;
+        };
+        match registry.seek(user, false).0 {
+            Sought::Now(Some(standing)) => Lookup::Known(standing.segment()),
+            Sought::Now(None) => Lookup::Pending(Box::pin(std::future::ready(None))),
+            Sought::Later(standing) => {
+                Lookup::Pending(Box::pin(
+                    async move { standing.await.map(Standing::segment) },
+                ))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl SegmentLayer {
+    pub(super) fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.clone()
+    }
+}
+
+impl<S> Layer<S> for SegmentLayer {
+    type Service = Segmented<S>;
+
+    fn layer(&self, inner: S) -> Segmented<S> {
+        Segmented::new(inner, self.registry.clone())
+    }
+}
+
+impl fmt::Debug for SegmentLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentLayer")
+            .field("is_on", &self.registry.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`SegmentLayer`].
+#[must_use]
+pub struct SegmentLayerBuilder {
+    store: Box<dyn CustomerStore>,
+    keeping: Keeping,
+    actions: Vec<Action>,
+    countries: Countries,
+    convert: Option<Convert>,
+    clock: Box<dyn WallClock>,
+    cache: usize,
+    cache_for: Duration,
+    queue: usize,
+}
+
+impl SegmentLayerBuilder {
+    /// Some 25 MB when full.
+    const CACHE: usize = 100_000;
+    const CACHE_FOR: Duration = Duration::from_secs(60);
+    /// Some 8 MB when full.
+    const QUEUE: usize = 65_536;
+
+    pub(crate) fn new(store: Box<dyn CustomerStore>) -> Self {
+        Self {
+            store,
+            keeping: Keeping::new(),
+            actions: Vec::new(),
+            countries: Countries::default(),
+            convert: None,
+            clock: system_clock(),
+            cache: Self::CACHE,
+            cache_for: Self::CACHE_FOR,
+            queue: Self::QUEUE,
+        }
+    }
+
+    /// Where the segments begin; [`Criteria::default`] unless set.
+    pub fn criteria(mut self, criteria: Criteria) -> Self {
+        self.keeping.criteria = criteria;
+        self
+    }
+
+    /// How long a customer is kept after the last change, 400 days unless set; longer than
+    /// [`Criteria::churned_after`], or nobody would ever have churned.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.keeping.retention = retention;
+        self
+    }
+
+    /// How often the population is counted, 15 s unless set.
+    pub fn sweep_every(mut self, every: Duration) -> Self {
+        self.keeping.sweep_every = every;
+        self
+    }
+
+    /// Adds what customers do, to be counted by segment and country: names, or [`Action`]s with their routes.
+    pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
+        self.actions.extend(actions.into_iter().map(Into::into));
+        self
+    }
+
+    /// Which countries are counted apart: those that the client layer was given. Any other is `other`.
+    pub fn countries(mut self, countries: Countries) -> Self {
+        self.countries = countries;
+        self
+    }
+
+    /// Makes an amount in another currency one in minor units of [`Criteria::currency`]; `None` for one that it cannot
+    /// convert. Called on the response's path, so it must be quick. Without it such amounts add nothing to spend.
+    pub fn convert(
+        mut self,
+        convert: impl Fn(Money) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        self.convert = Some(Box::new(convert));
+        self
+    }
+
+    /// The clock by which segments are told; the system's unless set.
+    pub fn clock(mut self, clock: impl WallClock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// How many customers this process remembers, 100,000 unless set (some 25 MB), and how long it believes what the
+    /// store said, one minute unless set. What it records itself it knows at once.
+    pub fn cache(mut self, customers: usize, believed_for: Duration) -> Self {
+        self.cache = customers;
+        self.cache_for = believed_for;
+        self
+    }
+
+    /// How many orders and refunds may wait for the store, 65,536 unless set (some 8 MB); further ones are lost.
+    pub fn queue(mut self, changes: usize) -> Self {
+        self.queue = changes;
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    /// Thresholds that are not in order, a retention that is not above [`Criteria::churned_after`], a sweep outside 1 s to
+    /// 1 h, a cache or a queue outside 1 to 16,777,216, more than 64 actions or 2,000 series, and actions that cannot be
+    /// labels or are not distinct.
+    pub fn build(self) -> Result<SegmentLayer, ConfigError> {
+        const MOST: usize = 16_777_216;
+        let Criteria {
+            at_risk_after,
+            churned_after,
+            ..
+        } = self.keeping.criteria;
+        let of = |key: &str, value: Duration, allowed: &str| {
+            let value = humantime::format_duration(value);
+            Err(ConfigError::new(key, value, allowed))
+        };
+        if at_risk_after >= churned_after {
+            return of("at_risk_after", at_risk_after, "less than `churned_after`");
+        }
+        if self.keeping.retention <= churned_after {
+            let retention = self.keeping.retention;
+            return of("retention", retention, "more than `churned_after`");
+        }
+        let sweep_every = self.keeping.sweep_every;
+        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&sweep_every) {
+            return of("sweep_every", sweep_every, "a duration of `1s` to `1h`");
+        }
+        for (key, value) in [("cache", self.cache), ("queue", self.queue)] {
+            if !(1..=MOST).contains(&value) {
+                return Err(ConfigError::new(key, value, "1 to 16777216"));
+            }
+        }
+        let actions = Actions::new(self.actions, &self.countries)?;
+        let tally = Arc::new(Tally::new(&actions, &self.countries));
+        Ok(SegmentLayer {
+            registry: Some(Arc::new(Registry {
+                store: self.store.keep_customers(&self.keeping),
+                criteria: self.keeping.criteria,
+                clock: self.clock,
+                cache: Cache::new(self.cache, self.cache_for),
+                writer: Writer::new(self.queue),
+                actions,
+                tally,
+                convert: self.convert,
+                sweep_every,
+                sweeping: AtomicBool::new(false),
+                failing: AtomicBool::new(false),
+                loss_told: AtomicU64::new(0),
+            })),
+        })
+    }
+}
+
+impl fmt::Debug for SegmentLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentLayerBuilder")
+            .field("keeping", &self.keeping)
+            .field("actions", &self.actions)
+            .finish_non_exhaustive()
+    }
+}

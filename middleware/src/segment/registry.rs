@@ -1,0 +1,248 @@
+//! Everything that the requests of one layer share.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+
+use super::action::Actions;
+use super::cache::{Cache, Met, Touched};
+use super::drain::Drain;
+use super::events::CustomerEvents;
+use super::flight::{Leading, follow};
+use super::tally::{ChangeKind, Fate, Tally};
+use super::writer::Writer;
+use super::{
+    Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Segment, Standing,
+    Timestamp, WallClock,
+};
+use crate::client::{Country, UserId};
+
+pub(super) struct Registry {
+    pub(super) store: Arc<dyn KeepCustomers>,
+    pub(super) criteria: Criteria,
+    pub(super) clock: Box<dyn WallClock>,
+    pub(super) cache: Cache,
+    pub(super) writer: Writer,
+    pub(super) actions: Actions,
+    pub(super) tally: Arc<Tally>,
+    pub(super) convert: Option<Convert>,
+    pub(super) sweep_every: Duration,
+    pub(super) sweeping: AtomicBool,
+    /// Whether the store failed when it was last written to.
+    pub(super) failing: AtomicBool,
+    /// Milliseconds since 1970 of the last word about lost changes; 0 for none.
+    pub(super) loss_told: AtomicU64,
+}
+
+/// Makes an amount one of the criteria's currency, in minor units.
+pub(super) type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
+
+/// What a lookup found, or will.
+pub(super) enum Sought {
+    /// `None` when the store failed.
+    Now(Option<Standing>),
+    Later(Awaited),
+}
+
+pub(super) type Awaited = Pin<Box<dyn Future<Output = Option<Standing>> + Send>>;
+
+/// An amount that cannot be one: below zero, or more than every store can hold exactly.
+pub(super) struct Refused;
+
+impl Registry {
+    /// The highest amount, in minor units.
+    const MOST: i64 = (1 << 53) - 1;
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+
+    pub(super) fn standing(&self, record: Option<Record>, now: Timestamp) -> Standing {
+        self.criteria.standing(record.as_ref(), now)
+    }
+
+    /// What the customer is, before this moment. Whether `touch` was heeded is for the caller to ask: it is when the
+    /// answer is there at once from the cache.
+    pub(super) fn seek(self: &Arc<Self>, user: &UserId, touch: bool) -> (Sought, bool) {
+        let now = self.now();
+        let found = match self.cache.meet(user, now, touch) {
+            Met::Known(record, due) => {
+                if let Some(due) = due {
+                    self.schedule(user, due);
+                }
+                return (Sought::Now(Some(self.standing(record, now))), touch);
+            }
+            Met::InFlight(landed) => {
+                Sought::Later(Box::pin(follow(Arc::clone(self), user.clone(), landed)))
+            }
+            Met::Leads { id, tell } => {
+                let leading = Leading::new(self, user, id, tell);
+                match self.store.fetch(user) {
+                    Fetched::Ready(result) => {
+                        let record = leading.land(result.ok());
+                        Sought::Now(record.map(|record| self.standing(record, now)))
+                    }
+                    Fetched::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
+                }
+            }
+            Met::Full => match self.store.fetch(user) {
+                Fetched::Ready(result) => {
+                    Sought::Now(result.ok().map(|record| self.standing(record, now)))
+                }
+                Fetched::Pending(later) => {
+                    let registry = Arc::clone(self);
+                    Sought::Later(Box::pin(async move {
+                        let record = later.await.ok()?;
+                        Some(registry.standing(record, registry.now()))
+                    }))
+                }
+            },
+        };
+        (found, false)
+    }
+
+    /// The customer is active.
+    pub(super) fn touch(self: &Arc<Self>, user: &UserId) {
+        match self.cache.touch(user, self.now()) {
+            Touched::Scheduled => {}
+            Touched::Schedule(due) => self.schedule(user, due),
+            Touched::Full => self.lose(ChangeKind::Activity),
+        }
+    }
+
+    fn schedule(self: &Arc<Self>, user: &UserId, due: Timestamp) {
+        self.writer.schedule(user.clone(), due);
+        Drain::start(self);
+    }
+
+    /// Counts what a response means for its customer.
+    pub(super) fn heed(
+        self: &Arc<Self>,
+        visit: &Visit,
+        status: StatusCode,
+        events: Option<&CustomerEvents>,
+    ) {
+        if !status.is_success() {
+            return;
+        }
+        if let Some(segment) = visit.segment {
+            let said = events.filter(|events| !events.actions.is_empty());
+            let count = |action| self.tally.count(segment, action, visit.country);
+            match said {
+                Some(events) => {
+                    let names = events.actions.iter();
+                    names
+                        .filter_map(|name| self.actions.named(name))
+                        .for_each(count);
+                }
+                None => visit.action.into_iter().for_each(count),
+            }
+        }
+        let Some(events) = events else { return };
+        let orders = events.orders.iter();
+        let orders = orders.map(|order| self.order(order.key, order.amount));
+        let refunds = events.refunds.iter();
+        let refunds = refunds.map(|refund| self.refund(refund.key, refund.amount));
+        for event in orders.chain(refunds).flatten() {
+            self.record(Change {
+                customer: visit.user.clone(),
+                at: self.now(),
+                event,
+            });
+        }
+    }
+
+    pub(super) fn order(&self, key: OrderKey, amount: Money) -> Result<Event, Refused> {
+        let amount = self.amount(amount, ChangeKind::Order)?;
+        Ok(Event::Order { key, amount })
+    }
+
+    pub(super) fn refund(&self, key: OrderKey, amount: Money) -> Result<Event, Refused> {
+        let amount = self.amount(amount, ChangeKind::Refund)?;
+        Ok(Event::Refund { key, amount })
+    }
+
+    /// The amount in minor units of the criteria's currency; 0 of one that cannot be converted.
+    fn amount(&self, money: Money, kind: ChangeKind) -> Result<i64, Refused> {
+        let amount = if money.minor < 0 || money.currency == self.criteria.currency {
+            money.minor
+        } else if let Some(amount) = self.convert.as_ref().and_then(|convert| convert(money)) {
+            amount
+        } else {
+            if self.tally.leave_unconverted() == 0 {
+                tracing::warn!(
+                    currency = %money.currency,
+                    counted_in = %self.criteria.currency,
+                    "an amount in another currency adds nothing to its customer's spend; set a conversion"
+                );
+            }
+            0
+        };
+        if (0..=Self::MOST).contains(&amount) {
+            return Ok(amount);
+        }
+        if self.tally.settle(kind, Fate::Refused) == 0 {
+            tracing::warn!(
+                kind = kind.as_str(),
+                amount,
+                "an amount below zero or beyond 2^53 - 1 is not recorded"
+            );
+        }
+        Err(Refused)
+    }
+
+    /// This process knows of an order or a refund at once, and the store soon.
+    fn record(self: &Arc<Self>, change: Change) {
+        if !self.cache.record(&change) {
+            return;
+        }
+        let kind = ChangeKind::from(&change.event);
+        // The cache first: what is written is then sure to be taken out again.
+        if self.writer.push(change.clone()) {
+            Drain::start(self);
+        } else {
+            self.cache.take_back(&change);
+            self.lose(kind);
+        }
+    }
+
+    fn lose(&self, kind: ChangeKind) {
+        const MINUTE: u64 = 60_000;
+        self.tally.settle(kind, Fate::Lost);
+        let now = self.now().as_millis().max(1);
+        let told = self.loss_told.load(Ordering::Relaxed);
+        if (told == 0 || now.abs_diff(told) >= MINUTE)
+            && self
+                .loss_told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            let [activities, orders, refunds] =
+                ChangeKind::ALL.map(|kind| self.tally.changes(kind, Fate::Lost));
+            tracing::error!(
+                activities,
+                orders,
+                refunds,
+                "customers' changes are lost: more wait for the store than there is room for"
+            );
+        }
+    }
+}
+
+/// What must be known of a request when its response is there.
+pub(super) struct Visit {
+    pub(super) user: UserId,
+    pub(super) segment: Option<Segment>,
+    /// The action that the route declares.
+    pub(super) action: Option<usize>,
+    pub(super) country: Country,
+}
+
+/// The system's clock.
+pub(super) fn system_clock() -> Box<dyn WallClock> {
+    Box::new(SystemTime::now)
+}

@@ -1,0 +1,210 @@
+//! What waits to be written: orders and refunds at once, activity when it is due. Bounded, and never on a request's path.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{Change, Event, Timestamp};
+use crate::client::UserId;
+
+/// Most changes in one call to the store: a server applies so many in a fraction of a millisecond, during which it
+/// serves nobody else.
+const BATCH: usize = 32;
+/// The longest sleep, so that a step of the wall clock delays nothing for longer.
+const NAP: Duration = Duration::from_secs(60);
+
+pub(super) struct Writer {
+    /// Most orders and refunds that wait, those under way included.
+    capacity: usize,
+    waiting: Mutex<Waiting>,
+    /// Wakes who sleeps until activity is due.
+    wake: Notify,
+    /// Tells that nothing is left that is due.
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    changes: VecDeque<Change>,
+    /// Whose activity is due; the cache has its moment.
+    due: VecDeque<UserId>,
+    /// Whose activity will be due.
+    resting: BinaryHeap<Reverse<(Timestamp, UserId)>>,
+    /// Orders and refunds under way, and activities.
+    under_way: (usize, usize),
+    /// Whether somebody takes from here.
+    draining: bool,
+    /// Whether the store refused a batch: one at a time then, so that one change cannot hold up the others.
+    singly: bool,
+}
+
+/// What is to be done next.
+pub(super) enum Next {
+    /// Write these.
+    Write(Taken),
+    /// Nothing is due for so long.
+    Sleep(Duration),
+    /// Nothing waits: whoever drains ends.
+    End,
+}
+
+/// What is to be written together.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) changes: Vec<Change>,
+    pub(super) active: Vec<UserId>,
+}
+
+impl Writer {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            idle: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an order or a refund; false when there is no room.
+    pub(super) fn push(&self, change: Change) -> bool {
+        let mut waiting = self.lock();
+        if waiting.changes.len() + waiting.under_way.0 >= self.capacity {
+            return false;
+        }
+        waiting.changes.push_back(change);
+        drop(waiting);
+        self.wake.notify_one();
+        true
+    }
+
+    /// The customer's activity is to be written at that moment. The cache holds the customer until then.
+    pub(super) fn schedule(&self, user: UserId, at: Timestamp) {
+        self.lock().resting.push(Reverse((at, user)));
+        self.wake.notify_one();
+    }
+
+    /// Whether the caller is to start somebody who takes from here.
+    pub(super) fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.lock().draining, true)
+    }
+
+    pub(super) fn next(&self, now: Timestamp) -> Next {
+        let mut waiting = self.lock();
+        while let Some(Reverse((at, _))) = waiting.resting.peek()
+            && *at <= now
+            && let Some(Reverse((_, user))) = waiting.resting.pop()
+        {
+            waiting.due.push_back(user);
+        }
+        let batch = if waiting.singly { 1 } else { BATCH };
+        let orders = waiting.changes.len().min(batch);
+        let active = waiting.due.len().min(batch - orders);
+        if orders + active > 0 {
+            waiting.under_way = (orders, active);
+            return Next::Write(Taken {
+                changes: waiting.changes.drain(..orders).collect(),
+                active: waiting.due.drain(..active).collect(),
+            });
+        }
+        if let Some(Reverse((at, _))) = waiting.resting.peek() {
+            return Next::Sleep(at.since(now).min(NAP));
+        }
+        waiting.draining = false;
+        Next::End
+    }
+
+    /// Sleeps, unless something new comes.
+    pub(super) async fn sleep(&self, nap: Duration) {
+        let _ = tokio::time::timeout(nap, self.wake.notified()).await;
+    }
+
+    /// What was taken is written.
+    pub(super) fn done(&self) {
+        let mut waiting = self.lock();
+        waiting.under_way = (0, 0);
+        waiting.singly = false;
+        if waiting.is_idle() {
+            drop(waiting);
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// What was taken is not written: it waits again, behind what came since.
+    pub(super) fn put_back(&self, changes: Vec<Change>, singly: bool) {
+        let mut waiting = self.lock();
+        waiting.under_way = (0, 0);
+        waiting.singly = singly;
+        for change in changes {
+            if matches!(change.event, Event::Activity) {
+                waiting.due.push_back(change.customer);
+            } else {
+                waiting.changes.push_back(change);
+            }
+        }
+    }
+
+    /// Whoever took from here went away: the next change starts another.
+    pub(super) fn abandoned(&self) {
+        self.lock().draining = false;
+    }
+
+    /// Forgets what waits of a customer.
+    pub(super) fn forget(&self, user: &UserId) {
+        let mut waiting = self.lock();
+        waiting.changes.retain(|change| change.customer != *user);
+        waiting.due.retain(|due| due != user);
+        waiting
+            .resting
+            .retain(|Reverse((_, resting))| resting != user);
+    }
+
+    /// All activity is due.
+    pub(super) fn hasten(&self) {
+        let mut waiting = self.lock();
+        let resting = std::mem::take(&mut waiting.resting);
+        let users = resting.into_iter().map(|Reverse((_, user))| user);
+        waiting.due.extend(users);
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Waits until nothing is due.
+    pub(super) async fn until_idle(&self) {
+        loop {
+            let mut idle = pin!(self.idle.notified());
+            // Registered before the look, so that no end is missed between the two.
+            idle.as_mut().enable();
+            if self.lock().is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// How many changes wait.
+    pub(super) fn left(&self) -> usize {
+        let waiting = self.lock();
+        let Waiting {
+            changes,
+            due,
+            resting,
+            under_way: (orders, active),
+            ..
+        } = &*waiting;
+        changes.len() + due.len() + resting.len() + orders + active
+    }
+}
+
+impl Waiting {
+    fn is_idle(&self) -> bool {
+        self.changes.is_empty() && self.due.is_empty() && self.under_way == (0, 0)
+    }
+}
