@@ -77,6 +77,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
         &["Client", "Countries", "Country", "Route", "UserId"],
     ),
     ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
+    ("rate_limit", "segment", &["Segment"]),
     (
         "telemetry",
         "segment",
