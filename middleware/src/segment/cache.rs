@@ -1,7 +1,8 @@
 //! What this process knows of customers: the store's records for a while, and what it has not written yet.
 //!
 //! Invariant: what a customer is to this process is the record as last read or written, plus every change that the store
-//! has not confirmed, each once. An entry with unwritten changes, or with a lookup under way, is never evicted.
+//! has not confirmed, each once: an order or a refund that the store is known to have counted is not added again. What it
+//! has counted for another process is not known here; such a repeat is added until the store has answered. An entry with unwritten changes, or with a lookup under way, is never evicted.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +12,8 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use tokio::sync::watch;
 
-use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
+use super::entry::{Entry, Flight, Known, key_of};
+use super::{Applied, Change, Event, Record, Timestamp};
 use crate::client::UserId;
 
 /// A customer's activity is written at most so often.
@@ -33,34 +35,6 @@ struct Shard {
     /// The entries' users in the order in which they are looked at for eviction: a second chance for those in use.
     queue: VecDeque<UserId>,
     flights: u64,
-}
-
-struct Entry {
-    user: UserId,
-    known: Option<Known>,
-    /// The latest activity that is not written.
-    activity: Option<Timestamp>,
-    /// Whether the writer has the customer among those whose activity it will ask for.
-    scheduled: bool,
-    /// Orders and refunds that are not written.
-    unwritten: Vec<(Timestamp, Event)>,
-    /// Counts what was written: a lookup that began before is out of date.
-    version: u64,
-    flight: Option<Flight>,
-    /// Whether somebody came back since it was last looked at for eviction.
-    used: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    record: Option<Record>,
-    at: Timestamp,
-}
-
-struct Flight {
-    id: u64,
-    version: u64,
-    landed: watch::Receiver<Landed>,
 }
 
 /// The answer to a lookup.
@@ -198,15 +172,21 @@ impl Cache {
             return true;
         };
         let key = key_of(&change.event);
-        if entry
-            .unwritten
-            .iter()
-            .any(|(_, event)| key_of(event) == key)
-        {
+        let mut unwritten = entry.unwritten.iter();
+        if unwritten.any(|(_, event)| key_of(event) == key) {
             return false;
         }
-        entry.unwritten.push((change.at, change.event));
+        // It is written all the same: another process may have erased the customer meanwhile.
+        if !key.is_some_and(|key| entry.counted.contains(&key)) {
+            entry.unwritten.push((change.at, change.event));
+        }
         true
+    }
+
+    /// Makes room for a customer about whom the store is going to be told.
+    pub(super) fn expect(&self, user: &UserId) {
+        let (mut shard, hash) = self.shard(user);
+        self.entry(&mut shard, hash, user);
     }
 
     /// Takes an order or a refund back, which will not be written.
@@ -217,18 +197,25 @@ impl Cache {
         }
     }
 
-    /// The activity that is to be written now, if there still is any.
-    pub(super) fn due(&self, user: &UserId) -> Option<Timestamp> {
+    /// The activity that is to be written now, if there still is any; before it the first of a customer who may have no
+    /// record yet.
+    pub(super) fn due(&self, user: &UserId) -> Option<(Option<Timestamp>, Timestamp)> {
         let (mut shard, hash) = self.shard(user);
         let entry = shard.find(hash, user)?;
         entry.scheduled = entry.activity.is_some();
-        entry.activity
+        let last = entry.activity?;
+        let known = entry.known.and_then(|known| known.record);
+        let is_news = |first: &Timestamp| known.is_none_or(|it| *first < it.first_activity);
+        let first = Some(entry.active_since).filter(|first| *first < last && is_news(first));
+        Some((first, last))
     }
 
-    /// The store has a change; returns when later activity is to be written, if that is to be scheduled.
+    /// The store has a change, the `last` of its customer's activities that were written together; returns when later
+    /// activity is to be written, if that is to be scheduled.
     pub(super) fn settle(
         &self,
         change: &Change,
+        last: bool,
         applied: &Applied,
         now: Timestamp,
     ) -> Option<Timestamp> {
@@ -240,12 +227,14 @@ impl Cache {
             at: now,
         });
         entry.forget(&change.event);
-        // Of a customer who was erased, what happened until then is not to be written again.
-        let written = applied
-            .record
-            .map_or(change.at, |record| record.last_activity);
-        entry.activity = entry.activity.filter(|activity| *activity > written);
-        if !matches!(change.event, Event::Activity) {
+        if let Some(key) = key_of(&change.event).filter(|_| applied.fresh) {
+            if entry.counted.len() == Entry::COUNTED {
+                entry.counted.remove(0);
+            }
+            entry.counted.push(key);
+        }
+        entry.confirm(change, applied);
+        if !last || !matches!(change.event, Event::Activity) {
             return None;
         }
         entry.scheduled = entry.activity.is_some();
@@ -314,89 +303,5 @@ impl Cache {
 impl Shard {
     fn find(&mut self, hash: u64, user: &UserId) -> Option<&mut Entry> {
         self.entries.find_mut(hash, |entry| entry.user == *user)
-    }
-}
-
-impl Entry {
-    fn new(user: &UserId) -> Self {
-        Self {
-            user: user.clone(),
-            known: None,
-            activity: None,
-            scheduled: false,
-            unwritten: Vec::new(),
-            version: 0,
-            flight: None,
-            used: false,
-        }
-    }
-
-    fn is_pinned(&self) -> bool {
-        self.activity.is_some() || !self.unwritten.is_empty() || self.flight.is_some()
-    }
-
-    /// What the customer is, if the store's record is known and young enough.
-    fn view(&self, now: Timestamp, ttl: Duration) -> Option<Option<Record>> {
-        let known = self.known.filter(|known| {
-            // After a step back of the clock an age cannot be told.
-            now >= known.at && now.since(known.at) < ttl
-        })?;
-        let mut record = known.record;
-        if let Some(at) = self.activity {
-            apply(&mut record, at, &Event::Activity);
-        }
-        for (at, event) in &self.unwritten {
-            apply(&mut record, *at, event);
-        }
-        Some(record)
-    }
-
-    /// Returns when the activity is to be written, if that is to be scheduled.
-    fn touch(&mut self, now: Timestamp) -> Option<Timestamp> {
-        self.activity = self.activity.max(Some(now));
-        if std::mem::replace(&mut self.scheduled, true) {
-            None
-        } else {
-            Some(self.rests_until(now))
-        }
-    }
-
-    /// Until when the customer's activity need not be written: some process wrote one less than a minute ago.
-    fn rests_until(&self, now: Timestamp) -> Timestamp {
-        let last = self.known.and_then(|known| known.record);
-        last.map(|record| record.last_activity.plus(REST))
-            .filter(|until| until.since(now) <= REST)
-            .map_or(now, |until| until.max(now))
-    }
-
-    fn forget(&mut self, event: &Event) {
-        let key = key_of(event);
-        if key.is_some() {
-            self.unwritten.retain(|(_, event)| key_of(event) != key);
-        }
-    }
-}
-
-/// What stores do to a record, for changes that they have not confirmed.
-fn apply(record: &mut Option<Record>, at: Timestamp, event: &Event) {
-    let record = record.get_or_insert(Record::seen(at));
-    if !matches!(event, Event::Refund { .. }) {
-        record.first_activity = record.first_activity.min(at);
-        record.last_activity = record.last_activity.max(at);
-    }
-    match event {
-        Event::Activity => {}
-        Event::Order { amount, .. } => {
-            record.spend = record.spend.saturating_add(*amount);
-            record.orders = record.orders.saturating_add(1);
-        }
-        Event::Refund { amount, .. } => record.spend = record.spend.saturating_sub(*amount),
-    }
-}
-
-fn key_of(event: &Event) -> Option<OrderKey> {
-    match event {
-        Event::Activity => None,
-        Event::Order { key, .. } | Event::Refund { key, .. } => Some(*key),
     }
 }

@@ -80,10 +80,13 @@ impl Drain {
 
     /// The changes, with the activities as of now.
     fn gather(&self, Taken { changes, active }: Taken) -> Vec<Change> {
-        let active = active.into_iter().filter_map(|customer| {
-            let at = self.registry.cache.due(&customer)?;
-            Some(Change {
-                customer,
+        let active = active.into_iter().flat_map(|customer| {
+            let due = self.registry.cache.due(&customer);
+            let moments = due
+                .into_iter()
+                .flat_map(|(first, last)| first.into_iter().chain([last]));
+            moments.map(move |at| Change {
+                customer: customer.clone(),
                 at,
                 event: Event::Activity,
             })
@@ -109,8 +112,11 @@ impl Registry {
             tracing::info!("customers' changes are written again");
         }
         let now = self.now();
-        for (change, applied) in changes.iter().zip(applied) {
-            if let Some(due) = self.cache.settle(change, applied, now) {
+        for (index, (change, applied)) in changes.iter().zip(applied).enumerate() {
+            let last = changes.get(index + 1).is_none_or(|next| {
+                next.event != Event::Activity || next.customer != change.customer
+            });
+            if let Some(due) = self.cache.settle(change, last, applied, now) {
                 self.writer.schedule(change.customer.clone(), due);
             }
             let fate = if applied.fresh {

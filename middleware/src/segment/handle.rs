@@ -77,6 +77,7 @@ impl Customers {
             at: self.registry.now(),
             event,
         }];
+        self.registry.cache.expect(user);
         let applied = self.registry.store.apply(&changes).await;
         let applied = applied.map_err(RecordError::Store)?;
         self.registry.settle(&changes, &applied);

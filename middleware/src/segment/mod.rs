@@ -28,8 +28,8 @@
 //! **Off the request's path** a task writes. Orders and refunds go out at once, up to 32 changes in a call, and wait in a
 //! bounded queue while the store fails; activity waits in the cache, which evicts no customer with anything unwritten. What
 //! finds no room is lost, counted as such ([`Tally::changes`]) and logged once a minute. [`Customers::flush`] writes
-//! what waits, for the end of a process. After an outage an order may be part of what the store says and wait here as well,
-//! and then counts twice in this process's view, until it is confirmed.
+//! what waits, for the end of a process. An order that the store has counted for another process, or whose confirmation was
+//! lost, counts twice in this process's view while it waits here, and once when the store has answered.
 //!
 //! **The population** is counted by a sweep, by one process at a time over a shared store: [`Tally::population`]. So churn
 //! is seen without a visit.
@@ -90,6 +90,7 @@ mod cache;
 mod clock;
 mod criteria;
 mod drain;
+mod entry;
 mod events;
 mod flight;
 mod future;

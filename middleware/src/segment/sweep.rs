@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -39,9 +39,11 @@ impl Sweeper {
     async fn sweep(&self) -> Option<Duration> {
         let registry = self.registry.upgrade()?;
         let every = registry.sweep_every;
+        // The lease begins at the store, so no sooner than this.
+        let asked = Instant::now();
         // While the store fails, what was counted last stands until the lease has run out.
         if let Ok(sweep) = registry.store.sweep(registry.now()).await {
-            registry.tally.swept(sweep.as_ref(), 3 * every);
+            registry.tally.swept(sweep.as_ref(), asked, 3 * every);
         }
         Some(every)
     }

@@ -147,13 +147,14 @@ impl Tally {
         self.changes[kind as usize][fate as usize].fetch_add(1, Ordering::Release)
     }
 
-    pub(super) fn swept(&self, sweep: Option<&Sweep>, lease: Duration) {
+    /// A sweep that was asked for at that moment; `None` when another process holds the lease.
+    pub(super) fn swept(&self, sweep: Option<&Sweep>, asked: Instant, lease: Duration) {
         let held = sweep.map(|sweep| {
             self.checked.fetch_add(sweep.checked, Ordering::Relaxed);
             self.mended.fetch_add(sweep.mended, Ordering::Relaxed);
             Held {
                 population: sweep.population,
-                since: Instant::now(),
+                since: asked,
                 lease,
             }
         });

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use super::{Change, Event, Timestamp};
 use crate::client::UserId;
 
-/// Most changes in one call to the store: a server applies so many in a fraction of a millisecond, during which it
-/// serves nobody else.
+/// Most orders, refunds and customers' activities in one call to the store: a server applies so many in a fraction of a
+/// millisecond, during which it serves nobody else.
 const BATCH: usize = 32;
 /// The longest sleep, so that a step of the wall clock delays nothing for longer.
 const NAP: Duration = Duration::from_secs(60);
@@ -144,6 +144,10 @@ impl Writer {
         waiting.singly = singly;
         for change in changes {
             if matches!(change.event, Event::Activity) {
+                // Two of one customer stand next to each other.
+                if waiting.due.back() == Some(&change.customer) {
+                    continue;
+                }
                 waiting.due.push_back(change.customer);
             } else {
                 waiting.changes.push_back(change);

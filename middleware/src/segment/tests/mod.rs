@@ -3,6 +3,7 @@
 mod cache;
 mod events;
 mod lookups;
+mod model;
 mod transitions;
 mod writing;
 
