@@ -57,6 +57,7 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+pub mod preflight;
 mod problem;
 pub mod rate_limit;
 pub mod segment;
