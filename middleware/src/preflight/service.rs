@@ -113,12 +113,7 @@ impl Asker {
     }
 
     /// Leaves what the store said of the client where suspicion and the limits find it.
-    pub(super) fn leave(
-        &self,
-        resolved: Resolved,
-        network: Network,
-        extensions: &mut Extensions,
-    ) {
+    pub(super) fn leave(&self, resolved: Resolved, network: Network, extensions: &mut Extensions) {
         let Resolved { banned, prepared } = resolved;
         if let Some(answer) = banned {
             extensions.insert(self.suspicion.screen(network, answer));
