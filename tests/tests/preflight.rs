@@ -167,6 +167,27 @@ async fn a_known_denial_asks_neither_about_its_ban() {
     assert_eq!(service.asked(&ON_THE_PATH), before);
 }
 
+#[tokio::test]
+async fn a_known_denial_asks_for_no_customer_however_many_there_are() {
+    let server = RedisServer::start();
+    let limit = "[rate_limit]\nip = '2/1h'";
+    let service = Service::of(&format!(
+        "deadline = '10s'\nredis_url = '{}'\n{limit}",
+        server.url()
+    ));
+    for user in ["ada", "grace", "edsger"] {
+        service.send(1, Some(user)).await;
+    }
+    let before = service.asked(&ON_THE_PATH);
+    for n in 0..100 {
+        let response = service.send(1, Some(&format!("user-{n}"))).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(service.asked(&ON_THE_PATH), before);
+    // Whoever was denied is no visitor: the customer is new when the first request passes.
+    assert_eq!(service.send(2, Some("user-7")).await.into_body(), "new");
+}
+
 /// How many requests pass in a row.
 async fn room(service: &Service, user: &str) -> usize {
     let mut passed = 0;

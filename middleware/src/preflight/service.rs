@@ -78,7 +78,7 @@ impl Asker {
                 }),
             },
         };
-        let customer = match self.segment.lookup(client) {
+        let mut customer = match self.segment.lookup(client) {
             Lookup::Anonymous => None,
             Lookup::Known(segment) => {
                 // The limits read it, and the segment's layer knows it then.
@@ -99,6 +99,10 @@ impl Asker {
                     if gate.is_some() && resolved.banned.is_none() {
                         // Denied without a question, so that no flood reaches the store: nor about its ban.
                         parts.extensions.insert(Screened(None));
+                    }
+                    if resolved.is_refused() {
+                        // Nobody will ask for the customer. The question has not left: it does when it is polled.
+                        customer = None;
                     }
                     self.leave(resolved, network, &mut parts.extensions);
                 }

@@ -42,6 +42,13 @@ pub(crate) struct Resolved {
     pub(crate) prepared: Option<Prepared>,
 }
 
+impl Resolved {
+    /// Whether the limits refuse the request.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.prepared, Some(Prepared(Some(Settled::Refuse(_)))))
+    }
+}
+
 impl RateLimitLayer {
     /// Begins to decide about a request, and about its client's ban in the same call.
     pub(crate) fn prepare(
