@@ -115,6 +115,51 @@ async fn a_scanner_is_refused_from_its_tenth_404_on_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sprays_passwords_is_banned_and_an_attacked_account_bans_nobody() {
+    let redis = RedisServer::start();
+    for url in [None, Some(redis.url())] {
+        let config = format!(
+            "{PATIENT}{PROXIED}[suspicion]\npassword_spraying = '3/5m'\ndistributed_stuffing = '3/1h'\n\
+             success_after_failures = 'on'\n[suspicion.bans]\n"
+        );
+        let webstore = Webstore::start(url.as_deref(), &config);
+        let client = webstore.client();
+        let login = async |address: &str, user: &str, password: &str| {
+            let body = format!(r#"{{"user":"{user}","password":"{password}"}}"#);
+            let headers = [("x-forwarded-for", address)];
+            client.post("/login", &headers, &body).await.status.as_u16()
+        };
+        let incidents = async |kind: &str| {
+            let is_told = |scrape: &Scrape| {
+                let name = "webstore_security_suspicious_activity_total";
+                scrape.sum(name, &[("type", kind)]) == 1.0
+            };
+            webstore.scrape_until(kind, SOON, is_told).await;
+        };
+        let guessers = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+        for address in guessers {
+            assert_eq!(login(address, "ada", "guess").await, 401);
+        }
+        incidents("distributed_stuffing").await;
+        assert_eq!(login(OTHER, "ada", "palisade").await, 200);
+        incidents("success_after_failures").await;
+        for user in ["u1", "u2", "u3"] {
+            assert_eq!(login(SCANNER, user, "guess").await, 401);
+        }
+        let scrape = webstore
+            .scrape_until("the sprayer is banned", SOON, |scrape| bans(scrape) > 0.0)
+            .await;
+        let name = "webstore_security_bans_total";
+        assert_eq!(scrape.sum(name, &[("reason", "password_spraying")]), 1.0);
+        assert_eq!(login(SCANNER, "u4", "palisade").await, 429);
+        for address in guessers.into_iter().chain([OTHER]) {
+            assert_eq!(shops(&client, address).await, 200, "{address}");
+        }
+        assert_eq!(bans(&webstore.scrape().await), 1.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ban_and_its_lift_reach_every_process_within_a_second() {
     let redis = RedisServer::start();
     let config = config("");

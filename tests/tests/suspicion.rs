@@ -227,9 +227,19 @@ async fn failures_count_on_in_this_process_while_redis_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_redis_delays_no_failed_response_once_the_breaker_is_open() {
+    no_failed_response_waits_for_a_hung_redis(CONFIG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_redis_delays_no_login_and_nobody_whom_a_ban_might_refuse_either() {
+    let bans = "[suspicion.bans]\nmode = 'dry_run'\n";
+    no_failed_response_waits_for_a_hung_redis(&format!("{CONFIG}{LOGINS}{bans}")).await;
+}
+
+async fn no_failed_response_waits_for_a_hung_redis(config: &str) {
     let redis = RedisServer::start();
-    let shared = Webstore::start(Some(&redis.url()), CONFIG);
-    let alone = Webstore::start(None, CONFIG);
+    let shared = Webstore::start(Some(&redis.url()), config);
+    let alone = Webstore::start(None, config);
     let clients = [shared.client(), alone.client()];
     probe(&clients[0], "203.0.113.1", 0).await;
     redis.pause();
@@ -248,20 +258,21 @@ async fn a_hung_redis_delays_no_failed_response_once_the_breaker_is_open() {
         for (client, latencies) in clients.iter().zip(&mut latencies) {
             let start = Instant::now();
             probe(client, "203.0.113.1", n).await;
+            // An account each, since what comes later to one under attack is meant to.
+            let user = format!("user{n}");
+            assert_eq!(login(client, "203.0.113.1", &user, "guess").await, 401);
             latencies.push(start.elapsed());
         }
     }
+    // The quickest fifth, which had a core to itself: on a machine with fewer cores than processes, the median of either is
+    // now and then half as long again as the other's.
     let [hung, memory] = latencies.map(|mut latencies| {
         latencies.sort();
-        latencies[latencies.len() / 2].as_secs_f64()
+        latencies[latencies.len() / 5].as_secs_f64()
     });
-    println!(
-        "median {:.0} µs, on memory {:.0} µs",
-        hung * 1e6,
-        memory * 1e6
-    );
+    println!("{:.0} µs, on memory {:.0} µs", hung * 1e6, memory * 1e6);
     assert!(hung < memory * 1.5, "{hung} s, on memory {memory} s");
-    counted(&shared, 507.0).await;
+    counted(&shared, 1_007.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

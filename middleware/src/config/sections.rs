@@ -379,7 +379,10 @@ impl Bans {
                     let kind = counted.iter().find(|kind| kind.as_str() == name);
                     kind.copied().ok_or_else(|| {
                         let counted: Vec<_> = counted.iter().map(|kind| kind.as_str()).collect();
-                        let allowed = format!("a kind that is not `off`: {}", counted.join(", "));
+                        let allowed = format!(
+                            "a kind that is not `off` and says something of its client: {}",
+                            counted.join(", ")
+                        );
                         ConfigError::new("suspicion.bans.kinds", name, allowed)
                     })
                 };

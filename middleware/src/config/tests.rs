@@ -382,6 +382,24 @@ fn bans_are_off_without_their_section_and_its_defaults_are_the_documented_ones()
 }
 
 #[test]
+fn who_sprays_can_be_banned_for_it_and_nobody_for_what_an_account_met() {
+    let logins = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\nsuccess_after_failures = 'on'\n";
+    let read = |bans: &str| Config::from_toml(&format!("{logins}[suspicion.bans]\n{bans}"));
+    let kinds = |bans: &str| read(bans).unwrap().suspicion.bans.unwrap().kinds;
+    let expected = Kind::BY_STATUS.into_iter().chain([Kind::PasswordSpraying]);
+    assert!(kinds("").into_iter().eq(expected));
+    let named = kinds("kinds = ['password_spraying']");
+    assert_eq!(named, [Kind::PasswordSpraying]);
+    for kind in ["distributed_stuffing", "success_after_failures"] {
+        let error = read(&format!("kinds = ['{kind}']"))
+            .unwrap_err()
+            .to_string();
+        let expected = format!("`suspicion.bans.kinds` cannot be `{kind}`: allowed is a kind");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn refuses_bans_with_the_key_the_value_and_what_is_allowed() {
     for (line, expected) in [
         (
@@ -406,8 +424,8 @@ fn refuses_bans_with_the_key_the_value_and_what_is_allowed() {
         ),
         (
             "kinds = ['scanning']",
-            "`suspicion.bans.kinds` cannot be `scanning`: allowed is a kind that is not `off`: credential_stuffing, \
-             endpoint_scanning, credential_stuffing_slow",
+            "`suspicion.bans.kinds` cannot be `scanning`: allowed is a kind that is not `off` and says something of its \
+             client: credential_stuffing, endpoint_scanning, credential_stuffing_slow",
         ),
         (
             "kinds = ['abuse']",

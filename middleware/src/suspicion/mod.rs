@@ -43,7 +43,7 @@
 //! # Bans
 //! Off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]: an incident of one of its kinds then bans the client, 10
 //! minutes for its first offence, twice as long for each further one up to 24 hours ([`Sentence`]), until a day has
-//! passed since the end of its last ban. Requests that were already under way are not recalled. A banned client's
+//! passed since the end of its last ban. Requests that were already under way are not recalled, and no further offence. A banned client's
 //! requests are answered 429 with the problem type `abnormal-usage-detected`, or 403 ([`BanResponse`]), and are no
 //! failures. Who and what is exempt passes, an exempt user behind a banned address too. Each ban is counted, and is one
 //! event of the target `palisade::security`, `client banned`: `client`, `reason`, `strikes`, `for`, `until`.

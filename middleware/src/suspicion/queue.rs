@@ -197,6 +197,12 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_waits_takes_no_more_than_the_layer_says() {
+        let size = size_of::<(u64, Noted)>();
+        assert!(size <= 120, "{size} bytes");
+    }
+
+    #[test]
     fn failures_are_taken_in_the_order_in_which_they_came() {
         let queue = Queue::new(100);
         let statuses: Vec<u16> = (0..100_u16).map(|n| 401 + (n * 7 % 5) % 4).collect();

@@ -220,8 +220,9 @@ impl Drain {
             self.in_flight.0 = fate;
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                let ban = warden.convict(client, kind).await;
-                recorder.announce(BanReason::Incident(kind), &ban);
+                if let Some(ban) = warden.convict(client, kind).await {
+                    recorder.announce(BanReason::Incident(kind), &ban);
+                }
             }
             self.settle();
             // Memory counts without a wait, and a flood must not keep this thread from its requests.
@@ -239,8 +240,9 @@ impl Drain {
             self.in_flight.0 = fate;
             recorder.report(&batch, &incidents);
             for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                let ban = warden.convict_here(client, kind);
-                recorder.announce(BanReason::Incident(kind), &ban);
+                if let Some(ban) = warden.convict_here(client, kind) {
+                    recorder.announce(BanReason::Incident(kind), &ban);
+                }
             }
             self.settle();
         } else {

@@ -94,7 +94,9 @@ impl<'a> Suspects<'a> {
                 requests_before: self.passed[number],
             });
             conviction.incidents += 1;
-            let bans = banning.take_if(|it| it.kinds.contains(&incident.watch.kind));
+            // As in the layer, what passes a ban in a dry run is no repeat offence.
+            let is_banned = self.store.banned_for_now(client.network).is_some();
+            let bans = banning.take_if(|it| !is_banned && it.kinds.contains(&incident.watch.kind));
             if let Some(Banning { sentence, .. }) = bans {
                 let ban = self
                     .store

@@ -221,6 +221,25 @@ fn a_banned_client_is_refused_twice_as_long_the_second_time() {
 }
 
 #[test]
+fn a_dry_run_bans_no_more_often_than_bans_would() {
+    let logs = Logs::new();
+    logs.write("access.log", log(&[(1, 404); 120]));
+    logs.write(
+        "bans.toml",
+        "[suspicion]\nendpoint_scanning = '10/10s'\n[suspicion.bans]\nfor = '20s'\nmode = 'dry_run'\n",
+    );
+    let report = logs.json(&["access.log", "--config", "bans.toml"]);
+    // Banned at second 9 for 20 s, at 29 for 40 s and at 69 for 80 s; the incidents in between are of a banned client.
+    let banned = &report["bans"][0];
+    assert_eq!(banned["bans"], 3);
+    assert_eq!(banned["requests_refused"], 19 + 39 + 50);
+    assert_eq!(report["denied"], 0);
+    assert_eq!(report["suspicious"]["abuse"][0]["incidents"], 1);
+    let scanning = &report["suspicious"]["endpoint_scanning"][0];
+    assert_eq!(scanning["incidents"], 12);
+}
+
+#[test]
 fn prints_a_row_for_each_kind_and_as_many_clients_as_asked_for() {
     let logs = Logs::new();
     let hits: Vec<_> = (1..=3).flat_map(|client| [(client, 404); 10]).collect();

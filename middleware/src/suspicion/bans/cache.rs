@@ -86,10 +86,12 @@ impl BanCache {
         }
     }
 
-    /// The store was asked and knows of no ban: nobody is answered by a stale one any more.
-    pub(super) fn remove_stale(&self, client: Network, now: Duration) {
-        self.set(client)
-            .retain(|entry| entry.client != client || now < entry.fresh);
+    /// The store was asked and knows of no ban: nobody is answered by a stale one any more. Whether none is left; one that is
+    /// fresh was imposed after the store answered, or here alone.
+    pub(super) fn remove_stale(&self, client: Network, now: Duration) -> bool {
+        let mut set = self.set(client);
+        set.retain(|entry| entry.client != client || now < entry.fresh);
+        set.iter().all(|entry| entry.client != client)
     }
 
     pub(super) fn remove(&self, client: Network) {
@@ -148,8 +150,9 @@ mod tests {
             cache.insert(client(octet), millis(5_000), good_for, Duration::ZERO);
         }
         assert_eq!(cache.get(client(1), millis(1_000)), None);
-        for octet in [1, 2] {
-            cache.remove_stale(client(octet), millis(1_000));
+        for (octet, is_gone) in [(1, true), (2, false), (3, true)] {
+            let gone = cache.remove_stale(client(octet), millis(1_000));
+            assert_eq!(gone, is_gone, "{octet}");
         }
         assert_eq!(cache.get(client(1), millis(1_000)), None);
         assert!(cache.get(client(2), millis(1_000)).is_some());

@@ -33,7 +33,8 @@ impl Suspicions {
     pub const MOST_BANS: usize = 1_000;
 
     /// The bans that last, up to [`Suspicions::MOST_BANS`] of those that end last, the one that ends soonest last; none
-    /// where bans are off.
+    /// where bans are off. With a shared store those are among them that hold in this process alone, since the store failed
+    /// when they were imposed.
     ///
     /// # Errors
     /// The store's failure.
@@ -65,7 +66,7 @@ impl Suspicions {
     /// client was banned; never where bans are off.
     ///
     /// # Errors
-    /// The store's failure.
+    /// The store's failure. Then the ban ends in this process alone, and holds again once the store answers and knows of it.
     pub async fn lift(&self, client: Network) -> Result<bool, StoreError> {
         match &self.recorder.warden {
             Some(warden) => warden.lift(client).await,

@@ -199,6 +199,39 @@ async fn an_offence_during_a_longer_ban_counts_for_what_it_is() {
 }
 
 #[tokio::test]
+async fn what_was_under_way_before_a_ban_is_no_repeat_offence() {
+    for layer in [embedded().1, shared().2] {
+        let mut service = layer.layer(tower::service_fn(answer));
+        let under_way: Vec<_> = (0..10).map(|_| service.call(request(1, 404))).collect();
+        fail(&layer, 1, 10).await;
+        for response in under_way {
+            assert_eq!(response.await.unwrap().status(), 404);
+        }
+        let tally = layer.tally();
+        while tally.failures(Fate::Counted) < 20 {
+            tokio::task::yield_now().await;
+        }
+        // The 20th is an incident of another kind, and the ban is the first one still.
+        assert_eq!(tally.incidents(Kind::Abuse), 1);
+        assert_eq!(tally.bans(BanReason::Incident(Kind::EndpointScanning)), 1);
+        assert_eq!(tally.bans(BanReason::Incident(Kind::Abuse)), 0);
+        let refused = send(&layer, request(1, 200)).await;
+        assert_eq!(refused.headers()[RETRY_AFTER], "600");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_lifted_can_be_convicted_again_at_once() {
+    for layer in [embedded().1, shared().2] {
+        fail(&layer, 1, 10).await;
+        assert!(layer.suspicions().lift(network(1)).await.unwrap());
+        fail(&layer, 1, 10).await;
+        assert_eq!(layer.tally().bans(BanReason::Incident(Kind::Abuse)), 1);
+        assert_eq!(status(&layer, 1).await, 429);
+    }
+}
+
+#[tokio::test]
 async fn who_and_what_is_exempt_passes_behind_a_banned_address_too() {
     let (_, store) = hand_store();
     let exempt = Exemptions::new()
@@ -405,6 +438,28 @@ async fn while_the_store_fails_those_bans_hold_that_this_process_knows_of() {
     store.state().fails = true;
     a_second_passes(&layer);
     assert_eq!(status(&layer, 1).await, 200, "its time is over here too");
+}
+
+#[tokio::test]
+async fn a_ban_that_holds_here_alone_is_listed_and_can_be_lifted_while_the_store_fails() {
+    let (store, _, layer) = shared();
+    let suspicions = layer.suspicions();
+    store.state().fails = true;
+    for octet in [1, 2] {
+        fail(&layer, octet, 10).await;
+    }
+    assert!(suspicions.bans().await.is_err());
+    assert!(suspicions.lift(network(1)).await.is_err());
+    assert_eq!(status(&layer, 1).await, 200);
+    assert_eq!(status(&layer, 2).await, 429);
+    store.state().fails = false;
+    // What the store itself said is not told twice, nor once it is over there.
+    store.state().bans.insert(network(3), MINUTE);
+    assert_eq!(status(&layer, 3).await, 429);
+    let bans = suspicions.bans().await.unwrap();
+    let listed: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
+    let scanning = BanReason::Incident(Kind::EndpointScanning);
+    assert_eq!(listed, [(network(2), scanning)]);
 }
 
 #[tokio::test]

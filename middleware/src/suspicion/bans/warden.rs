@@ -1,5 +1,6 @@
 //! Who is banned, as this process knows it.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,9 @@ use http::request::Parts;
 
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use super::{Answering, Ban, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
+use super::{
+    Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
+};
 use crate::client::Network;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
@@ -27,6 +30,8 @@ const REMEMBERED: usize = 16_384;
 pub(in crate::suspicion) struct Warden {
     stores: Stores,
     cache: BanCache,
+    /// Whom this process convicted, as long as the ban was to last.
+    convicted: BanCache,
     pub(super) started: Since,
     sentence: Sentence,
     kinds: Box<[Kind]>,
@@ -58,6 +63,7 @@ impl Warden {
         Self {
             stores: bans.stores,
             cache: BanCache::new(REMEMBERED),
+            convicted: BanCache::new(REMEMBERED),
             started: Since::start(),
             sentence: bans.sentence,
             kinds: bans.kinds.into(),
@@ -138,8 +144,9 @@ impl Warden {
                 local.impose_for_now(client, left);
             }
             None => {
-                self.cache.remove_stale(client, self.now());
-                local.lift_now(client);
+                if self.cache.remove_stale(client, self.now()) {
+                    local.lift_now(client);
+                }
             }
         }
     }
@@ -167,26 +174,36 @@ impl Warden {
         self.response.respond(left, request)
     }
 
-    /// Bans a client for an incident.
-    pub(in crate::suspicion) async fn convict(&self, client: Network, kind: Kind) -> Ban {
+    /// Bans a client for an incident; `None` if this process convicted it already and that ban lasts.
+    ///
+    /// What a banned client still fails at was under way before its ban, or passes in a dry run: either way it is no repeat
+    /// offence, which a ban would have prevented.
+    pub(in crate::suspicion) async fn convict(&self, client: Network, kind: Kind) -> Option<Ban> {
         let Stores::Shared { store, local } = &self.stores else {
             return self.convict_here(client, kind);
         };
+        if self.is_serving(client) {
+            return None;
+        }
         let answer = store.impose(client, kind, &self.sentence, roll()).await;
         self.note(answer.as_ref().err());
         match answer {
             Ok(ban) => {
                 self.cache.insert(client, ban.left, FRESH, self.now());
                 local.impose_for_now(client, ban.left);
-                ban
+                self.remember_conviction(client, &ban);
+                Some(ban)
             }
             Err(_) => self.convict_here(client, kind),
         }
     }
 
-    /// Bans a client in this process alone.
-    pub(in crate::suspicion) fn convict_here(&self, client: Network, kind: Kind) -> Ban {
-        match &self.stores {
+    /// As [`convict`](Self::convict), in this process alone.
+    pub(in crate::suspicion) fn convict_here(&self, client: Network, kind: Kind) -> Option<Ban> {
+        if self.is_serving(client) {
+            return None;
+        }
+        let ban = match &self.stores {
             Stores::Embedded(store) => store.impose_now(client, kind, &self.sentence, roll()),
             Stores::Shared { local, .. } => {
                 let ban = local.impose_now(client, kind, &self.sentence, roll());
@@ -194,7 +211,18 @@ impl Warden {
                 self.cache.insert(client, ban.left, ban.left, self.now());
                 ban
             }
-        }
+        };
+        self.remember_conviction(client, &ban);
+        Some(ban)
+    }
+
+    fn is_serving(&self, client: Network) -> bool {
+        self.convicted.get(client, self.now()).is_some() && self.known_here(client).is_some()
+    }
+
+    fn remember_conviction(&self, client: Network, ban: &Ban) {
+        self.convicted
+            .insert(client, ban.left, ban.left, self.now());
     }
 
     pub(super) async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
@@ -209,13 +237,15 @@ impl Warden {
     }
 
     pub(super) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+        self.convicted.remove(client);
         match &self.stores {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
             Stores::Shared { store, local } => {
-                let lifted = store.lift(client).await?;
+                let lifted = store.lift(client).await;
+                // Even if the store does not answer: it may know nothing of a ban that holds here alone.
                 let lifted_here = local.lift_now(client);
                 self.cache.remove(client);
-                Ok(lifted || lifted_here)
+                Ok(lifted? || lifted_here)
             }
         }
     }
@@ -223,7 +253,17 @@ impl Warden {
     pub(super) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.list_now(limit)),
-            Stores::Shared { store, .. } => store.list(limit).await,
+            Stores::Shared { store, local } => {
+                let mut bans = store.list(limit).await?;
+                let known: HashSet<_> = bans.iter().map(|ban| ban.client).collect();
+                let mut here = local.list_now(limit);
+                // What the store said is a ban by hand in the local one; the others hold here alone.
+                here.retain(|ban| ban.reason != BanReason::Manual && !known.contains(&ban.client));
+                bans.append(&mut here);
+                bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
+                bans.truncate(limit);
+                Ok(bans)
+            }
         }
     }
 

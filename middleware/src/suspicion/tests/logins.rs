@@ -299,3 +299,32 @@ fn thresholds_beyond_what_is_kept_are_refused_by_name() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_sprays_is_banned_and_nobody_for_what_an_account_met() {
+    let (_, store) = hand_store();
+    // Even where these kinds are asked for by name.
+    let bans = Bans::embedded(store.clone()).kinds(LOGINS);
+    let mut watched = Watched::new(builder(&store, &[]).bans(bans));
+    for octet in 1..=4 {
+        watched.login(octet, 401, Login::failed("ada")).await;
+    }
+    watched.login(9, 200, Login::succeeded("ada")).await;
+    assert_eq!(watched.of_logins(), [0, 1, 1]);
+    for n in 0..5 {
+        watched.login(7, 401, Login::failed(&account(n))).await;
+    }
+    assert_eq!(watched.of_logins(), [1, 1, 1]);
+    let bans = watched.layer.suspicions().bans().await.unwrap();
+    let banned: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
+    let sprayer = crate::client::Network::of([192, 0, 2, 7].into(), 64);
+    let spraying = BanReason::Incident(Kind::PasswordSpraying);
+    assert_eq!(banned, [(sprayer, spraying)]);
+    let tally = watched.layer.tally();
+    assert_eq!(tally.bans(spraying), 1);
+    for octet in [4, 9] {
+        let response = watched.ask(request(octet, 200, None)).await;
+        assert_eq!(response.status(), 200, "{octet}");
+    }
+    assert_eq!(watched.ask(request(7, 200, None)).await.status(), 429);
+}

@@ -16,7 +16,7 @@
 --          the sum of 1 if the number is an estimate (which holds later items of the call too) and 2 if there is an
 --          episode.
 --
--- A trail is the two bytes 9A 03; whether its episode has a sketch (1 byte); when its episode was last reported (7 bytes,
+-- A trail is the two bytes 9A 04; whether its episode has a sketch (1 byte); when its episode was last reported (7 bytes,
 -- microseconds of TIME; 0 without an episode), when the first item of the episode was (7 bytes, the same); then the
 -- newest distinct items, at most 64, by when they were last seen, the latest last: the item (8 bytes) and when (5 bytes,
 -- big-endian, microseconds of TIME modulo 2^40). A sketch is a HyperLogLog of all items of the episode: it begins when the
@@ -28,7 +28,7 @@
 -- last incident. Everything is counted before anything is written, and whatever is written expires no sooner than its
 -- newest item leaves the window.
 
-local MAGIC, FAILURES = 0x9a03, 0x9a02
+local MAGIC, FAILURES = 0x9a04, 0x9a02
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local STEP, HEADER, ENTRY, MOST = 16, 17, 13, 64
 local FAILURES_HEADER = 23

@@ -9,7 +9,7 @@
 --          many are now, the microseconds to the end of the visitor's window (0 without one), and for each stage that
 --          it made count the microseconds since the stage before (0 for stage 0).
 --
--- A journey is the two bytes 9A 03; how many stages are counted (1 byte: always the first ones); the earliest moment
+-- A journey is the two bytes 9A 05; how many stages are counted (1 byte: always the first ones); the earliest moment
 -- that can count (7 bytes): the start of the window, or without one the end of the last; and for each stage from 1 on
 -- when it was counted, or else when it was last reached (7 bytes; 0 for never). Moments are microseconds of TIME.
 --
@@ -18,7 +18,7 @@
 -- written for a reach that changes nothing, and whatever is written expires a minute after its window, or without one
 -- after a minute, when no reach can be so old any more that it would be changed by it.
 
-local MAGIC = 0x9a03
+local MAGIC = 0x9a05
 local HEADER, MOMENT = 10, 7
 local PLAN = 6
 local STAGES = 16
