@@ -133,14 +133,29 @@ impl Customers {
         Ok(export.map(|export| json(user, &export, currency)))
     }
 
-    /// Writes everything that waits to be written, for so long at most: for the end of the process.
+    /// Writes everything that waits to be written, and leaves the count of the population to another process, for so long
+    /// at most: for the end of the process.
     pub async fn flush(&self, within: Duration) -> Flushed {
         let writer = &self.registry.writer;
         writer.hasten();
         Drain::start(&self.registry);
-        let _ = tokio::time::timeout(within, writer.until_idle()).await;
+        let written_and_left = async {
+            writer.until_idle().await;
+            self.leave_population().await;
+        };
+        let _ = tokio::time::timeout(within, written_and_left).await;
         Flushed {
             left: writer.left(),
+        }
+    }
+
+    /// Otherwise nobody would count before the lease has run out, also not this process after a restart.
+    async fn leave_population(&self) {
+        let Registry { store, tally, .. } = &*self.registry;
+        if tally.population().is_some() {
+            tally.leave_population();
+            // What fails ends by itself, when the lease has run out.
+            let _ = store.end_sweep().await;
         }
     }
 }
