@@ -39,8 +39,12 @@ async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
 #[tokio::test]
 async fn the_lease_passes_on_at_once_when_its_holder_gives_it_up() {
     let server = RedisServer::start();
-    let [holder, other] =
-        [0, 1].map(|_| patient(&server).build().unwrap().keep_customers(&Keeping::new()));
+    let [holder, other] = [0, 1].map(|_| {
+        patient(&server)
+            .build()
+            .unwrap()
+            .keep_customers(&Keeping::new())
+    });
     other.end_sweep().await.unwrap();
     assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
     other.end_sweep().await.unwrap();
