@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
 //! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
 //! | [`SegmentLayer`](segment::SegmentLayer) | which kind of customer? | [`segment`] |
@@ -57,6 +58,7 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+pub mod preflight;
 mod problem;
 pub mod rate_limit;
 pub mod segment;

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
 //! | segment ([`StackBuilder::actions`]) | `Client` | [`Segment`](crate::segment::Segment) | counts the action and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
@@ -44,6 +45,7 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
+use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
     self, Action, CustomerStore, Customers, Money, SegmentLayer, SegmentLayerBuilder, Segmented,
@@ -68,6 +70,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
     segment: SegmentLayer,
@@ -153,7 +156,7 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>,
+    T: Layer<IdentifyClient<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>,
 {
     type Service = T::Service;
 
@@ -161,7 +164,8 @@ where
         let segmented = self.segment.layer(self.funnel.layer(inner));
         let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
-        self.telemetry.layer(self.client.layer(watched))
+        let asked = self.preflight.layer(watched);
+        self.telemetry.layer(self.client.layer(asked))
     }
 }
 
@@ -445,6 +449,7 @@ impl StackBuilder {
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
                 suspicion,
                 rate_limit,
                 segment,
@@ -459,16 +464,18 @@ impl StackBuilder {
         }
         let funnel = with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
             .map_err(in_funnel)?;
+        let failures = SuspicionLayer::embedded(self.memory.clone());
+        let bans = Bans::embedded(self.memory.clone());
+        let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
+        let segment = segments(Box::new(self.memory.clone()))?;
+        let rate_limit = limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?;
         Ok(Stack {
             telemetry: Identity::new(),
             client,
-            suspicion: suspicions(
-                SuspicionLayer::embedded(self.memory.clone()),
-                Bans::embedded(self.memory.clone()),
-            )
-            .map_err(in_suspicion)?,
-            segment: segments(Box::new(self.memory.clone()))?,
-            rate_limit: limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?,
+            preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
+            suspicion,
+            rate_limit,
+            segment,
             funnel,
             #[cfg(feature = "redis")]
             health: None,
@@ -514,6 +521,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            preflight: stack.preflight,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
             segment: stack.segment,

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "client",
+    "preflight",
     "suspicion",
     "rate_limit",
     "segment",
@@ -78,6 +79,29 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
     ("rate_limit", "segment", &["Segment"]),
+    // It asks for the layers inside of it, and so is the one room that knows layers.
+    ("preflight", "client", &["Client", "Network"]),
+    (
+        "preflight",
+        "suspicion",
+        &["Screened", "Screening", "SuspicionLayer"],
+    ),
+    (
+        "preflight",
+        "rate_limit",
+        &[
+            "Gate",
+            "Preparation",
+            "Question",
+            "RateLimitLayer",
+            "Resolved",
+        ],
+    ),
+    (
+        "preflight",
+        "segment",
+        &["Looked", "Lookup", "Segment", "SegmentLayer"],
+    ),
     (
         "telemetry",
         "segment",

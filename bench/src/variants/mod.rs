@@ -36,19 +36,25 @@ pub(crate) enum Variant {
     MemoryPlain,
     /// palisade on its memory store, with metrics.
     MemoryMetrics,
+    /// palisade on its memory store, every layer on.
+    MemoryEverything,
     /// palisade on Redis.
     Redis,
+    /// palisade on Redis, every layer on.
+    RedisEverything,
     /// palisade on Redis, flooded by one client far beyond its limit.
     Flood,
 }
 
 impl Variant {
-    pub(crate) const DEFAULT: [Self; 6] = [
+    pub(crate) const DEFAULT: [Self; 8] = [
         Self::Bare,
         Self::Governor,
         Self::Documents,
         Self::Memory,
+        Self::MemoryEverything,
         Self::Redis,
+        Self::RedisEverything,
         Self::Flood,
     ];
 
@@ -62,13 +68,18 @@ impl Variant {
             Self::Memory => "palisade, memory",
             Self::MemoryPlain => "palisade, memory, no headers",
             Self::MemoryMetrics => "palisade, memory, metrics",
+            Self::MemoryEverything => "palisade, memory, every layer",
             Self::Redis => "palisade, Redis",
+            Self::RedisEverything => "palisade, Redis, every layer",
             Self::Flood => "palisade, Redis, one client flooding",
         }
     }
 
     pub(crate) fn needs_redis(self) -> bool {
-        matches!(self, Self::Documents | Self::Redis | Self::Flood)
+        matches!(
+            self,
+            Self::Documents | Self::Redis | Self::RedisEverything | Self::Flood
+        )
     }
 
     /// The shop as this variant serves it.
@@ -83,6 +94,8 @@ impl Variant {
             Self::Memory => palisade::memory(shop, quotas, palisade::HEADERS)?,
             Self::MemoryPlain => palisade::memory(shop, quotas, palisade::NO_HEADERS)?,
             Self::MemoryMetrics => palisade::memory_metrics(shop, quotas)?,
+            Self::MemoryEverything => return palisade::everything(shop, quotas, None),
+            Self::RedisEverything => return palisade::everything(shop, quotas, Some(url()?)),
             Self::Redis | Self::Flood => return palisade::redis(shop, quotas, url()?),
         };
         Ok((limited, Box::new(|| 0)))

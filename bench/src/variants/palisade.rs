@@ -1,8 +1,11 @@
 //! palisade: its whole stack, with the configuration that an operator would write.
 
+use std::sync::Arc;
+
 use axum::Router;
 use http::request::Parts;
 use palisade::config::Config;
+use palisade::rate_limit::Tally;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::Telemetry;
 
@@ -26,27 +29,48 @@ pub(super) fn memory_metrics(shop: Router, quotas: Quotas) -> Result<Router> {
 
 pub(super) fn redis(shop: Router, quotas: Quotas, url: &str) -> Result<(Router, Fallbacks)> {
     let stack = stack(quotas, HEADERS, Some(url))?.build()?;
-    let tally = stack.tally();
-    // Every policy counts a request that it fell back for.
-    let fallbacks = move || {
+    let fallbacks = fallbacks(stack.tally());
+    Ok((shop.layer(stack), fallbacks))
+}
+
+/// Every layer with all it can do, as the webstore has it, and measured.
+pub(super) fn everything(
+    shop: Router,
+    quotas: Quotas,
+    redis: Option<&str>,
+) -> Result<(Router, Fallbacks)> {
+    const ALL: &str = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\n\
+                       success_after_failures = 'on'\n[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n";
+    let config = Config::from_toml(&format!("{}{ALL}", limits(quotas, HEADERS, redis)))?;
+    let stack = webstore::stack(config, &Telemetry::builder("webstore").build()?)?;
+    let fallbacks = fallbacks(stack.tally());
+    Ok((shop.layer(stack), fallbacks))
+}
+
+/// Every policy counts a request that it fell back for.
+fn fallbacks(tally: Arc<Tally>) -> Fallbacks {
+    Box::new(move || {
         let counts = tally.policies().map(|(_, counts)| counts);
         counts
             .map(|counts| counts.fallback_admitted + counts.fallback_denied)
             .max()
             .unwrap_or(0)
-    };
-    Ok((shop.layer(stack), Box::new(fallbacks)))
+    })
 }
 
-fn stack(quotas: Quotas, headers: &str, redis: Option<&str>) -> Result<StackBuilder> {
+fn limits(quotas: Quotas, headers: &str, redis: Option<&str>) -> String {
     let store = redis
         .map(|url| format!("redis_url = '{url}'"))
         .unwrap_or_default();
     let Quotas { ip, user } = quotas;
-    let config = Config::from_toml(&format!(
+    format!(
         "[store]\n{store}\n[client]\ntrusted_proxies = ['127.0.0.0/8']\n\
          [rate_limit]\nip = '{ip}'\nuser = '{user}'\nheaders = '{headers}'\n"
-    ))?;
+    )
+}
+
+fn stack(quotas: Quotas, headers: &str, redis: Option<&str>) -> Result<StackBuilder> {
+    let config = Config::from_toml(&limits(quotas, headers, redis))?;
     let user = |request: &Parts| super::user(&request.headers).map(str::to_owned);
     Ok(Stack::builder().config(config).user(user))
 }

@@ -14,7 +14,7 @@ use super::exempt::Exemptions;
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::{Reason, Rejecter};
-use super::store::{Admission, Admit, AdmitNow, Charge, StoreError, Tier, Verdict};
+use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, Verdict};
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
 use crate::client::Client;
@@ -71,6 +71,12 @@ pub(super) enum Answer {
     /// No policy applies.
     Free,
     Settled(Settled),
+    /// The store answered at once.
+    Answered {
+        result: Result<Verdict, StoreError>,
+        met: AllMet,
+        sent: Duration,
+    },
     /// The store is asked; [`Decider::settle`] takes what it says.
     Asked {
         pending: Pending,
@@ -82,6 +88,7 @@ pub(super) enum Answer {
 pub(super) type Pending =
     std::pin::Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send>>;
 
+#[derive(Clone)]
 pub(super) enum Settled {
     Pass {
         headers: Rendered,
@@ -90,6 +97,7 @@ pub(super) enum Settled {
     Refuse(Refusal),
 }
 
+#[derive(Clone)]
 pub(super) struct Refusal {
     reason: Reason,
     violated: SmallVec<[Violated; 2]>,
@@ -98,9 +106,10 @@ pub(super) struct Refusal {
 }
 
 impl Decider {
-    pub(super) fn ask(&self, request: &Parts, client: &Client) -> Answer {
+    /// Asks about a request; about the gate, if there is one, a shared store alone, even where no policy applies.
+    pub(super) fn ask(&self, gate: Option<Gate>, request: &Parts, client: &Client) -> Answer {
         let met = self.met(request, client);
-        if met.is_empty() {
+        if met.is_empty() && gate.is_none() {
             return Answer::Free;
         }
         match &self.store {
@@ -120,9 +129,12 @@ impl Decider {
                 {
                     return Answer::Settled(Settled::Refuse(refusal));
                 }
-                let admission = store.admit(&charges(&met));
+                let admission = match gate {
+                    None => store.admit(&charges(&met)),
+                    Some(gate) => store.admit_through(gate, &charges(&met)),
+                };
                 match admission {
-                    Admission::Ready(result) => Answer::Settled(self.settle(&met, sent, result)),
+                    Admission::Ready(result) => Answer::Answered { result, met, sent },
                     Admission::Pending(pending) => Answer::Asked { pending, met, sent },
                 }
             }

@@ -20,7 +20,7 @@ use crate::ConfigError;
 /// Applies rate limits to a service. Clones share the limits.
 #[derive(Clone)]
 pub struct RateLimitLayer {
-    decider: Arc<Decider>,
+    pub(super) decider: Arc<Decider>,
 }
 
 impl RateLimitLayer {
@@ -35,6 +35,11 @@ impl RateLimitLayer {
     /// `local`, a log of this process.
     pub fn shared(store: impl Store, local: impl LocalStore) -> RateLimitLayerBuilder {
         RateLimitLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
+    }
+
+    /// Whether any policy has quotas for segments.
+    pub(crate) fn is_by_segment(&self) -> bool {
+        self.decider.by_segment
     }
 
     /// What the layer's policies decided so far.

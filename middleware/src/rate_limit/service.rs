@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::decide::{Answer, Decider, Settled};
 use super::future::ResponseFuture;
+use super::prepare::Prepared;
 use crate::client::{Client, MatchedRoute, ResolveRoute};
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
@@ -41,25 +42,21 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S, ReqBody> {
         let (mut parts, body) = request.into_parts();
-        let answer = match parts.extensions.get::<Client>() {
-            Some(client) => self.decider.ask(&parts, client),
-            None => self.decider.ask(&parts, &unidentified(&parts)),
+        let answer = match parts.extensions.remove::<Prepared>() {
+            Some(Prepared(settled)) => settled.map_or(Answer::Free, Answer::Settled),
+            None => match parts.extensions.get::<Client>() {
+                Some(client) => self.decider.ask(None, &parts, client),
+                None => self.decider.ask(None, &parts, &unidentified(&parts)),
+            },
         };
         match answer {
             Answer::Free => {
                 ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)), None)
             }
-            Answer::Settled(Settled::Pass { headers, decision }) => {
-                parts.extensions.insert(decision);
-                ResponseFuture::inner(
-                    self.inner.call(Request::from_parts(parts, body)),
-                    Some(headers),
-                )
-            }
-            Answer::Settled(Settled::Refuse(refusal)) => {
-                // What the inner service reserved when it was polled ready goes with the one that is dropped.
-                self.inner = self.inner.clone();
-                ResponseFuture::refused(self.decider.respond(refusal, &parts).map(ResBody::from))
+            Answer::Settled(settled) => self.carry_out(settled, parts, body),
+            Answer::Answered { result, met, sent } => {
+                let settled = self.decider.settle(&met, sent, result);
+                self.carry_out(settled, parts, body)
             }
             Answer::Asked { pending, met, sent } => {
                 // The service that was polled ready goes with the request; a clone waits for the next.
@@ -74,6 +71,34 @@ where
                     request,
                     Arc::clone(&self.decider),
                 )
+            }
+        }
+    }
+}
+
+impl<S> RateLimit<S> {
+    fn carry_out<ReqBody, ResBody>(
+        &mut self,
+        settled: Settled,
+        mut parts: Parts,
+        body: ReqBody,
+    ) -> ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+        ResBody: From<Bytes>,
+    {
+        match settled {
+            Settled::Pass { headers, decision } => {
+                parts.extensions.insert(decision);
+                ResponseFuture::inner(
+                    self.inner.call(Request::from_parts(parts, body)),
+                    Some(headers),
+                )
+            }
+            Settled::Refuse(refusal) => {
+                // What the inner service reserved when it was polled ready goes with the one that is dropped.
+                self.inner = self.inner.clone();
+                ResponseFuture::refused(self.decider.respond(refusal, &parts).map(ResBody::from))
             }
         }
     }

@@ -46,14 +46,11 @@ impl SegmentLayer {
         self.registry.as_ref().map(Customers::new)
     }
 
+    pub(crate) fn is_off(&self) -> bool {
+        self.registry.is_none()
+    }
+
     /// What the client is as a customer, without an activity of theirs.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for a layer further out that asks the store for all"
-        )
-    )]
     pub(crate) fn lookup(&self, client: &Client) -> Lookup {
         let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
             return Lookup::Anonymous;

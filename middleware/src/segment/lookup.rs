@@ -7,13 +7,6 @@ use std::pin::Pin;
 use super::Segment;
 
 /// What a client is as a customer.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "for a layer further out that asks the store for all"
-    )
-)]
 pub(crate) enum Lookup {
     /// No customer: no verified user, or the segments are off.
     Anonymous,

@@ -117,13 +117,6 @@ pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
 pub use kind::{Recency, Segment, Standing};
 pub use layer::{SegmentLayer, SegmentLayerBuilder};
-#[cfg_attr(
-    not(test),
-    expect(
-        unused_imports,
-        reason = "for a layer further out that asks the store for all"
-    )
-)]
 pub(crate) use lookup::{Looked, Lookup};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp};

@@ -131,7 +131,6 @@ pub use accounts::AccountState;
 pub(crate) use bans::micros;
 pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
 use bans::{Known, Warden};
-#[allow(unused_imports)] // For the layer that asks the store once for bans and limits.
 pub(crate) use bans::{Screened, Screening};
 pub use future::ResponseFuture;
 pub use handle::Suspicions;

@@ -7,11 +7,8 @@ use std::time::{Duration, Instant};
 use palisade::rate_limit::{Admit, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::store::{Operation, Outcome};
+use palisade_tests::distance::distant;
 use palisade_tests::redis::RedisServer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 
 use crate::{Request, limits};
 
@@ -139,39 +136,6 @@ async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
     server.resume();
     // What was sent is decided late; a new connection finds the server as it is.
     assert_eq!(admit(&limits).await, Ok(true));
-}
-
-/// Forwards to a server, each direction late by `delay`.
-pub(crate) async fn distant(server: &RedisServer, delay: Duration) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    let port = server.port();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            tokio::spawn(carry(from_client, to_server, delay));
-            tokio::spawn(carry(from_server, to_client, delay));
-        }
-    });
-    url
-}
-
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
-    let (queue, mut late) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    tokio::spawn(async move {
-        while let Some((at, bytes)) = late.recv().await {
-            tokio::time::sleep_until((at + delay).into()).await;
-            if to.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-    });
-    let mut bytes = vec![0; 65_536];
-    while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        let _ = queue.send((Instant::now(), bytes[..read].to_vec()));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

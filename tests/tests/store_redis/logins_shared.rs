@@ -10,9 +10,9 @@ use palisade::suspicion::{
 };
 use palisade_tests::redis::RedisServer;
 
-use crate::failure::distant;
 use crate::failures::client;
 use crate::patient;
+use palisade_tests::distance::distant;
 
 fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
     store.bind_failures(&Kind::ALL.map(|kind| Watch {

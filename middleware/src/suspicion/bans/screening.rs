@@ -6,11 +6,11 @@ use http::Method;
 
 use super::Known;
 use crate::client::{Client, Network};
+use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::SuspicionLayer;
 
 /// What is to be asked about a client before its request reaches the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code))] // For the layer that asks the store once for bans and limits.
 pub(crate) enum Screening {
     /// Nothing: the request will pass the layer.
     Open,
@@ -28,8 +28,12 @@ pub(crate) enum Screening {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screened(pub(crate) Option<Duration>);
 
-#[cfg_attr(not(test), allow(dead_code))] // As above.
 impl SuspicionLayer {
+    /// Whether the layer may ask the store before a request.
+    pub(crate) fn asks(&self) -> bool {
+        self.recorder.warden.is_some()
+    }
+
     /// What is to be asked of the store for a request.
     pub(crate) fn screening(&self, method: &Method, client: &Client) -> Screening {
         let Some(warden) = &self.recorder.warden else {
@@ -47,10 +51,13 @@ impl SuspicionLayer {
         }
     }
 
-    /// Remembers what the shared store said of a client.
-    pub(crate) fn learn(&self, client: Network, left: Option<Duration>) {
-        if let Some(warden) = &self.recorder.warden {
-            warden.learn(client, left);
-        }
+    /// What the shared store's answer means for a client, by what this process knows if there was none.
+    pub(crate) fn screen(
+        &self,
+        client: Network,
+        answer: Result<Option<Duration>, StoreErrorKind>,
+    ) -> Screened {
+        let warden = self.recorder.warden.as_ref();
+        Screened(warden.and_then(|warden| warden.settle(client, answer.map_err(StoreError::new))))
     }
 }

@@ -432,11 +432,11 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
     assert_eq!(send(&layer, screened(1, None)).await.status(), 200);
     let refused = send(&layer, screened(1, Some(MINUTE))).await;
     assert_eq!(refused.headers()[RETRY_AFTER], "60");
-    layer.learn(network(1), Some(MINUTE));
+    layer.screen(network(1), Ok(Some(MINUTE)));
     assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
     assert_eq!(status(&layer, 1).await, 429);
     assert_eq!(store.state().checks, 0);
-    layer.learn(network(2), None);
+    layer.screen(network(2), Ok(None));
     assert_eq!(layer.screening(&Method::GET, &client(2)), unknown);
 }
 

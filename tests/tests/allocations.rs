@@ -1,0 +1,84 @@
+//! How often a request allocates: `cargo test -p palisade-tests --test allocations -- --nocapture` prints it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use palisade::client::Peer;
+use palisade::config::Config;
+use palisade::stack::Stack;
+use palisade_tests::redis::RedisServer;
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+#[global_allocator]
+static COUNTED: dhat::Alloc = dhat::Alloc;
+
+const REQUESTS: u64 = 500;
+const LIMITS: &str = "[rate_limit]\nip = '1000000/1h'\nuser = '1000000/1h'\n";
+const EVERYTHING: &str = "[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n";
+
+/// Allocations of a request by one user from one address, in the steady state, beyond those of the handler and of
+/// making the request.
+async fn each(config: &str) -> f64 {
+    let stack = Stack::builder()
+        .config(Config::from_toml(config).unwrap())
+        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
+        .build()
+        .unwrap();
+    let handler =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Bytes::new())) });
+    let mut service = stack.layer(handler);
+    let request = || {
+        let mut request = Request::new(());
+        let peer = Peer(([192, 0, 2, 1], 5000).into());
+        request.extensions_mut().insert(peer);
+        request.headers_mut().insert("user", "ada".parse().unwrap());
+        request
+    };
+    for _ in 0..100 {
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(request())
+            .await
+            .unwrap();
+    }
+    let requests: Vec<_> = (0..REQUESTS).map(|_| request()).collect();
+    let before = dhat::HeapStats::get().total_blocks;
+    for request in requests {
+        service.ready().await.unwrap().call(request).await.unwrap();
+    }
+    (dhat::HeapStats::get().total_blocks - before) as f64 / REQUESTS as f64
+}
+
+#[tokio::test]
+async fn a_request_allocates_as_little_as_is_documented() {
+    let profiler = dhat::Profiler::builder().testing().build();
+    let server = RedisServer::start();
+    let redis = format!(
+        "[store]\ndeadline = '10s'\nredis_url = '{}'\n",
+        server.url()
+    );
+    // A little room, since a log or a buffer grows now and then.
+    for (name, config, most) in [
+        ("memory", LIMITS.to_owned(), 8.5),
+        ("memory, every layer", format!("{LIMITS}{EVERYTHING}"), 10.5),
+        ("Redis", format!("{redis}{LIMITS}"), 30.0),
+        (
+            "Redis, every layer",
+            format!("{redis}{LIMITS}{EVERYTHING}"),
+            36.0,
+        ),
+    ] {
+        let found = each(&config).await;
+        println!("{name}: {found:.1} allocations a request");
+        assert!(
+            found <= most,
+            "{name}: {found} allocations a request, above {most}"
+        );
+    }
+    drop(profiler);
+}
