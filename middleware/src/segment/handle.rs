@@ -78,9 +78,10 @@ impl Customers {
             event,
         }];
         self.registry.cache.expect(user);
+        let versions = self.registry.versions(&changes);
         let applied = self.registry.store.apply(&changes).await;
         let applied = applied.map_err(RecordError::Store)?;
-        self.registry.settle(&changes, &applied);
+        self.registry.settle(&changes, &versions, &applied);
         Ok(applied.iter().any(|applied| applied.fresh))
     }
 
