@@ -100,6 +100,8 @@ impl Customers {
 
     /// Forgets a customer: everything that the store keeps, and what this process remembers and has not written.
     /// Whether the store had anything to forget. Other processes may remember the customer for as long as they cache.
+    /// What other layers keep of the user (quotas, the funnel's visits, suspicions) is not the customer's and expires by
+    /// itself. The moment is this process's: what another, whose clock is ahead, saw just before can come back.
     ///
     /// # Errors
     /// The store's failure: the customer may not be forgotten yet.
