@@ -189,6 +189,12 @@ impl Cache {
         self.entry(&mut shard, hash, user);
     }
 
+    /// How much of the customer was written so far.
+    pub(super) fn version(&self, user: &UserId) -> u64 {
+        let (mut shard, hash) = self.shard(user);
+        shard.find(hash, user).map_or(0, |entry| entry.version)
+    }
+
     /// Takes an order or a refund back, which will not be written.
     pub(super) fn take_back(&self, change: &Change) {
         let (mut shard, hash) = self.shard(&change.customer);
@@ -210,22 +216,23 @@ impl Cache {
         Some((first, last))
     }
 
-    /// The store has a change, the `last` of its customer's activities that were written together; returns when later
-    /// activity is to be written, if that is to be scheduled.
+    /// The store has a change, the `last` of its customer's activities that were written together, and sent when the
+    /// customer was at `version`; returns when later activity is to be written, if that is to be scheduled.
     pub(super) fn settle(
         &self,
         change: &Change,
         last: bool,
-        applied: &Applied,
+        (version, applied): (u64, &Applied),
         now: Timestamp,
     ) -> Option<Timestamp> {
         let (mut shard, hash) = self.shard(&change.customer);
         let entry = shard.find(hash, &change.customer)?;
-        entry.version += 1;
-        entry.known = Some(Known {
+        // If something else was written meanwhile, nothing tells which answer is the later: the store is asked again.
+        entry.known = (entry.version == version).then_some(Known {
             record: applied.record,
             at: now,
         });
+        entry.version += 1;
         entry.forget(&change.event);
         if let Some(key) = key_of(&change.event).filter(|_| applied.fresh) {
             if entry.counted.len() == Entry::COUNTED {

@@ -54,10 +54,11 @@ impl Drain {
                         self.registry.writer.done();
                         continue;
                     }
+                    let versions = self.registry.versions(&self.batch);
                     match self.registry.store.apply(&self.batch).await {
                         Ok(applied) => {
                             let batch = std::mem::take(&mut self.batch);
-                            self.registry.settle(&batch, &applied);
+                            self.registry.settle(&batch, &versions, &applied);
                             self.registry.writer.done();
                             wait = Self::FIRST_WAIT;
                             // Memory applies without a wait, and a flood must not keep this thread from its requests.
@@ -106,17 +107,33 @@ impl Drop for Drain {
 }
 
 impl Registry {
-    /// The store has these changes.
-    pub(super) fn settle(&self, changes: &[Change], applied: &[Applied]) {
+    /// At which version each change that is about to be sent finds its customer, if nobody else writes.
+    pub(super) fn versions(&self, changes: &[Change]) -> Vec<u64> {
+        let mut versions = Vec::with_capacity(changes.len());
+        for (index, change) in changes.iter().enumerate() {
+            let earlier = changes[..index]
+                .iter()
+                .rposition(|it| it.customer == change.customer);
+            versions.push(match earlier {
+                Some(earlier) => versions[earlier] + 1,
+                None => self.cache.version(&change.customer),
+            });
+        }
+        versions
+    }
+
+    /// The store has these changes, which were sent at these versions of their customers.
+    pub(super) fn settle(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
         if self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!("customers' changes are written again");
         }
         let now = self.now();
-        for (index, (change, applied)) in changes.iter().zip(applied).enumerate() {
+        let answers = versions.iter().copied().zip(applied);
+        for (index, (change, (version, applied))) in changes.iter().zip(answers).enumerate() {
             let last = changes.get(index + 1).is_none_or(|next| {
                 next.event != Event::Activity || next.customer != change.customer
             });
-            if let Some(due) = self.cache.settle(change, last, applied, now) {
+            if let Some(due) = self.cache.settle(change, last, (version, applied), now) {
                 self.writer.schedule(change.customer.clone(), due);
             }
             let fate = if applied.fresh {

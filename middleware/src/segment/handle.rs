@@ -78,9 +78,10 @@ impl Customers {
             event,
         }];
         self.registry.cache.expect(user);
+        let versions = self.registry.versions(&changes);
         let applied = self.registry.store.apply(&changes).await;
         let applied = applied.map_err(RecordError::Store)?;
-        self.registry.settle(&changes, &applied);
+        self.registry.settle(&changes, &versions, &applied);
         Ok(applied.iter().any(|applied| applied.fresh))
     }
 
@@ -99,6 +100,8 @@ impl Customers {
 
     /// Forgets a customer: everything that the store keeps, and what this process remembers and has not written.
     /// Whether the store had anything to forget. Other processes may remember the customer for as long as they cache.
+    /// What other layers keep of the user (quotas, the funnel's visits, suspicions) is not the customer's and expires by
+    /// itself. The moment is this process's: what another, whose clock is ahead, saw just before can come back.
     ///
     /// # Errors
     /// The store's failure: the customer may not be forgotten yet.
@@ -133,14 +136,29 @@ impl Customers {
         Ok(export.map(|export| json(user, &export, currency)))
     }
 
-    /// Writes everything that waits to be written, for so long at most: for the end of the process.
+    /// Writes everything that waits to be written, and leaves the count of the population to another process, for so long
+    /// at most: for the end of the process.
     pub async fn flush(&self, within: Duration) -> Flushed {
         let writer = &self.registry.writer;
         writer.hasten();
         Drain::start(&self.registry);
-        let _ = tokio::time::timeout(within, writer.until_idle()).await;
+        let written_and_left = async {
+            writer.until_idle().await;
+            self.leave_population().await;
+        };
+        let _ = tokio::time::timeout(within, written_and_left).await;
         Flushed {
             left: writer.left(),
+        }
+    }
+
+    /// Otherwise nobody would count before the lease has run out, also not this process after a restart.
+    async fn leave_population(&self) {
+        let Registry { store, tally, .. } = &*self.registry;
+        if tally.population().is_some() {
+            tally.leave_population();
+            // What fails ends by itself, when the lease has run out.
+            let _ = store.end_sweep().await;
         }
     }
 }

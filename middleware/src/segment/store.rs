@@ -1,7 +1,7 @@
 //! The port: what the layer needs from a store.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,12 @@ pub trait KeepCustomers: Send + Sync + 'static {
     /// Does one bounded step of upkeep and counts the population as of `now`; `None` while another process holds the
     /// lease, which lasts three times [`Keeping::sweep_every`].
     fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>>;
+
+    /// Gives up the lease, so that another process need not wait for its end; nothing for who does not hold it, or for a
+    /// store that has none.
+    fn end_sweep(&self) -> Later<()> {
+        Box::pin(ready(Ok(())))
+    }
 }
 
 /// Settings that a store needs.

@@ -164,6 +164,14 @@ impl Tally {
             .unwrap_or_else(PoisonError::into_inner) = held;
     }
 
+    /// This process counts the population no more.
+    pub(super) fn leave_population(&self) {
+        *self
+            .population
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Every series with its count so far, those at 0 too.
     pub fn counts(&self) -> impl Iterator<Item = ActionCount<'_>> {
         let countries = || self.countries.iter().copied().chain([Country::OTHER]);

@@ -36,6 +36,30 @@ async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
     assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn the_lease_passes_on_at_once_when_its_holder_gives_it_up() {
+    let server = RedisServer::start();
+    let [holder, other] = [0, 1].map(|_| {
+        patient(&server)
+            .build()
+            .unwrap()
+            .keep_customers(&Keeping::new())
+    });
+    other.end_sweep().await.unwrap();
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
+    other.end_sweep().await.unwrap();
+    assert!(other.sweep(at(NOW)).await.unwrap().is_none());
+    holder.end_sweep().await.unwrap();
+    assert!(other.sweep(at(NOW)).await.unwrap().is_some());
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
+
+    let lease = "palisade:customers:sweep";
+    server.cli(&["DEL", lease]);
+    server.cli(&["RPUSH", lease, "x"]);
+    other.end_sweep().await.unwrap();
+    assert_eq!(server.cli(&["LLEN", lease]), "1");
+}
+
 /// So many that a step cannot check them all.
 async fn many(kept: &dyn KeepCustomers, count: u64) {
     let changes: Vec<_> = (0..count)

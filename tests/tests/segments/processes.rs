@@ -58,6 +58,22 @@ async fn one_process_exports_the_population_and_another_takes_over_when_it_dies(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_ends_leaves_the_population_to_the_next_at_once() {
+    let redis = RedisServer::start();
+    seen_ago(&redis, "ada", 91 * DAY).await;
+    // A lease of three hours, for which nobody can wait here.
+    let config = config().replace("sweep_every = '1s'", "sweep_every = '1h'");
+    let is_there = |scrape: &Scrape| population(scrape) == Some([0.0, 0.0, 1.0, 0.0]);
+    for _ in 0..2 {
+        let mut process = Webstore::start(Some(&redis.url()), &config);
+        process.scrape_until("it counts", SOON, is_there).await;
+        process.signal("TERM");
+        assert!(process.wait(SOON).success());
+    }
+    assert_eq!(redis.cli(&["EXISTS", "palisade:customers:sweep"]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_hangs_loses_the_population_to_another() {
     let redis = RedisServer::start();
     let first = Webstore::start(Some(&redis.url()), &config());

@@ -79,7 +79,7 @@ RFC 3339 time or a date, which is its 00:00 UTC. In the CDNOW format each line i
 is the order's id; a header may be line 1, so the first order below it is the order `2`.
 
 A customer's id of 1 to 64 characters of `A-Za-z0-9._@-` stands as it is in keys, any other is hashed with the \
-secret PALISADE_SECRET, which must be the service's own.
+secret PALISADE_SECRET, which must be the service's own; with --redis such an id without it ends the run.
 
 The file is read once, as a stream: memory grows with the customers, about 150 bytes each, and for CSV by some 30 \
 bytes for each order, since an id may come again. In Redis a customer with three orders takes about 430 bytes.";
@@ -102,5 +102,5 @@ Examples:
 JSON: {\"customers\": …, \"orders\": …, \"spend\": … (cents), \"segments\": {\"returning\": …, \"at_risk\": …,
 \"churned\": …, \"vip\": …}}, each customer in one segment; nobody who ordered is `new`.
 
-Exit status: 0 with a report, 1 when the file cannot be read or the store fails, 2 for a wrong argument.";
+Exit status: 0 with a report, 1 when the file cannot be read or the store fails, 2 for a wrong argument or a missing secret.";
 }

@@ -89,10 +89,12 @@ fn failed(error: impl std::error::Error) -> Failure {
     let mut why = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        why = format!("{why}: {cause}");
+        let cause_text = cause.to_string();
+        // A wrapper says what it wraps.
+        if !why.ends_with(&cause_text) {
+            why = format!("{why}: {cause_text}");
+        }
         source = cause.source();
     }
-    Failure::Store(format!(
-        "the store failed: {why}; load the file again when it is back"
-    ))
+    Failure::Store(format!("{why}; load the file again when it is back"))
 }

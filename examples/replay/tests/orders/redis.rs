@@ -2,7 +2,7 @@
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 
-use crate::{CDNOW, CSV, replay_with_secret, report};
+use crate::{CDNOW, CSV, replay, replay_with_secret, report};
 
 fn loaded(server: &RedisServer, arguments: &[&str], at: &str) -> Value {
     let options = ["--at", at, "--redis", &server.url(), "--json"];
@@ -39,11 +39,30 @@ fn a_customer_is_kept_as_the_service_keeps_one() {
 }
 
 #[test]
+fn an_id_that_must_be_hashed_is_not_loaded_without_the_secret_of_the_service() {
+    let server = RedisServer::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = "order_id,customer_id,at,amount,currency\n1,Ada L,1998-07-01,1.00,USD\n";
+    std::fs::write(directory.path().join("orders.csv"), file).unwrap();
+    let url = server.url();
+    let arguments = ["orders.csv", "--format", "csv", "--redis", &url];
+    let output = replay(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("set PALISADE_SECRET"), "{error}");
+    assert_eq!(server.cli(&["dbsize"]), "0");
+    // Nothing is kept without a server.
+    assert!(replay(directory.path(), &arguments[..3]).status.success());
+}
+
+#[test]
 fn a_store_that_is_away_is_named_and_no_report_is_printed() {
     let server = RedisServer::stopped();
     let output = replay_with_secret(&[&CDNOW[..], &["--redis", &server.url()]].concat());
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.starts_with("error: the store failed: "), "{error}");
+    assert_eq!(error.matches("refused").count(), 1, "{error}");
+    assert_eq!(error.matches("the store failed").count(), 1, "{error}");
     assert!(output.stdout.is_empty());
 }

@@ -87,6 +87,35 @@ async fn orders_recorded_while_the_store_fails_are_known_here_and_written_within
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_come_in_another_order_than_they_were_given_take_no_order_back() {
+    let shop = Shop::new();
+    shop.visit("ada").await;
+    shop.flush().await;
+    let registry = shop.layer.registry().unwrap();
+    let order = |id, amount| {
+        let key = OrderKey::of_order(id);
+        let (customer, at) = (user("ada"), registry.now());
+        let event = Event::Order { key, amount };
+        [Change {
+            customer,
+            at,
+            event,
+        }]
+    };
+    let orders = [order("A-1", 50_000), order("A-2", 1)];
+    let versions = orders.each_ref().map(|order| registry.versions(order));
+    let mut answers = Vec::new();
+    for order in &orders {
+        answers.push(registry.store.apply(order).await.unwrap());
+    }
+    for late_first in [1, 0] {
+        let (order, answer) = (&orders[late_first], &answers[late_first]);
+        registry.settle(order, &versions[late_first], answer);
+    }
+    assert_eq!(shop.visit("ada").await, Some(Segment::Vip));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_loses_orders_counts_them_and_keeps_the_rest() {
     let shop = Shop::with(|builder| builder.queue(10));
     shop.store.fail(true);

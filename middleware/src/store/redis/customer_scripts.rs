@@ -19,6 +19,7 @@ pub(super) struct CustomerScripts {
     erase: Source,
     begin: Source,
     check: Source,
+    end: Source,
 }
 
 struct Source {
@@ -136,6 +137,7 @@ impl CustomerScripts {
             erase: script!("erase_customer"),
             begin: script!("begin_sweep"),
             check: script!("check_customers"),
+            end: Source::new(include_str!("lua/end_sweep.lua")),
         }
     }
 
@@ -199,6 +201,16 @@ impl CustomerScripts {
         };
         ScriptCall {
             source: &self.begin,
+            write,
+        }
+    }
+
+    pub(super) fn end<'a>(&'a self, holder: &'a str) -> impl Call + Sync + 'a {
+        let write = move |command: &mut Cmd| {
+            command.arg(1).arg(&self.lease).arg(holder);
+        };
+        ScriptCall {
+            source: &self.end,
             write,
         }
     }

@@ -106,6 +106,19 @@ impl KeepCustomers for BoundCustomers {
             Ok(result?)
         })
     }
+
+    fn end_sweep(&self) -> Later<()> {
+        if let Some(rejected) = self.core.reject(Operation::Sweep) {
+            return Box::pin(ready(Err(rejected)));
+        }
+        let (core, walk) = (Arc::clone(&self.core), Arc::clone(&self.walk));
+        Box::pin(async move {
+            let started = Instant::now();
+            let result = core.end_sweep(&walk).await;
+            core.note(Operation::Sweep, started, &result);
+            Ok(result?)
+        })
+    }
 }
 
 impl Core {

@@ -89,6 +89,13 @@ impl Core {
         Ok(Some(sweep))
     }
 
+    pub(super) async fn end_sweep(&self, walk: &Mutex<Walk>) -> Result<(), Failure> {
+        let at = walk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let call = self.customers.end(&at.holder);
+        self.connections.call_exclusively(&call, DEADLINE).await?;
+        Ok(())
+    }
+
     async fn sweep_once(
         &self,
         rules: &Rules,
