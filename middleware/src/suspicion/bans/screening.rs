@@ -30,6 +30,7 @@ pub(crate) struct Screened(pub(crate) Option<Duration>);
 
 impl SuspicionLayer {
     /// Whether the layer may ask the store before a request.
+    #[cfg(feature = "redis")]
     pub(crate) fn asks(&self) -> bool {
         self.recorder.warden.is_some()
     }
