@@ -79,10 +79,12 @@ impl Service {
         operations.iter().map(times).collect()
     }
 
-    /// Waits until the store has answered a request's own questions.
+    /// Makes a VIP of a customer while nothing else is being written: of two answers at once this process would believe
+    /// neither, and ask again.
     async fn become_vip(&self, user: &str) {
         let user = UserId::new(user, &Secret::from_bytes(b"a secret of the tests"));
         let customers = self.stack.customers().unwrap();
+        assert_eq!(customers.flush(SOON).await.left, 0);
         let money = Money::new(50_001, Currency::USD);
         assert!(
             customers
@@ -93,6 +95,7 @@ impl Service {
     }
 }
 
+const SOON: Duration = Duration::from_secs(10);
 const ON_THE_PATH: [Operation; 3] = [Operation::Admit, Operation::Fetch, Operation::Ban];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
