@@ -105,7 +105,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     (
         "telemetry",
         "segment",
-        &["ChangeKind", "Fate", "Segment", "Tally"],
+        &["ChangeKind", "Fate", "Population", "Segment", "Tally"],
     ),
     (
         "telemetry",

@@ -7,7 +7,7 @@ use super::instruments::{
     CUSTOMER_UNCONVERTED, CUSTOMERS, Instruments,
 };
 use crate::client::Country;
-use crate::segment::{ChangeKind, Fate, Segment, Tally};
+use crate::segment::{ChangeKind, Fate, Population, Segment, Tally};
 
 /// The tallies that are exported.
 #[derive(Debug, Clone, Default)]
@@ -26,13 +26,16 @@ impl Segments {
         });
         let watched = segments.clone();
         instruments.gauge(&CUSTOMERS, move |observer| {
+            // Read once: a sweep that comes meanwhile must not be told in part.
+            let populations = watched.populations();
+            if populations.is_empty() {
+                return;
+            }
             // Nobody who is known is new.
             for segment in Segment::ALL.into_iter().filter(|it| *it != Segment::New) {
-                let of = |tally: &Tally| Some(tally.population()?.of(segment));
-                if let Some(count) = watched.sum(of) {
-                    let attributes = CUSTOMERS.attributes([segment.as_str().into()]);
-                    observer.observe(count, &attributes);
-                }
+                let counts = populations.iter().map(|population| population.of(segment));
+                let attributes = CUSTOMERS.attributes([segment.as_str().into()]);
+                observer.observe(counts.sum(), &attributes);
             }
         });
         let watched = segments.clone();
@@ -77,6 +80,12 @@ impl Segments {
         if !tallies.iter().any(|known| Arc::ptr_eq(known, &tally)) {
             tallies.push(tally);
         }
+    }
+
+    /// The populations that this process counts.
+    fn populations(&self) -> Vec<Population> {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.iter().filter_map(|it| it.population()).collect()
     }
 
     /// All layers taken together; none when none has a value.
