@@ -1,5 +1,8 @@
 //! The file as it is written, and its validation.
 
+mod place;
+mod suspicion;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -7,9 +10,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::place::place;
+use self::suspicion::Suspicion;
 use super::{
-    BansConfig, ClientConfig, Config, CountVisitors, FunnelConfig, RateLimitConfig, RedisUrl,
-    SegmentsConfig, StoreConfig, SuspicionConfig,
+    ClientConfig, Config, CountVisitors, FunnelConfig, RateLimitConfig, RedisUrl, SegmentsConfig,
+    StoreConfig,
 };
 use crate::client::ForwardedHeader;
 use crate::funnel::Visitors;
@@ -17,7 +22,6 @@ use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
 use crate::segment::Segment;
-use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
 use crate::{Cidrs, ConfigError};
 
 #[derive(Deserialize, Default)]
@@ -93,32 +97,6 @@ enum Mode {
     #[default]
     Enforce,
     DryRun,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Suspicion {
-    credential_stuffing: Option<String>,
-    endpoint_scanning: Option<String>,
-    abuse: Option<String>,
-    credential_stuffing_slow: Option<String>,
-    password_spraying: Option<String>,
-    distributed_stuffing: Option<String>,
-    success_after_failures: Option<String>,
-    exempt: Exempt,
-    hash_clients: bool,
-    bans: Option<Bans>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Bans {
-    r#for: Option<String>,
-    longest: Option<String>,
-    jitter: Option<i64>,
-    kinds: Option<Vec<String>>,
-    response: BanResponse,
-    mode: Mode,
 }
 
 #[derive(Deserialize, Default)]
@@ -323,81 +301,6 @@ impl RateLimit {
     }
 }
 
-impl Suspicion {
-    fn validate(self) -> Result<SuspicionConfig, ConfigError> {
-        let written = [
-            (Kind::CredentialStuffing, self.credential_stuffing),
-            (Kind::EndpointScanning, self.endpoint_scanning),
-            (Kind::Abuse, self.abuse),
-            (Kind::CredentialStuffingSlow, self.credential_stuffing_slow),
-            (Kind::PasswordSpraying, self.password_spraying),
-            (Kind::DistributedStuffing, self.distributed_stuffing),
-            (Kind::SuccessAfterFailures, self.success_after_failures),
-        ];
-        let mut thresholds = Vec::with_capacity(written.len());
-        for (kind, text) in written {
-            match text.as_deref() {
-                None if kind.is_of_logins() => {}
-                None => thresholds.push((kind, kind.default_threshold())),
-                Some("off") => {}
-                Some(text) => thresholds.push((kind, parse_threshold(kind, text)?)),
-            }
-        }
-        let counted = thresholds.iter().map(|(kind, _)| *kind);
-        let counted: Vec<_> = counted.filter(|kind| kind.names_its_client()).collect();
-        let bans = self.bans.map(|bans| bans.validate(&counted)).transpose()?;
-        Ok(SuspicionConfig {
-            thresholds,
-            exempt: self.exempt.validate("suspicion.exempt")?,
-            hash_clients: self.hash_clients,
-            bans,
-        })
-    }
-}
-
-impl Bans {
-    fn validate(self, counted: &[Kind]) -> Result<BansConfig, ConfigError> {
-        const AT: &str = "suspicion.bans";
-        let default = Sentence::default();
-        let read = |key: &str, text: Option<String>, default| match text {
-            None => Ok(default),
-            Some(text) => humantime::parse_duration(&text)
-                .map_err(|_| ConfigError::new(format!("{AT}.{key}"), text, DURATION)),
-        };
-        let longest = read("longest", self.longest, default.longest())?;
-        // What is not written follows a maximum that is shorter.
-        let first = read("for", self.r#for, default.first().min(longest))?;
-        let mut sentence = Sentence::new(first, longest).map_err(|error| error.under(AT))?;
-        if let Some(percent) = self.jitter {
-            let percent = in_range("suspicion.bans.jitter", percent, 0, 100, "percent")?;
-            sentence = sentence.jitter(percent).map_err(|error| error.under(AT))?;
-        }
-        let kinds = match self.kinds {
-            None => counted.to_vec(),
-            Some(names) => {
-                let read = |name: String| {
-                    let kind = counted.iter().find(|kind| kind.as_str() == name);
-                    kind.copied().ok_or_else(|| {
-                        let counted: Vec<_> = counted.iter().map(|kind| kind.as_str()).collect();
-                        let allowed = format!(
-                            "a kind that is not `off` and says something of its client: {}",
-                            counted.join(", ")
-                        );
-                        ConfigError::new("suspicion.bans.kinds", name, allowed)
-                    })
-                };
-                names.into_iter().map(read).collect::<Result<_, _>>()?
-            }
-        };
-        Ok(BansConfig {
-            sentence,
-            kinds,
-            response: self.response,
-            dry_run: self.mode == Mode::DryRun,
-        })
-    }
-}
-
 impl Funnel {
     fn validate(self) -> Result<FunnelConfig, ConfigError> {
         let visitors = match self.visitors {
@@ -415,25 +318,6 @@ impl Funnel {
             }
         };
         Ok(FunnelConfig { visitors })
-    }
-}
-
-fn parse_threshold(kind: Kind, text: &str) -> Result<Threshold, ConfigError> {
-    let refused = |allowed| ConfigError::new(format!("suspicion.{kind}"), text, allowed);
-    if kind == Kind::SuccessAfterFailures {
-        // It has no count of its own: a window alone.
-        let threshold = match text {
-            "on" => Some(kind.default_threshold()),
-            window => format!("1/{window}").parse().ok(),
-        };
-        let allowed = "`on` (`1h`), a duration of 1s to 24h, or `off`";
-        return threshold.ok_or_else(|| refused(allowed.to_owned()));
-    }
-    let threshold = text.parse::<Threshold>();
-    let threshold = threshold.map_err(|_| refused(format!("{}, or `off`", Threshold::ALLOWED)))?;
-    match kind.refuses(threshold) {
-        None => Ok(threshold),
-        Some(allowed) => Err(refused(format!("{allowed}, or `off`"))),
     }
 }
 
@@ -496,87 +380,6 @@ impl Segments {
         Ok(config)
     }
 }
-
-/// Where a file is wrong, such as ``line 3, column 8, `[rate_limit] mode`: ``. The line itself stays out of it, since
-/// it may hold the password of a Redis address.
-fn place(text: &str, at: usize) -> String {
-    let before = text.get(..at).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let (line, column) = (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    );
-    let written = |text: &str| {
-        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        !text.is_empty() && text.bytes().all(legal)
-    };
-    // The keys that a file may have; anything else on the left of a `=` might be part of a value.
-    let key = text[line_start..]
-        .split_once('=')
-        .map(|(key, _)| key.trim())
-        .filter(|key| {
-            written(key)
-                && key
-                    .rsplit('.')
-                    .next()
-                    .is_some_and(|last| KEYS.contains(&last))
-        });
-    let section = before
-        .lines()
-        .rev()
-        .find_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'))
-        .filter(|section| written(section));
-    let key = match (section, key) {
-        (Some(section), Some(key)) => format!(", `{section}.{key}`"),
-        (None, Some(key)) => format!(", `{key}`"),
-        (Some(section), None) => format!(", in `[{section}]`"),
-        (None, None) => String::new(),
-    };
-    format!("line {line}, column {column}{key}: ")
-}
-
-/// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 39] = [
-    "redis_url",
-    "prefix",
-    "deadline",
-    "secret_file",
-    "trusted_proxies",
-    "forwarded_header",
-    "ipv6_prefix",
-    "ip",
-    "user",
-    "on_store_failure",
-    "mode",
-    "headers",
-    "exempt",
-    "cidrs",
-    "users",
-    "routes",
-    "key",
-    "quota",
-    "cost",
-    "credential_stuffing",
-    "endpoint_scanning",
-    "abuse",
-    "credential_stuffing_slow",
-    "hash_clients",
-    "bans",
-    "for",
-    "longest",
-    "jitter",
-    "kinds",
-    "response",
-    "visitors",
-    "retention",
-    "vip_spend",
-    "vip_orders",
-    "at_risk_after",
-    "churned_after",
-    "currency",
-    "sweep_every",
-    "enabled",
-];
 
 fn parse_quota(key: String, text: &str) -> Result<Quota, ConfigError> {
     text.parse::<Quota>().map_err(|error| error.at(key))

@@ -31,8 +31,8 @@ impl Currency {
     /// The code.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Three ASCII capitals, so the fallback is never taken.
-        str::from_utf8(&self.0).unwrap_or("XXX")
+        // Three ASCII capitals, so it is never empty.
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
