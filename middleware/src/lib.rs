@@ -58,6 +58,9 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+pub mod observe;
+#[cfg(feature = "ops")]
+pub mod ops;
 pub mod preflight;
 mod problem;
 pub mod rate_limit;
