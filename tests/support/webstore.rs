@@ -27,6 +27,16 @@ impl Webstore {
     /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        Self::start_with(redis_url, config, |_| {})
+    }
+
+    /// Starts as [`start`](Self::start) does, with a command that may be changed before: more arguments, another stderr.
+    #[must_use]
+    pub fn start_with(
+        redis_url: Option<&str>,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let file = tempfile::Builder::new()
             .suffix(".toml")
             .tempfile()
@@ -48,10 +58,10 @@ impl Webstore {
         if let Some(url) = redis_url {
             command.env("REDIS_URL", url);
         }
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        change(&mut command);
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
             .spawn()
             .expect("webstore starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
@@ -165,28 +175,23 @@ pub fn signal(pid: u32, name: &str) {
 /// Builds the example once, and tells where it is.
 fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| {
-            let built = Command::new(env!("CARGO"))
-                .args([
-                    "build",
-                    "--quiet",
-                    "--package",
-                    "webstore",
-                    "--message-format",
-                    "json",
-                ])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("cargo runs");
-            assert!(built.status.success(), "cargo build -p webstore failed");
-            let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
-            let executable = output
-                .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-            executable.expect("cargo names the executable")
-        })
-        .clone()
+    BINARY.get_or_init(|| build("webstore")).clone()
+}
+
+/// Builds the program of a package of the workspace, and tells where it is.
+pub(crate) fn build(package: &str) -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "--package", package])
+        .args(["--message-format", "json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(built.status.success(), "cargo build -p {package} failed");
+    let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
+    let executable = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executable.expect("cargo names the executable")
 }

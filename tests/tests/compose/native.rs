@@ -1,0 +1,122 @@
+//! The programs that can be had here, with the very files that the containers mount.
+
+use std::process::Command;
+
+use palisade_tests::alertmanager::Alertmanager;
+use palisade_tests::prometheus::Prometheus;
+use palisade_tests::redis::RedisServer;
+use palisade_tests::repository::{path, prometheus_with, text};
+use palisade_tests::webstore::Webstore;
+
+/// The webstore of the compose file on the Redis of the compose file, and where its log goes.
+fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
+    let config = text("examples/webstore/compose.toml");
+    Webstore::start_with(Some(&redis.url()), &config, |command| {
+        command
+            .env_remove("PALISADE_SECRET")
+            .arg(format!("--log-file={}", log.display()));
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shop_limits_and_logs_with_the_containers_files() {
+    let mut redis = RedisServer::configured(&path("redis/redis.conf"));
+    for (setting, wanted) in [
+        ("maxmemory", "268435456"),
+        ("maxmemory-policy", "noeviction"),
+        ("appendonly", "yes"),
+        ("appendfsync", "everysec"),
+        ("save", ""),
+    ] {
+        let said = redis.cli(&["CONFIG", "GET", setting]);
+        assert_eq!(said.lines().nth(1).unwrap_or_default(), wanted, "{setting}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("webstore.log");
+    let webstore = shop(&redis, &log);
+    let client = webstore.client();
+    for _ in 0..60 {
+        let user = [("authorization", "Bearer user-token-ada")];
+        assert_eq!(client.get("/us/products", &user).await.status, 200);
+    }
+    let user = [("authorization", "Bearer user-token-ada")];
+    assert_eq!(client.get("/us/products", &user).await.status, 429);
+    // Nobody but the load generator's address may say who he is.
+    let forged = [("x-forwarded-for", "203.0.113.9"), user[0]];
+    assert_eq!(client.get("/us/products", &forged).await.status, 429);
+    let denied = webstore.scrape().await.sum(
+        "webstore_rate_limit_exceeded_total",
+        &[("limit_type", "user")],
+    );
+    assert_eq!(denied, 2.0);
+
+    // The log of admissions outlives a crash of Redis, by its file.
+    let kept = |redis: &RedisServer| redis.cli(&["GET", "palisade:rate:user:ada"]);
+    let before = kept(&redis);
+    assert!(!before.is_empty());
+    let written = || {
+        redis
+            .cli(&["INFO", "persistence"])
+            .contains("aof_pending_bio_fsync:0")
+    };
+    assert!(written());
+    redis.restart();
+    assert_eq!(kept(&redis), before);
+
+    // Flattened or not, each line of the file is JSON with the fields that Alloy reads.
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(!lines.is_empty());
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["timestamp"].is_string() && line["level"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_gets_from_the_webstores_prometheus_to_its_alertmanager() {
+    let checked = Command::new("amtool")
+        .arg("check-config")
+        .arg(path("prometheus/alertmanager.yml"))
+        .output()
+        .expect("amtool is not installed: run scripts/test setup, or apt-get install prometheus-alertmanager");
+    assert!(checked.status.success(), "{checked:?}");
+
+    let redis = RedisServer::configured(&path("redis/redis.conf"));
+    let folder = tempfile::tempdir().unwrap();
+    let webstore = shop(&redis, &folder.path().join("webstore.log"));
+    let alertmanager = Alertmanager::start(&path("prometheus/alertmanager.yml")).await;
+    let prometheus = Prometheus::in_folder(
+        prometheus_with(&webstore.admin, Some(&alertmanager.address), |_| {}),
+        &[],
+    )
+    .await;
+
+    let targets = prometheus
+        .ask("/api/v1/targets", |data| {
+            data["activeTargets"][0]["health"] == "up"
+        })
+        .await;
+    assert_eq!(targets["activeTargets"].as_array().unwrap().len(), 1);
+    assert_eq!(targets["activeTargets"][0]["labels"]["job"], "webstore");
+    prometheus
+        .ask("/api/v1/alertmanagers", |data| {
+            data["activeAlertmanagers"][0]["url"]
+                .as_str()
+                .is_some_and(|url| url.contains(&alertmanager.address))
+        })
+        .await;
+    let groups = prometheus
+        .ask("/api/v1/rules", |data| {
+            let groups = data["groups"].as_array();
+            groups.is_some_and(|groups| {
+                let rules = groups.iter().flat_map(|group| group["rules"].as_array());
+                let mut rules = rules.flatten();
+                !groups.is_empty() && rules.all(|rule| rule["health"] == "ok")
+            })
+        })
+        .await;
+    assert!(!groups["groups"].as_array().unwrap().is_empty());
+}
