@@ -96,11 +96,16 @@ impl Prometheus {
     /// # Errors
     /// What it answers that is wrong with the question.
     pub async fn call(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
-        let form = [("content-type", "application/x-www-form-urlencoded")];
-        let reply = self
-            .client
-            .send(http::Method::POST, path, &form, &encoded(parameters))
-            .await;
+        // Without parameters there is nothing that a URL could not take, and some of its paths are only read.
+        let reply = if parameters.is_empty() {
+            self.client.get(path, &[]).await
+        } else {
+            let form = [("content-type", "application/x-www-form-urlencoded")];
+            let body = encoded(parameters);
+            self.client
+                .send(http::Method::POST, path, &form, &body)
+                .await
+        };
         let mut reply = reply.json();
         match reply["error"].as_str() {
             None => Ok(reply["data"].take()),
