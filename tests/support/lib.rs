@@ -7,6 +7,7 @@ pub mod dashboard;
 pub mod distance;
 pub mod http;
 pub mod imports;
+pub mod load;
 pub mod logql;
 pub mod memory;
 pub mod metrics;

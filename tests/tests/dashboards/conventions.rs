@@ -1,0 +1,1 @@
+//! How the dashboards are written.
