@@ -130,6 +130,7 @@ impl Ask {
 
 /// What came back.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Answer {
     /// The status.
     pub status: u16,
@@ -138,6 +139,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer of this status, and what it said of when to ask again.
+    #[must_use]
+    pub const fn new(status: u16, retry_after: Option<Duration>) -> Self {
+        Self {
+            status,
+            retry_after,
+        }
+    }
+
     fn is_denied(self) -> bool {
         self.status == 429
     }
@@ -216,6 +226,15 @@ impl Kind {
             Self::Flood => "flood",
             Self::Reseller => "reseller",
         }
+    }
+
+    /// Whether the visitor means well.
+    #[must_use]
+    pub const fn is_honest(self) -> bool {
+        matches!(
+            self,
+            Self::Shopper | Self::Returning | Self::Vip | Self::Crawler
+        )
     }
 
     /// How many of them there are for one of the rarest.
