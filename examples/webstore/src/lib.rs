@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod country;
 mod customers;
+pub mod demo;
 mod funnel;
 mod guard;
 mod identifier;
