@@ -57,12 +57,5 @@ impl Drop for Load {
 #[must_use]
 pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| {
-            if let Ok(path) = std::env::var("DEV_LOAD") {
-                return path.into();
-            }
-            build("load")
-        })
-        .clone()
+    BINARY.get_or_init(|| build("load")).clone()
 }

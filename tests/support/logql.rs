@@ -324,3 +324,79 @@ impl Pipeline {
         self.lines.iter().all(text) && self.filters.iter().all(|m| m.holds(&line.field(&m.name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(query: &str) -> Vec<String> {
+        let lines = [
+            r#"{"level":"INFO","event":"access","class":"ok","route":"/x","represents":3}"#,
+            r#"{"level":"WARN","event":"client_banned","client":"192.0.2.1","segment":"vip"}"#,
+            "not a line of the log",
+        ];
+        let lines: Vec<_> = lines.iter().filter_map(|line| Line::read(line)).collect();
+        match parse(query) {
+            Err(error) => vec![error],
+            Ok(found) => found
+                .iter()
+                .flat_map(|pipeline| pipeline.problems(&lines))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn takes_what_lines_answer_to() {
+        for query in [
+            r#"{service="webstore", event=~"client_.*|other"} |= "192" | json | client!="" | line_format `{{.event}}{{if .client}} {{.client}}{{end}}`"#,
+            r#"topk(10, sum by (route) (sum_over_time({event="access", segment=~".*"} | json | class=~"ok|refused" | unwrap represents | __error__="" [5m])))"#,
+            r#"sum(count_over_time({segment="vip", level!="INFO"} !~ "(?i)nothing" [1m])) or vector(0)"#,
+        ] {
+            assert_eq!(problems(query), [""; 0], "{query}");
+        }
+    }
+
+    #[test]
+    fn says_what_no_line_answers_to() {
+        for (query, problem) in [
+            (r#"{route="/x"}"#, "route is no label"),
+            (r#"{event="acess"}"#, "no line is in the selected streams"),
+            (
+                r#"{event="access"} | class="ok""#,
+                "class is used without `| json`",
+            ),
+            (
+                r#"{event="access"} | json | klass="ok""#,
+                "no selected line has the field klass",
+            ),
+            (
+                r#"{event="access"} | json | class="refused""#,
+                "no selected line passes the filters",
+            ),
+            (
+                r#"{event="access"} |= "vip""#,
+                "no selected line passes the filters",
+            ),
+            (
+                r#"sum by (rout) (rate({event="access"} | json [1m]))"#,
+                "no selected line has the field rout",
+            ),
+            (r#"sum(rte({event="access"}[1m]))"#, "no function rte"),
+            (
+                r#"sum(rate({event="access"}[1m])"#,
+                "a parenthesis is not closed",
+            ),
+            (
+                r#"{event="access" segment="vip"}"#,
+                "neither ',' nor '}' before",
+            ),
+            ("vector(0)", "no stream is selected"),
+        ] {
+            let found = problems(query);
+            assert!(
+                found.iter().any(|found| found.starts_with(problem)),
+                "{query}: {found:?}"
+            );
+        }
+    }
+}

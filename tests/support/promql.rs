@@ -3,6 +3,8 @@
 //! Prometheus itself judges whether an expression is right; this only finds the selectors in it, whose names and matchers
 //! the conventions are about.
 
+use std::fmt::{self, Display};
+
 /// `name{label=~"value"}[5m]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
@@ -21,6 +23,17 @@ impl Selector {
         self.matchers
             .iter()
             .any(|(l, o, v)| (&**l, &**o, &**v) == (label, operator, value))
+    }
+}
+
+impl Display for Selector {
+    /// Without what stands between square brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{", self.metric.as_deref().unwrap_or_default())?;
+        for (label, operator, value) in &self.matchers {
+            write!(f, "{label}{operator}{value:?},")?;
+        }
+        f.write_str("}")
     }
 }
 
@@ -196,4 +209,36 @@ pub(crate) fn quoted(text: &str) -> Option<(String, usize)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(expression: &str) -> Vec<String> {
+        let found = selectors(expression);
+        found
+            .iter()
+            .map(|selector| format!("{selector}{:?}", selector.range))
+            .collect()
+    }
+
+    #[test]
+    fn finds_every_selector_and_nothing_else() {
+        let expression = r#"
+            # a_comment{x="y"}
+            histogram_quantile(0.99, sum by (le, route) (rate(b_bucket{job=~"$job", le!="+Inf"}[$__rate_interval])))
+              / on (job) group_left (a) (c:d:e offset 1w > bool 5 or vector(0)) unless sum(f{}) by (g)
+              and label_replace({h="i}\"j"}, "k", "$1", "l", "(.*)") + k[5m:1m] + $l * ${m:text} + 1e5"#;
+        assert_eq!(
+            read(expression),
+            [
+                r#"b_bucket{job=~"$job",le!="+Inf",}Some("$__rate_interval")"#,
+                "c:d:e{}None",
+                "f{}None",
+                r#"{h="i}\"j",}None"#,
+                r#"k{}Some("5m:1m")"#,
+            ]
+        );
+    }
 }

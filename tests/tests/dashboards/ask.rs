@@ -156,10 +156,16 @@ impl<'a> Asker<'a> {
                 problems.push(format!("no metric {metric}"));
                 continue;
             }
-            for (label, ..) in &selector.matchers {
-                if series.iter().all(|series| series[label].is_null()) {
-                    problems.push(format!("{metric} has no label {label}"));
-                }
+            let missing = |label: &&String| series.iter().all(|series| series[*label].is_null());
+            let mut labels = selector.matchers.iter().map(|(label, ..)| label);
+            if let Some(label) = labels.find(missing) {
+                problems.push(format!("{metric} has no label {label}"));
+                continue;
+            }
+            match self.series(&selector.to_string()).await {
+                Err(error) => problems.push(error),
+                Ok(series) if series.is_empty() => problems.push(format!("no series {selector}")),
+                Ok(_) => {}
             }
         }
         problems
