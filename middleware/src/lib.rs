@@ -70,6 +70,8 @@ pub mod store;
 pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;
+#[cfg(test)]
+mod warnings;
 
 use cidr::Cidrs;
 pub use error::ConfigError;
