@@ -66,6 +66,7 @@ pub mod preflight;
 mod problem;
 pub mod rate_limit;
 pub mod segment;
+mod shield;
 pub mod stack;
 pub mod store;
 pub mod suspicion;

@@ -58,7 +58,7 @@ use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
 use crate::suspicion::{
-    self, Bans, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
+    self, Bans, Kind, SecurityEvent, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
 };
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
@@ -94,6 +94,7 @@ impl Stack {
             visitors: CountVisitors::Off,
             step_observer: None,
             observers: Vec::new(),
+            security_observers: Vec::new(),
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -194,6 +195,7 @@ pub struct StackBuilder {
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
     observers: Vec<Box<dyn ObserveExchange>>,
+    security_observers: Vec<SecurityObserver>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -205,6 +207,7 @@ pub struct StackBuilder {
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -258,6 +261,16 @@ impl StackBuilder {
     /// [`observe`](crate::observe).
     pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
         self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Is told of each event of the security log; several may be added. See
+    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    pub fn observe_security(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.security_observers.push(Box::new(observer));
         self
     }
 
@@ -371,7 +384,7 @@ impl StackBuilder {
         };
         let in_funnel = |error: ConfigError| error.under("funnel");
 
-        let settings = self.config.suspicion;
+        let (settings, observers) = (self.config.suspicion, self.security_observers);
         let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
             let builder = match settings.bans {
                 None => builder,
@@ -389,6 +402,9 @@ impl StackBuilder {
                 .fold(builder, SuspicionLayerBuilder::without)
                 .secret(secret.clone())
                 .exempt(settings.exempt);
+            let builder = observers
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::observe_events);
             let builder = settings
                 .thresholds
                 .into_iter()
