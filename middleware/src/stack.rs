@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
 //! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
@@ -45,6 +46,7 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
+use crate::observe::{Observe, ObserveExchange, ObserveLayer};
 use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
@@ -56,7 +58,7 @@ use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
 use crate::suspicion::{
-    self, Bans, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
+    self, Bans, Kind, SecurityEvent, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
 };
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
@@ -70,6 +72,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    observe: ObserveLayer,
     preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
@@ -90,6 +93,8 @@ impl Stack {
             stages: Vec::new(),
             visitors: CountVisitors::Off,
             step_observer: None,
+            observers: Vec::new(),
+            security_observers: Vec::new(),
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -156,7 +161,7 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>,
+    T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
 {
     type Service = T::Service;
 
@@ -165,7 +170,8 @@ where
         let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
         let asked = self.preflight.layer(watched);
-        self.telemetry.layer(self.client.layer(asked))
+        let observed = self.observe.layer(asked);
+        self.telemetry.layer(self.client.layer(observed))
     }
 }
 
@@ -188,6 +194,8 @@ pub struct StackBuilder {
     stages: Vec<Stage>,
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
+    observers: Vec<Box<dyn ObserveExchange>>,
+    security_observers: Vec<SecurityObserver>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -199,6 +207,7 @@ pub struct StackBuilder {
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -245,6 +254,23 @@ impl StackBuilder {
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
         self.step_observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Is told what became of each request; several may be added, and are told in their order. See
+    /// [`observe`](crate::observe).
+    pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Is told of each event of the security log; several may be added. See
+    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    pub fn observe_security(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.security_observers.push(Box::new(observer));
         self
     }
 
@@ -358,7 +384,7 @@ impl StackBuilder {
         };
         let in_funnel = |error: ConfigError| error.under("funnel");
 
-        let settings = self.config.suspicion;
+        let (settings, observers) = (self.config.suspicion, self.security_observers);
         let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
             let builder = match settings.bans {
                 None => builder,
@@ -376,6 +402,9 @@ impl StackBuilder {
                 .fold(builder, SuspicionLayerBuilder::without)
                 .secret(secret.clone())
                 .exempt(settings.exempt);
+            let builder = observers
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::observe_events);
             let builder = settings
                 .thresholds
                 .into_iter()
@@ -449,6 +478,7 @@ impl StackBuilder {
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                observe: ObserveLayer::new(self.observers),
                 preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
                 suspicion,
                 rate_limit,
@@ -472,6 +502,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            observe: ObserveLayer::new(self.observers),
             preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
             suspicion,
             rate_limit,
@@ -521,6 +552,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            observe: stack.observe,
             preflight: stack.preflight,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
