@@ -72,6 +72,7 @@ pub mod store;
 pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;
+mod waiting;
 #[cfg(test)]
 mod warnings;
 
