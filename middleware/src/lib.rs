@@ -59,6 +59,7 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+mod methods;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
