@@ -46,7 +46,7 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
-use crate::observe::{Observe, ObserveExchange, ObserveLayer};
+use crate::observe::{AccessLog, Observe, ObserveExchange, ObserveLayer};
 use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
@@ -335,7 +335,10 @@ impl StackBuilder {
     ///
     /// # Errors
     /// A setting that cannot be used.
-    pub fn build(self) -> Result<Stack, ConfigError> {
+    pub fn build(mut self) -> Result<Stack, ConfigError> {
+        if let Some(lines @ 1..) = self.config.log.access {
+            self.observers.push(Box::new(AccessLog::new(lines)));
+        }
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
@@ -346,6 +349,8 @@ impl StackBuilder {
             None => {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
+                        target: "palisade::stack",
+                        event = "secret_missing",
                         "no secret is configured: ids that are hashed differ from process to process, so such \
                          users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
                          set `store.secret_file` or PALISADE_SECRET"

@@ -88,23 +88,28 @@ impl Tally {
 
     /// The policies by name, in their order, with what they decided so far.
     pub fn policies(&self) -> impl Iterator<Item = (&str, PolicyCounts)> {
-        self.names.iter().enumerate().map(|(policy, name)| {
-            let sum = |counter: usize| {
-                self.stripes
-                    .iter()
-                    .map(|stripe| stripe[policy].0[counter].load(Ordering::Relaxed))
-                    .sum()
-            };
-            let counts = PolicyCounts {
-                admitted: sum(Outcome::Admitted as usize),
-                denied: sum(Outcome::Denied as usize),
-                dry_run_denied: sum(Outcome::DryRunDenied as usize),
-                fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
-                fallback_denied: sum(Outcome::FallbackDenied as usize),
-                exceeded: sum(EXCEEDED),
-            };
-            (&**name, counts)
-        })
+        self.names
+            .iter()
+            .enumerate()
+            .map(|(policy, name)| (&**name, self.counts(policy)))
+    }
+
+    /// What a policy decided so far.
+    pub(super) fn counts(&self, policy: usize) -> PolicyCounts {
+        let sum = |counter: usize| {
+            self.stripes
+                .iter()
+                .map(|stripe| stripe[policy].0[counter].load(Ordering::Relaxed))
+                .sum()
+        };
+        PolicyCounts {
+            admitted: sum(Outcome::Admitted as usize),
+            denied: sum(Outcome::Denied as usize),
+            dry_run_denied: sum(Outcome::DryRunDenied as usize),
+            fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
+            fallback_denied: sum(Outcome::FallbackDenied as usize),
+            exceeded: sum(EXCEEDED),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::store::{FailedRequest, Incident, shown};
+use super::store::{FailedRequest, Incident};
 use super::{Ban, BanReason};
 use crate::client::{Network, Route, Secret, UserId};
 use crate::shield::shielded;
@@ -170,7 +170,7 @@ impl fmt::Debug for Routes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let latest = self.0.len().saturating_sub(Incident::ROUTES);
         f.debug_list()
-            .entries(self.0[latest..].iter().map(shown))
+            .entries(self.0[latest..].iter().map(Route::shown))
             .finish()
     }
 }

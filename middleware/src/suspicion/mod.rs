@@ -140,8 +140,6 @@ pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
-#[cfg(feature = "redis")]
-pub(crate) use store::shown;
 pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
     LocalFailureStore, LookingUp, Watch,
