@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
 //! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
@@ -45,6 +46,7 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
+use crate::observe::{Observe, ObserveExchange, ObserveLayer};
 use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
@@ -70,6 +72,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    observe: ObserveLayer,
     preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
@@ -90,6 +93,7 @@ impl Stack {
             stages: Vec::new(),
             visitors: CountVisitors::Off,
             step_observer: None,
+            observers: Vec::new(),
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -156,7 +160,7 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>,
+    T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
 {
     type Service = T::Service;
 
@@ -165,7 +169,8 @@ where
         let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
         let asked = self.preflight.layer(watched);
-        self.telemetry.layer(self.client.layer(asked))
+        let observed = self.observe.layer(asked);
+        self.telemetry.layer(self.client.layer(observed))
     }
 }
 
@@ -188,6 +193,7 @@ pub struct StackBuilder {
     stages: Vec<Stage>,
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
+    observers: Vec<Box<dyn ObserveExchange>>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -245,6 +251,13 @@ impl StackBuilder {
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
         self.step_observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Is told what became of each request; several may be added, and are told in their order. See
+    /// [`observe`](crate::observe).
+    pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
+        self.observers.push(Box::new(observer));
         self
     }
 
@@ -449,6 +462,7 @@ impl StackBuilder {
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                observe: ObserveLayer::new(self.observers),
                 preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
                 suspicion,
                 rate_limit,
@@ -472,6 +486,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            observe: ObserveLayer::new(self.observers),
             preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
             suspicion,
             rate_limit,
@@ -521,6 +536,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            observe: stack.observe,
             preflight: stack.preflight,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,
