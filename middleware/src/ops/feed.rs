@@ -103,7 +103,15 @@ impl Feed {
             cancelled: sum(CANCELLED),
             total: 0,
         };
-        let Requests { ok, client_error, denied, banned, server_error, cancelled, .. } = requests;
+        let Requests {
+            ok,
+            client_error,
+            denied,
+            banned,
+            server_error,
+            cancelled,
+            ..
+        } = requests;
         requests.total = ok + client_error + denied + banned + server_error + cancelled;
         Sums {
             requests,

@@ -109,7 +109,9 @@ impl Top {
         let mut ranking = Ranking::default();
         {
             let minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
-            let oldest = minute.max(minutes.newest).saturating_sub(MINUTES as u64 - 1);
+            let oldest = minute
+                .max(minutes.newest)
+                .saturating_sub(MINUTES as u64 - 1);
             let live = |summary: &&Summary| summary.total > 0 && summary.minute >= oldest;
             for summary in minutes.summaries.iter().filter(live) {
                 let least = summary.least();
@@ -127,13 +129,17 @@ impl Top {
                 }
             }
         }
-        ranking.clients.extend(merged.into_values().map(|it| Estimate {
-            count: it.count + ranking.error,
-            error: ranking.error.saturating_sub(it.error),
-            ..it
-        }));
+        ranking
+            .clients
+            .extend(merged.into_values().map(|it| Estimate {
+                count: it.count + ranking.error,
+                error: ranking.error.saturating_sub(it.error),
+                ..it
+            }));
         // The client last, so that equal counts have one order.
-        ranking.clients.sort_unstable_by_key(|it| (std::cmp::Reverse(it.count), it.error, it.client));
+        ranking
+            .clients
+            .sort_unstable_by_key(|it| (std::cmp::Reverse(it.count), it.error, it.client));
         let next = ranking.clients.get(most).map_or(0, |next| next.count);
         ranking.missing = ranking.error.max(next);
         ranking.clients.truncate(most);
@@ -160,7 +166,10 @@ impl Summary {
         if !self.forgot {
             return 0;
         }
-        let lowest = self.heap.first().and_then(|place| self.counters.get(usize::from(*place)));
+        let lowest = self
+            .heap
+            .first()
+            .and_then(|place| self.counters.get(usize::from(*place)));
         lowest.map_or(0, |counter| counter.count)
     }
 
@@ -173,7 +182,12 @@ impl Summary {
             self.sink(at.into());
         } else if self.counters.len() < counters {
             let place = self.counters.len() as u16;
-            self.counters.push(Counter { client, count: 1, error: 0, at: place });
+            self.counters.push(Counter {
+                client,
+                count: 1,
+                error: 0,
+                at: place,
+            });
             self.heap.push(place);
             self.places.insert(client, place);
             self.rise(place.into());

@@ -26,7 +26,10 @@ impl Exact {
     fn of(&self, minute: u64) -> HashMap<Network, u64> {
         let newest = self.newest.max(minute);
         let mut sums = HashMap::new();
-        let live = self.counted.iter().filter(|(minute, _)| **minute + MINUTES as u64 > newest);
+        let live = self
+            .counted
+            .iter()
+            .filter(|(minute, _)| **minute + MINUTES as u64 > newest);
         for (client, count) in live.flat_map(|(_, counts)| counts) {
             *sums.entry(*client).or_default() += count;
         }
@@ -46,7 +49,10 @@ fn holds(top: &Top, exact: &Exact, minute: u64, counters: u64) {
         let mut missing = exact.clone();
         for it in &ranking.clients {
             let truth = missing.remove(&it.client).unwrap_or(0);
-            assert!(it.count - it.error <= truth && truth <= it.count, "{it:?} of {truth}");
+            assert!(
+                it.count - it.error <= truth && truth <= it.count,
+                "{it:?} of {truth}"
+            );
             assert!(it.error <= ranking.error);
         }
         let most = missing.values().max().copied().unwrap_or(0);
@@ -109,7 +115,11 @@ fn counts_are_exact_while_there_are_no_more_clients_than_counters() {
         (0..n).for_each(|_| top.count(client(n), 7));
     }
     let ranking = top.ranking(7, 3);
-    let counts: Vec<_> = ranking.clients.iter().map(|it| (it.count, it.error)).collect();
+    let counts: Vec<_> = ranking
+        .clients
+        .iter()
+        .map(|it| (it.count, it.error))
+        .collect();
     assert_eq!(counts, [(4, 0), (3, 0), (2, 0)]);
     // The fourth is known, and merely not listed.
     assert_eq!((ranking.total, ranking.error, ranking.missing), (10, 0, 1));
@@ -143,7 +153,10 @@ fn what_is_older_than_the_time_looked_back_is_forgotten() {
     // A minute's place is taken by one that is a round later.
     top.count(client(2), 15);
     let ranking = top.ranking(15, 9);
-    assert_eq!((ranking.clients.len(), ranking.clients[0].client), (1, client(2)));
+    assert_eq!(
+        (ranking.clients.len(), ranking.clients[0].client),
+        (1, client(2))
+    );
 }
 
 #[test]
@@ -157,6 +170,10 @@ fn memory_stays_bounded_however_many_clients_come() {
         assert_eq!(summary.counters.len(), 8);
         assert_eq!(summary.heap.len(), 8);
         assert_eq!(summary.places.len(), 8);
-        assert!(summary.places.capacity() <= 32, "{}", summary.places.capacity());
+        assert!(
+            summary.places.capacity() <= 32,
+            "{}",
+            summary.places.capacity()
+        );
     }
 }
