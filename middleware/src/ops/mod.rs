@@ -8,6 +8,7 @@
 mod answer;
 mod bans;
 mod body;
+mod events;
 mod feed;
 mod guard;
 mod hub;
