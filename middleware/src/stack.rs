@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
 //! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
@@ -45,7 +46,12 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
+use crate::observe::{AccessLog, Observe, ObserveExchange, ObserveLayer};
+#[cfg(feature = "ops")]
+use crate::ops::{Ops, Sources};
 use crate::preflight::{Preflight, PreflightLayer};
+#[cfg(all(feature = "ops", feature = "redis"))]
+use crate::rate_limit::StoreErrorKind;
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
     self, Action, CustomerStore, Customers, Money, SegmentLayer, SegmentLayerBuilder, Segmented,
@@ -56,7 +62,7 @@ use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
 use crate::suspicion::{
-    self, Bans, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
+    self, Bans, Kind, SecurityEvent, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
 };
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
@@ -70,6 +76,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    observe: ObserveLayer,
     preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
@@ -90,6 +97,10 @@ impl Stack {
             stages: Vec::new(),
             visitors: CountVisitors::Off,
             step_observer: None,
+            observers: Vec::new(),
+            security_observers: Vec::new(),
+            #[cfg(feature = "ops")]
+            ops: None,
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -154,9 +165,43 @@ impl<T> Stack<T> {
     }
 }
 
+#[cfg(feature = "ops")]
+impl<T> Stack<T> {
+    /// What the live page shows of the stack.
+    fn sources(&self) -> Sources {
+        #[cfg(feature = "redis")]
+        let health = self.health.clone();
+        #[cfg(not(feature = "redis"))]
+        let health: Option<std::convert::Infallible> = None;
+        Sources {
+            store: if health.is_some() { "redis" } else { "memory" },
+            policies: self.rate_limit.describe(),
+            decisions: self.tally(),
+            suspicions: self.suspicions(),
+            incidents: self.suspicion_tally(),
+            stages: self.funnel_tally(),
+            visitors: self.visitor_tally(),
+            segments: self.segment_tally(),
+            #[cfg(feature = "redis")]
+            health: health.map(|health| -> crate::ops::Health {
+                Box::new(move || crate::ops::StoreState {
+                    breaker_open: health.is_breaker_open(),
+                    last_error: health.last_error().map(|kind| match kind {
+                        StoreErrorKind::Timeout => Outcome::Timeout.as_str(),
+                        _ => Outcome::Error.as_str(),
+                    }),
+                    corrupt_keys: health.broken_logs(),
+                })
+            }),
+            #[cfg(not(feature = "redis"))]
+            health: None,
+        }
+    }
+}
+
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>,
+    T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
 {
     type Service = T::Service;
 
@@ -165,7 +210,8 @@ where
         let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
         let asked = self.preflight.layer(watched);
-        self.telemetry.layer(self.client.layer(asked))
+        let observed = self.observe.layer(asked);
+        self.telemetry.layer(self.client.layer(observed))
     }
 }
 
@@ -188,6 +234,10 @@ pub struct StackBuilder {
     stages: Vec<Stage>,
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
+    observers: Vec<Box<dyn ObserveExchange>>,
+    security_observers: Vec<SecurityObserver>,
+    #[cfg(feature = "ops")]
+    ops: Option<Ops>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -199,6 +249,7 @@ pub struct StackBuilder {
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -245,6 +296,23 @@ impl StackBuilder {
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
         self.step_observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Is told what became of each request; several may be added, and are told in their order. See
+    /// [`observe`](crate::observe).
+    pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Is told of each event of the security log; several may be added. See
+    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    pub fn observe_security(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.security_observers.push(Box::new(observer));
         self
     }
 
@@ -305,11 +373,53 @@ impl StackBuilder {
         self
     }
 
+    /// Feeds the live page with what this stack sees; nothing is gathered for it unless set. See [`ops`](crate::ops).
+    #[cfg(feature = "ops")]
+    pub fn ops(mut self, ops: &Ops) -> Self {
+        self.ops = Some(ops.clone());
+        self
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, and an [`Ops`](crate::ops::Ops) that another stack feeds.
+    #[cfg(feature = "ops")]
+    pub fn build(mut self) -> Result<Stack, ConfigError> {
+        let Some(ops) = self.ops.take() else {
+            return self.build_layers();
+        };
+        self = self
+            .observe(ops.exchanges())
+            .observe_security(ops.security_events());
+        #[cfg(feature = "redis")]
+        {
+            let (calls, own) = (ops.calls(), self.observer.take());
+            self = self.observe_store(move |operation, outcome, took| {
+                calls(operation, outcome, took);
+                if let Some(own) = &own {
+                    own(operation, outcome, took);
+                }
+            });
+        }
+        let stack = self.build_layers()?;
+        ops.attach(stack.sources())?;
+        Ok(stack)
+    }
+
     /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
     ///
     /// # Errors
     /// A setting that cannot be used.
+    #[cfg(not(feature = "ops"))]
     pub fn build(self) -> Result<Stack, ConfigError> {
+        self.build_layers()
+    }
+
+    fn build_layers(mut self) -> Result<Stack, ConfigError> {
+        if let Some(lines @ 1..) = self.config.log.access {
+            self.observers.push(Box::new(AccessLog::new(lines)));
+        }
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
@@ -320,6 +430,8 @@ impl StackBuilder {
             None => {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
+                        target: "palisade::stack",
+                        event = "secret_missing",
                         "no secret is configured: ids that are hashed differ from process to process, so such \
                          users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
                          set `store.secret_file` or PALISADE_SECRET"
@@ -358,7 +470,7 @@ impl StackBuilder {
         };
         let in_funnel = |error: ConfigError| error.under("funnel");
 
-        let settings = self.config.suspicion;
+        let (settings, observers) = (self.config.suspicion, self.security_observers);
         let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
             let builder = match settings.bans {
                 None => builder,
@@ -376,6 +488,9 @@ impl StackBuilder {
                 .fold(builder, SuspicionLayerBuilder::without)
                 .secret(secret.clone())
                 .exempt(settings.exempt);
+            let builder = observers
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::observe_events);
             let builder = settings
                 .thresholds
                 .into_iter()
@@ -449,6 +564,7 @@ impl StackBuilder {
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                observe: ObserveLayer::new(self.observers),
                 preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
                 suspicion,
                 rate_limit,
@@ -472,6 +588,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            observe: ObserveLayer::new(self.observers),
             preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
             suspicion,
             rate_limit,
@@ -521,6 +638,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            observe: stack.observe,
             preflight: stack.preflight,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,

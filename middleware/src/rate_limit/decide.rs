@@ -8,6 +8,7 @@ use http::Response;
 use http::request::Parts;
 use smallvec::SmallVec;
 
+use super::changes::Changes;
 use super::decision::Decision;
 use super::deny_cache::DenyCache;
 use super::exempt::Exemptions;
@@ -18,6 +19,7 @@ use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, V
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
 use crate::client::Client;
+use crate::observe::PolicyResult;
 use crate::segment::Segment;
 
 /// Everything that the requests of one layer share.
@@ -32,6 +34,7 @@ pub(super) struct Decider {
     pub(super) renderer: Renderer,
     pub(super) rejecter: Rejecter,
     pub(super) tally: Arc<Tally>,
+    pub(super) changes: Arc<Changes>,
 }
 
 /// The store, with what only a store that others share needs.
@@ -93,6 +96,8 @@ pub(super) enum Settled {
     Pass {
         headers: Rendered,
         decision: Decision,
+        /// For observers.
+        result: PolicyResult,
     },
     Refuse(Refusal),
 }
@@ -103,6 +108,28 @@ pub(super) struct Refusal {
     violated: SmallVec<[Violated; 2]>,
     retry: Option<Duration>,
     headers: Rendered,
+    result: PolicyResult,
+}
+
+impl Settled {
+    /// What it is to observers.
+    pub(super) fn result(&self) -> PolicyResult {
+        match self {
+            Self::Pass { result, .. } | Self::Refuse(Refusal { result, .. }) => *result,
+        }
+    }
+}
+
+impl From<Outcome> for PolicyResult {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Admitted => Self::Admitted,
+            Outcome::Denied => Self::Denied,
+            Outcome::DryRunDenied => Self::DryRunDenied,
+            Outcome::FallbackAdmitted => Self::FallbackAdmitted,
+            Outcome::FallbackDenied => Self::FallbackDenied,
+        }
+    }
 }
 
 impl Decider {
@@ -193,8 +220,8 @@ impl Decider {
             .collect();
         let retry = known.iter().map(|(_, denied)| denied.retry).max()?;
         for (met, _) in &known {
-            self.tally.count(met.policy, Outcome::Denied);
-            self.tally.count_exceeded(met.policy);
+            self.count(met.policy, Outcome::Denied);
+            self.count_exceeded(met.policy);
         }
         let lines: SmallVec<[_; 2]> = known
             .iter()
@@ -205,6 +232,7 @@ impl Decider {
             violated: known.iter().map(|(met, _)| met.violated()).collect(),
             retry: Some(retry),
             headers: self.renderer.render(&lines),
+            result: PolicyResult::Denied,
         })
     }
 
@@ -245,7 +273,7 @@ impl Decider {
             .collect();
         if !closed.is_empty() {
             for violated in &closed {
-                self.tally.count(violated.policy, Outcome::FallbackDenied);
+                self.count(violated.policy, Outcome::FallbackDenied);
             }
             let lines: SmallVec<[_; 2]> = met
                 .iter()
@@ -257,6 +285,7 @@ impl Decider {
                 violated: closed,
                 retry: None,
                 headers: self.renderer.render(&lines),
+                result: PolicyResult::FallbackDenied,
             });
         }
         let kept: AllMet = met
@@ -278,6 +307,7 @@ impl Decider {
                 }
             })
             .collect();
+        let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&checked) {
             let outcome = match tier {
                 Some(Tier { retry: Some(_), .. }) if met.enforced => Outcome::FallbackDenied,
@@ -289,13 +319,15 @@ impl Decider {
                 None if self.mode(met) == OnStoreFailure::Closed => Outcome::DryRunDenied,
                 None => Outcome::FallbackAdmitted,
             };
-            self.tally.count(met.policy, outcome);
+            self.count(met.policy, outcome);
+            result = result.max(outcome.into());
         }
-        self.settled(met, admitted, checked.iter().copied())
+        self.settled(met, admitted, checked.iter().copied(), result)
     }
 
     /// Counts what the store decided.
     fn decided(&self, met: &AllMet, verdict: &Verdict) -> Settled {
+        let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&verdict.tiers) {
             let outcome = match (tier.retry.is_some(), met.enforced) {
                 (true, true) => Outcome::Denied,
@@ -304,12 +336,14 @@ impl Decider {
                 (true, false) => Outcome::DryRunDenied,
                 (false, _) => Outcome::Admitted,
             };
-            self.tally.count(met.policy, outcome);
+            self.count(met.policy, outcome);
+            result = result.max(outcome.into());
         }
         self.settled(
             met,
             verdict.admitted,
             verdict.tiers.iter().copied().map(Some),
+            result,
         )
     }
 
@@ -319,6 +353,7 @@ impl Decider {
         met: &AllMet,
         admitted: bool,
         tiers: impl Iterator<Item = Option<Tier>> + Clone,
+        result: PolicyResult,
     ) -> Settled {
         let enforced = met.iter().zip(tiers).filter(|(met, _)| met.enforced);
         let lines: SmallVec<[_; 2]> = enforced
@@ -339,13 +374,14 @@ impl Decider {
             return Settled::Pass {
                 headers,
                 decision: Decision::new(&self.names, &lines),
+                result,
             };
         }
         let denying = enforced.filter_map(|(met, tier)| Some((met, tier?.retry?)));
         let mut longest = Duration::ZERO;
         let violated = denying
             .map(|(met, retry)| {
-                self.tally.count_exceeded(met.policy);
+                self.count_exceeded(met.policy);
                 longest = longest.max(retry);
                 met.violated()
             })
@@ -355,7 +391,20 @@ impl Decider {
             violated,
             retry: Some(longest).filter(|retry| *retry < Duration::MAX),
             headers,
+            result,
         })
+    }
+
+    fn count(&self, policy: usize, outcome: Outcome) {
+        self.tally.count(policy, outcome);
+        if matches!(outcome, Outcome::FallbackAdmitted | Outcome::FallbackDenied) {
+            self.changes.falls_back(policy);
+        }
+    }
+
+    fn count_exceeded(&self, policy: usize) {
+        self.tally.count_exceeded(policy);
+        self.changes.denies(policy);
     }
 
     fn mode(&self, met: &Met) -> OnStoreFailure {
@@ -378,6 +427,7 @@ impl Decider {
             violated,
             retry,
             headers,
+            ..
         } = refusal;
         let mut response = self
             .rejecter

@@ -10,9 +10,10 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::decide::{Answer, Decider, Settled};
-use super::future::ResponseFuture;
+use super::future::{Asked, ResponseFuture};
 use super::prepare::Prepared;
 use crate::client::{Client, MatchedRoute, ResolveRoute};
+use crate::observe::Notes;
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone)]
@@ -63,14 +64,14 @@ where
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::asked(
+                ResponseFuture::asked(Asked {
                     pending,
                     met,
                     sent,
-                    ready,
+                    service: ready,
                     request,
-                    Arc::clone(&self.decider),
-                )
+                    decider: Arc::clone(&self.decider),
+                })
             }
         }
     }
@@ -87,8 +88,13 @@ impl<S> RateLimit<S> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
         ResBody: From<Bytes>,
     {
+        if let Some(notes) = parts.extensions.get::<Notes>() {
+            notes.result(settled.result());
+        }
         match settled {
-            Settled::Pass { headers, decision } => {
+            Settled::Pass {
+                headers, decision, ..
+            } => {
                 parts.extensions.insert(decision);
                 ResponseFuture::inner(
                     self.inner.call(Request::from_parts(parts, body)),
@@ -110,6 +116,8 @@ fn unidentified(request: &Parts) -> Client {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::rate_limit",
+            event = "rate_limit_without_client",
             "rate limits found no `Client` in the request's extensions, so all requests count as one client; add \
              `ClientLayer` outside of `RateLimitLayer`"
         );

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::future::{ResponseFuture, Visited};
+use super::future::{Looking, ResponseFuture, Visited};
 use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
 use super::sweep::Sweeper;
 use super::{Segment, Standing};
 use crate::client::Client;
+use crate::observe::Notes;
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]
@@ -72,7 +73,12 @@ where
                     // The service that was polled ready goes with the request; a clone waits for the next.
                     let next = self.inner.clone();
                     let ready = mem::replace(&mut self.inner, next);
-                    return ResponseFuture::looking(pending, ready, request, visited);
+                    return ResponseFuture::looking(Looking {
+                        pending,
+                        service: ready,
+                        request,
+                        visited,
+                    });
                 }
             },
         };
@@ -92,6 +98,9 @@ impl Visited {
         self.visit.segment = segment;
         match segment {
             Some(segment) => {
+                if let Some(notes) = request.extensions().get::<Notes>() {
+                    notes.segment(segment);
+                }
                 request.extensions_mut().insert(segment);
             }
             None => self.registry.tally.unclassify(),
@@ -107,6 +116,8 @@ fn warn_of_nobody() {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::segment",
+            event = "segments_without_client",
             "customers cannot be told without a `Client` in the request's extensions; add `ClientLayer` outside of \
              `SegmentLayer`"
         );
