@@ -13,6 +13,9 @@ use crate::promql::quoted;
 /// The labels of a stream; everything else stays in the line.
 pub const LABELS: [&str; 4] = ["service", "level", "event", "segment"];
 
+/// The problem of a query whose filters hold for no line; none, if what it counts need not have happened.
+pub const NOTHING_PASSES: &str = "no selected line passes the filters";
+
 /// What may stand before a parenthesis.
 const FUNCTIONS: [&str; 14] = [
     "sum",
@@ -308,9 +311,17 @@ impl Pipeline {
             }
         }
         if !selected.iter().any(|line| self.passes(line)) {
-            problems.push("no selected line passes the filters".into());
+            problems.push(NOTHING_PASSES.into());
         }
         problems
+    }
+
+    /// Whether it filters by a field that must have this value.
+    #[must_use]
+    pub fn wants(&self, field: &str, value: &str) -> bool {
+        self.filters
+            .iter()
+            .any(|m| (&*m.name, &*m.operator, &*m.value) == (field, "=", value))
     }
 
     fn passes(&self, line: &Line) -> bool {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_tests::dashboard::{Dashboard, Language, Place, Query, list, text, variables_in};
+use palisade_tests::dashboard::{
+    Dashboard, Language, Place, Query, label_values, list, text, variables_in,
+};
 use palisade_tests::promql::selectors;
 use palisade_tests::repository;
 use serde_json::Value;
