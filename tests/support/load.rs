@@ -54,7 +54,6 @@ impl Drop for Load {
 }
 
 /// Builds the load generator once, and tells where it is; before a measurement, since that takes minutes at first.
-#[must_use]
 pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| build("load")).clone()

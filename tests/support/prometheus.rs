@@ -16,12 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running Prometheus; killed when dropped.
 pub struct Prometheus {
-    child: Child,
+    process: Process,
     client: Client,
     /// `127.0.0.1:port` of its page and its HTTP API.
     pub address: String,
     folder: TempDir,
 }
+
+struct Process(Child);
 
 impl Prometheus {
     /// Starts one that scrapes the given targets twice a second, and waits until it is ready.
@@ -60,7 +62,7 @@ impl Prometheus {
             .expect("prometheus is not installed: run scripts/test setup, or apt-get install prometheus");
         let client = Client::new(&address);
         let prometheus = Self {
-            child,
+            process: Process(child),
             client,
             address,
             folder,
@@ -71,6 +73,13 @@ impl Prometheus {
             })
             .await;
         prometheus
+    }
+
+    /// Kills it, and returns the folder, to be started from again.
+    #[must_use]
+    pub fn stop(self) -> TempDir {
+        drop(self.process);
+        self.folder
     }
 
     /// The folder of its configuration and its data.
@@ -159,10 +168,10 @@ impl Prometheus {
     }
 }
 
-impl Drop for Prometheus {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
