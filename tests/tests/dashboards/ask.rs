@@ -14,9 +14,6 @@ use serde_json::Value;
 
 /// As Grafana would choose it for a scrape every second.
 const RATE_INTERVAL: &str = "8s";
-/// Between two points, in seconds.
-pub(crate) const STEP: f64 = 1.0;
-
 /// A query that does not show what it should.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failure {
@@ -117,8 +114,10 @@ impl<'a> Asker<'a> {
             let at = Some(self.window.1);
             self.prometheus.query(expression, at).await
         } else {
+            // As many points as a small panel has room for.
+            let step = ((self.window.1 - self.window.0) / 120.0).ceil();
             self.prometheus
-                .query_range(expression, self.window, STEP)
+                .query_range(expression, self.window, step)
                 .await
         }
     }
@@ -146,6 +145,10 @@ impl<'a> Asker<'a> {
             let Some(metric) = &selector.metric else {
                 continue;
             };
+            // Prometheus's own, and only there while an alert is.
+            if metric == "ALERTS" {
+                continue;
+            }
             let series = match self.series(metric).await {
                 Ok(series) => series,
                 Err(error) => {
