@@ -9,6 +9,7 @@ use palisade::client::Origin;
 use palisade::config::{Config, CountVisitors};
 use palisade::funnel::Visitors;
 use palisade::stack::Stack;
+use palisade::store::memory::MemoryStore;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
 use crate::{Shop, auth, country, customers, funnel, router};
@@ -19,12 +20,25 @@ use crate::{Shop, auth, country, customers, funnel, router};
 /// # Errors
 /// A setting that cannot be used.
 pub fn stack(
+    config: Config,
+    telemetry: &Telemetry,
+) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+    stack_on(config, telemetry, MemoryStore::new())
+}
+
+/// [`stack`] on a memory that already knows customers.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn stack_on(
     mut config: Config,
     telemetry: &Telemetry,
+    memory: MemoryStore,
 ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
     config.segments.get_or_insert_default();
     Stack::builder()
         .config(config)
+        .memory(memory)
         // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
         // and then the handlers' 401.
         .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
