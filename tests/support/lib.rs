@@ -5,6 +5,7 @@
 pub mod alertmanager;
 pub mod dashboard;
 pub mod distance;
+pub mod events;
 pub mod http;
 pub mod imports;
 pub mod load;

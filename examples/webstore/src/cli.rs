@@ -37,6 +37,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
 
+<<<<<<< HEAD
     /// Write the log to this file too; at 16 MiB it is moved to FILE.1 and begun anew
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
@@ -44,6 +45,15 @@ pub(crate) struct Cli {
     /// Ask a running webstore instead of being one: exit status 0 if the URL answers with a 2xx, otherwise 1
     #[arg(long, value_name = "URL", exclusive = true)]
     pub(crate) health: Option<Uri>,
+=======
+    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some twenty requests a second
+    ///
+    /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
+    /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for
+    /// VIPs are on unless the file says otherwise.
+    #[arg(long)]
+    pub(crate) demo: bool,
+>>>>>>> main
 }
 
 const EXAMPLES: &str = "\
@@ -56,6 +66,9 @@ Environment:
 Examples:
   webstore
       the shop on http://127.0.0.1:8000, nothing else needed; http://127.0.0.1:9464/ shows what happens
+
+  webstore --demo
+      the same with visitors: http://127.0.0.1:9464/metrics has something to tell within seconds
 
   REDIS_URL=redis://127.0.0.1:6379 webstore --config webstore.toml
       limits from the file, shared through Redis

@@ -23,10 +23,7 @@ async fn an_outage_and_an_attack_fire_what_is_meant_for_them_and_calm_fires_noth
     load::binary();
     let mut redis = RedisServer::start();
     // Orders are `closed` in it: none without Redis.
-    let config = text("load/webstore.toml");
-    let webstore = Webstore::start_with(Some(&redis.url()), &config, |command| {
-        command.stderr(std::process::Stdio::null());
-    });
+    let webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
     let prometheus =
         Prometheus::in_folder(prometheus_with(&webstore.admin, None, every_second), &[]).await;
     let run_time = format!("--run-time={}s", (CALM + PATIENCE).as_secs());

@@ -16,11 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The webstore of the compose file on the Redis of the compose file, and where its log goes.
 fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
     let config = text("examples/webstore/compose.toml");
-    Webstore::start_with(Some(&redis.url()), &config, |command| {
-        command
-            .env_remove("PALISADE_SECRET")
-            .arg(format!("--log-file={}", log.display()));
-    })
+    let log = format!("--log-file={}", log.display());
+    Webstore::start_with(Some(&redis.url()), &config, &[&log])
 }
 
 #[tokio::test(flavor = "multi_thread")]

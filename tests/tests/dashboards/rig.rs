@@ -1,6 +1,5 @@
 //! One run of everything: the webstore on Redis, visitors and attackers, an outage, and two Prometheuses that watch.
 
-use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,12 +32,7 @@ impl Run {
     pub(crate) async fn new(length: Duration, metric: &str, name: &str) -> Self {
         load::binary();
         let redis = RedisServer::start();
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("stderr");
-        let config = text("load/webstore.toml");
-        let webstore = Webstore::start_with(Some(&redis.url()), &config, |command| {
-            command.stderr(File::create(&log).unwrap());
-        });
+        let webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
         let rename = |config: &mut Value| {
             every_second(config);
             config["scrape_configs"][0]["metric_relabel_configs"] = json!([{
@@ -96,12 +90,14 @@ impl Run {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        drop(webstore);
-        let log = std::fs::read_to_string(&log).unwrap();
+        let log = webstore.log();
         Self {
             prometheus,
             renamed,
-            log: log.lines().filter_map(Line::read).collect(),
+            log: log
+                .iter()
+                .filter_map(|line| Line::read(&line.to_string()))
+                .collect(),
             window: (start, end),
         }
     }

@@ -49,6 +49,12 @@ impl Chance {
         otherwise
     }
 
+    /// A fraction between two.
+    pub(in crate::demo) fn between(&mut self, least: f64, most: f64) -> f64 {
+        let share = f64::from(u32::try_from(self.below(1 << 20)).unwrap_or(0)) / f64::from(1 << 20);
+        least + (most - least) * share
+    }
+
     /// A length of time in a range of milliseconds.
     pub(super) fn millis(&mut self, range: &Range<u64>) -> Duration {
         let width = range.end.saturating_sub(range.start);

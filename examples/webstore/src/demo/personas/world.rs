@@ -149,7 +149,7 @@ impl Attacker {
         let mut chance = world.chance();
         Self {
             // Not all attacks begin at once.
-            wait: world.tempo.rest(&mut chance) / 4,
+            wait: world.tempo.rest(&mut chance) / 8,
             chance,
             client: world.hostile(),
             made: 0,
