@@ -37,7 +37,6 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
 
-<<<<<<< HEAD
     /// Write the log to this file too; at 16 MiB it is moved to FILE.1 and begun anew
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
@@ -45,7 +44,7 @@ pub(crate) struct Cli {
     /// Ask a running webstore instead of being one: exit status 0 if the URL answers with a 2xx, otherwise 1
     #[arg(long, value_name = "URL", exclusive = true)]
     pub(crate) health: Option<Uri>,
-=======
+
     /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some twenty requests a second
     ///
     /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
@@ -53,7 +52,6 @@ pub(crate) struct Cli {
     /// VIPs are on unless the file says otherwise.
     #[arg(long)]
     pub(crate) demo: bool,
->>>>>>> main
 }
 
 const EXAMPLES: &str = "\

@@ -8,10 +8,7 @@ mod signals;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-<<<<<<< HEAD
 use std::path::{Path, PathBuf};
-=======
->>>>>>> main
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,11 +27,8 @@ use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
-<<<<<<< HEAD
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
-=======
 use webstore::demo::{self, Traffic};
->>>>>>> main
 use webstore::{Shop, server};
 
 use cli::Cli;
@@ -302,19 +296,12 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-<<<<<<< HEAD
-            Self::Config(_) | Self::RedisUrl(_) => ExitCode::from(2),
+            Self::Config(_) | Self::RedisUrl(_) | Self::Demo(_) => ExitCode::from(2),
             Self::Bind { .. }
             | Self::LogFile { .. }
             | Self::Io(_)
             | Self::DrainTooLong(_)
             | Self::Interrupted(_) => ExitCode::from(1),
-=======
-            Self::Config(_) | Self::RedisUrl(_) | Self::Demo(_) => ExitCode::from(2),
-            Self::Bind { .. } | Self::Io(_) | Self::DrainTooLong(_) | Self::Interrupted(_) => {
-                ExitCode::from(1)
-            }
->>>>>>> main
         }
     }
 }

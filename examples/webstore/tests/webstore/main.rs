@@ -10,11 +10,8 @@
 mod cart;
 mod catalogue;
 mod configuration;
-<<<<<<< HEAD
 mod container;
-=======
 mod demo;
->>>>>>> main
 mod limits;
 mod login;
 mod orders;
