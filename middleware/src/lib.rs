@@ -50,6 +50,7 @@
 //! | `redis-tls` | `rediss://` addresses, by rustls |
 //! | `otel` | `telemetry`: OpenTelemetry instruments, the Prometheus exporter, the admin listener |
 //! | `serde` | `Config::from_toml` and `Config::from_file` |
+//! | `ops` | `ops`: the live page for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
 mod cidr;
@@ -73,9 +74,13 @@ pub mod segment;
 mod shield;
 pub mod stack;
 pub mod store;
+mod stripes;
 pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;
+mod waiting;
+#[cfg(test)]
+mod warnings;
 
 use cidr::Cidrs;
 pub use error::ConfigError;

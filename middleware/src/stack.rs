@@ -47,7 +47,11 @@ use crate::client::{
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
 use crate::observe::{AccessLog, Observe, ObserveExchange, ObserveLayer};
+#[cfg(feature = "ops")]
+use crate::ops::{Ops, Sources};
 use crate::preflight::{Preflight, PreflightLayer};
+#[cfg(all(feature = "ops", feature = "redis"))]
+use crate::rate_limit::StoreErrorKind;
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
     self, Action, CustomerStore, Customers, Money, SegmentLayer, SegmentLayerBuilder, Segmented,
@@ -95,6 +99,8 @@ impl Stack {
             step_observer: None,
             observers: Vec::new(),
             security_observers: Vec::new(),
+            #[cfg(feature = "ops")]
+            ops: None,
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -159,6 +165,40 @@ impl<T> Stack<T> {
     }
 }
 
+#[cfg(feature = "ops")]
+impl<T> Stack<T> {
+    /// What the live page shows of the stack.
+    fn sources(&self) -> Sources {
+        #[cfg(feature = "redis")]
+        let health = self.health.clone();
+        #[cfg(not(feature = "redis"))]
+        let health: Option<std::convert::Infallible> = None;
+        Sources {
+            store: if health.is_some() { "redis" } else { "memory" },
+            policies: self.rate_limit.describe(),
+            decisions: self.tally(),
+            suspicions: self.suspicions(),
+            incidents: self.suspicion_tally(),
+            stages: self.funnel_tally(),
+            visitors: self.visitor_tally(),
+            segments: self.segment_tally(),
+            #[cfg(feature = "redis")]
+            health: health.map(|health| -> crate::ops::Health {
+                Box::new(move || crate::ops::StoreState {
+                    breaker_open: health.is_breaker_open(),
+                    last_error: health.last_error().map(|kind| match kind {
+                        StoreErrorKind::Timeout => Outcome::Timeout.as_str(),
+                        _ => Outcome::Error.as_str(),
+                    }),
+                    corrupt_keys: health.broken_logs(),
+                })
+            }),
+            #[cfg(not(feature = "redis"))]
+            health: None,
+        }
+    }
+}
+
 impl<S, T> Layer<S> for Stack<T>
 where
     T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
@@ -196,6 +236,8 @@ pub struct StackBuilder {
     step_observer: Option<StepObserver>,
     observers: Vec<Box<dyn ObserveExchange>>,
     security_observers: Vec<SecurityObserver>,
+    #[cfg(feature = "ops")]
+    ops: Option<Ops>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -331,11 +373,50 @@ impl StackBuilder {
         self
     }
 
+    /// Feeds the live page with what this stack sees; nothing is gathered for it unless set. See [`ops`](crate::ops).
+    #[cfg(feature = "ops")]
+    pub fn ops(mut self, ops: &Ops) -> Self {
+        self.ops = Some(ops.clone());
+        self
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, and an [`Ops`](crate::ops::Ops) that another stack feeds.
+    #[cfg(feature = "ops")]
+    pub fn build(mut self) -> Result<Stack, ConfigError> {
+        let Some(ops) = self.ops.take() else {
+            return self.build_layers();
+        };
+        self = self
+            .observe(ops.exchanges())
+            .observe_security(ops.security_events());
+        #[cfg(feature = "redis")]
+        {
+            let (calls, own) = (ops.calls(), self.observer.take());
+            self = self.observe_store(move |operation, outcome, took| {
+                calls(operation, outcome, took);
+                if let Some(own) = &own {
+                    own(operation, outcome, took);
+                }
+            });
+        }
+        let stack = self.build_layers()?;
+        ops.attach(stack.sources())?;
+        Ok(stack)
+    }
+
     /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
     ///
     /// # Errors
     /// A setting that cannot be used.
-    pub fn build(mut self) -> Result<Stack, ConfigError> {
+    #[cfg(not(feature = "ops"))]
+    pub fn build(self) -> Result<Stack, ConfigError> {
+        self.build_layers()
+    }
+
+    fn build_layers(mut self) -> Result<Stack, ConfigError> {
         if let Some(lines @ 1..) = self.config.log.access {
             self.observers.push(Box::new(AccessLog::new(lines)));
         }

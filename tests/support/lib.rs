@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod distance;
+pub mod events;
 pub mod http;
 pub mod imports;
 pub mod memory;

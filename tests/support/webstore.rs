@@ -30,6 +30,12 @@ impl Webstore {
     /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        Self::start_with(redis_url, config, &[])
+    }
+
+    /// [`start`](Self::start) with more arguments.
+    #[must_use]
+    pub fn start_with(redis_url: Option<&str>, config: &str, arguments: &[&str]) -> Self {
         let file = tempfile::Builder::new()
             .suffix(".toml")
             .tempfile()
@@ -44,7 +50,8 @@ impl Webstore {
                 "127.0.0.1:0",
                 "--config",
             ])
-            .arg(file.path());
+            .arg(file.path())
+            .args(arguments);
         command
             .env_remove("REDIS_URL")
             .env("PALISADE_SECRET", "a secret that the tests share");

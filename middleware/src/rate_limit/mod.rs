@@ -82,6 +82,8 @@ mod changes;
 mod decide;
 mod decision;
 mod deny_cache;
+#[cfg(feature = "ops")]
+mod describe;
 mod exempt;
 mod future;
 mod headers;
@@ -99,6 +101,8 @@ mod tally;
 mod tests;
 
 pub use decision::{Decision, PolicyState};
+#[cfg(feature = "ops")]
+pub(crate) use describe::Described;
 pub use exempt::Exemptions;
 pub use future::ResponseFuture;
 pub use headers::Headers;
