@@ -87,6 +87,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     };
     draining.store(true, Ordering::Relaxed);
     tracing::info!(
+        target: "webstore",
         event = "draining",
         signal,
         limit_seconds = cli.drain.as_secs(),
@@ -96,7 +97,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let drained = tokio::select! {
         ended = &mut serving => match ended {
             Ok(Ok(())) => {
-                tracing::info!(event = "drained", "drained");
+                tracing::info!(target: "webstore", event = "drained", "drained");
                 Ok(())
             }
             ended => Err(ended_early(ended)),
@@ -118,6 +119,7 @@ async fn flush(customers: &Customers) {
     let left = customers.flush(FLUSH).await.left;
     if left > 0 {
         tracing::error!(
+            target: "webstore",
             event = "customers_unwritten",
             left,
             "changes to customers' records are lost: the store did not take them"
