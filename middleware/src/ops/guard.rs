@@ -76,9 +76,9 @@ impl Token {
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(
                 target: "palisade::ops",
-                event = "ops_token_missing",
+                event = "live_page_read_only",
                 %error,
-                "no random bytes for the live page's token: it only shows"
+                "no random bytes for the live page's token: it shows, and may do nothing"
             );
             return None;
         }
