@@ -7,6 +7,7 @@
   const MEAN = 10_000; // ms that rates are means of
   const GAP = 2_500; // ms between samples from which on nothing is drawn
   const STALE = 3_000; // ms without news
+  const LIFT = 20_000; // ms that the answer to an action may take; the service gives up its store before
   const SILENT = 10_000; // ms without news after which a connection that claims to be open is given up
 
   const OUTCOMES = [
@@ -344,7 +345,7 @@
       found.push(['bad', 'No news from the service', `What stands here is from ${moment(now.sample.at)}. This page goes on asking.`]);
     }
     if (now.store.state !== 'ok') {
-      const modes = (mode) => hello.policies.filter((p) => p.on_store_failure === mode).map((p) => p.name).join(', ');
+      const modes = (mode) => hello.policies.filter((p) => !p.dry_run && p.on_store_failure === mode).map((p) => p.name).join(', ');
       const does = [
         modes('local') && `${modes('local')}: kept in each process alone`,
         modes('open') && `${modes('open')}: not kept`,
@@ -528,8 +529,8 @@
     chart.minutes.forEach((label, i) => {
       mark(label, 'x', String(EDGE.left + inner * (1 - i / 5)));
       mark(label, 'y', String(height - 8));
-      // Half of them on a narrow screen.
-      say(label, i === 0 ? 'now' : i === 5 ? '5 min ago' : inner < 420 && i % 2 === 1 ? '' : inner < 420 ? `${i}` : `${i} min`);
+      // One of them on a narrow screen.
+      say(label, i === 0 ? 'now' : i === 5 ? '5 min ago' : inner < 420 && i !== 2 ? '' : `${i} min`);
     });
     const gaps = samples.flatMap((b, i) => (i > 0 && b.uptime - samples[i - 1].uptime > GAP ? [[Math.max(samples[i - 1].uptime, latest().uptime - SPAN), b.uptime]] : []));
     mark(chart.gap, 'd', gaps.map(([a, b]) => `M${px(a)},${EDGE.top}H${px(b)}V${bottom}H${px(a)}Z`).join(''));
@@ -613,13 +614,13 @@
       say(part(row, '.quota'), policy.quota);
       const about = [
         `by ${policy.key}`,
-        policy.dry_run ? 'dry run' : 'enforced',
+        policy.dry_run ? 'refuses nobody' : 'enforced',
         ON_FAILURE[policy.on_store_failure] ?? policy.on_store_failure,
         ...policy.by_segment.map(([segment, quota]) => `${words(segment)} ${quota}`),
         ...policy.routes,
       ];
       say(part(row, '.meta'), about.join(' · '));
-      mark(row, 'data-mode', policy.dry_run ? 'dry' : 'enforce');
+      show(part(row, '.mode'), policy.dry_run);
       const picks = [
         (d) => d.admitted,
         (d) => d.denied,
@@ -653,9 +654,10 @@
       say(part(row, '.bound'), one.error > 0 ? `at most ${count(one.error)} too high` : 'exact');
       part(row, '.share').style.width = `${(100 * one.count) / highest}%`;
     });
-    const missing = top.error > 0 ? ` No count is more than ${count(top.error)} too high, and nobody missing has more than that.` : ' All counts are exact.';
-    say($(`${id}-foot`), some ? `${count(top.total)} ${what} in all.${missing}` : '');
-    say(part($(id), '.bounds'), `In each minute ${hello.top.counters} counters are kept, whoever comes.`);
+    const exact = top.error > 0 ? `no count is more than ${count(top.error)} too high` : 'all counts are exact';
+    const missing = top.missing > 0 ? `nobody missing has more than ${count(top.missing)}` : 'nobody is missing';
+    say($(`${id}-foot`), some ? `${count(top.total)} ${what} in all; ${exact}, and ${missing}.` : '');
+    say(part($(id), '.bounds'), `They are counted by Space-Saving with ${count(hello.top.counters)} counters in each minute, whoever comes.`);
   };
 
   const drawIncidents = () => {
@@ -726,6 +728,7 @@
     row.ban = ban;
     say(part(row, '.reason'), words(ban.reason));
     say(part(row, '.strikes'), ban.strikes);
+    mark(part(row, '.strikes'), 'data-unit', ban.strikes === 1 ? 'strike' : 'strikes');
     const left = part(row, '.left');
     say(left, lasting(ban.until - serverNow()));
     mark(left, 'title', `Since ${dayAndClock.format(ban.since)}, until ${dayAndClock.format(ban.until)}`);
@@ -759,7 +762,7 @@
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-palisade-token': await freshToken() },
         body: JSON.stringify({ client }),
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(LIFT),
       });
       const told = await reply.json().catch(() => ({}));
       if (reply.ok) lifted = told.lifted === true;
