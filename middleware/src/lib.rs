@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`ObserveLayer`](observe::ObserveLayer) | what became of it? | [`observe`] |
 //! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
 //! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
@@ -49,6 +50,7 @@
 //! | `redis-tls` | `rediss://` addresses, by rustls |
 //! | `otel` | `telemetry`: OpenTelemetry instruments, the Prometheus exporter, the admin listener |
 //! | `serde` | `Config::from_toml` and `Config::from_file` |
+//! | `ops` | `ops`: the live page for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
 mod cidr;
@@ -67,6 +69,7 @@ pub mod rate_limit;
 pub mod segment;
 pub mod stack;
 pub mod store;
+mod stripes;
 pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;

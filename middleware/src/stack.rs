@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
 //! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
@@ -45,6 +46,11 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
+use crate::observe::{Observe, ObserveExchange, ObserveLayer};
+#[cfg(feature = "ops")]
+use crate::ops::{Ops, Sources};
+#[cfg(all(feature = "ops", feature = "redis"))]
+use crate::rate_limit::StoreErrorKind;
 use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
@@ -70,6 +76,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 pub struct Stack<T = Identity> {
     telemetry: T,
     client: ClientLayer,
+    observe: ObserveLayer,
     preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
@@ -90,6 +97,9 @@ impl Stack {
             stages: Vec::new(),
             visitors: CountVisitors::Off,
             step_observer: None,
+            observers: Vec::new(),
+            #[cfg(feature = "ops")]
+            ops: None,
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
@@ -154,9 +164,43 @@ impl<T> Stack<T> {
     }
 }
 
+#[cfg(feature = "ops")]
+impl<T> Stack<T> {
+    /// What the live page shows of the stack.
+    fn sources(&self) -> Sources {
+        #[cfg(feature = "redis")]
+        let health = self.health.clone();
+        #[cfg(not(feature = "redis"))]
+        let health: Option<std::convert::Infallible> = None;
+        Sources {
+            store: if health.is_some() { "redis" } else { "memory" },
+            policies: self.rate_limit.describe(),
+            decisions: self.tally(),
+            suspicions: self.suspicions(),
+            incidents: self.suspicion_tally(),
+            stages: self.funnel_tally(),
+            visitors: self.visitor_tally(),
+            segments: self.segment_tally(),
+            #[cfg(feature = "redis")]
+            health: health.map(|health| -> crate::ops::Health {
+                Box::new(move || crate::ops::StoreState {
+                    breaker_open: health.is_breaker_open(),
+                    last_error: health.last_error().map(|kind| match kind {
+                        StoreErrorKind::Timeout => Outcome::Timeout.as_str(),
+                        _ => Outcome::Error.as_str(),
+                    }),
+                    corrupt_keys: health.broken_logs(),
+                })
+            }),
+            #[cfg(not(feature = "redis"))]
+            health: None,
+        }
+    }
+}
+
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>,
+    T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
 {
     type Service = T::Service;
 
@@ -165,7 +209,8 @@ where
         let limited = self.rate_limit.layer(segmented);
         let watched = self.suspicion.layer(limited);
         let asked = self.preflight.layer(watched);
-        self.telemetry.layer(self.client.layer(asked))
+        let observed = self.observe.layer(asked);
+        self.telemetry.layer(self.client.layer(observed))
     }
 }
 
@@ -188,6 +233,9 @@ pub struct StackBuilder {
     stages: Vec<Stage>,
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
+    observers: Vec<Box<dyn ObserveExchange>>,
+    #[cfg(feature = "ops")]
+    ops: Option<Ops>,
     actions: Vec<Action>,
     convert: Option<Convert>,
     route: Arc<dyn ResolveRoute>,
@@ -248,6 +296,13 @@ impl StackBuilder {
         self
     }
 
+    /// Is told what became of each request; several may be added, and are told in their order. See
+    /// [`observe`](crate::observe).
+    pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
     /// What customers do, counted by segment and country: names, or [`Action`]s with their routes. None unless set; they
     /// count when the configuration has its `segments` on.
     pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
@@ -305,11 +360,48 @@ impl StackBuilder {
         self
     }
 
+    /// Feeds the live page with what this stack sees; nothing is gathered for it unless set. See [`ops`](crate::ops).
+    #[cfg(feature = "ops")]
+    pub fn ops(mut self, ops: &Ops) -> Self {
+        self.ops = Some(ops.clone());
+        self
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, and an [`Ops`](crate::ops::Ops) that another stack feeds.
+    #[cfg(feature = "ops")]
+    pub fn build(mut self) -> Result<Stack, ConfigError> {
+        let Some(ops) = self.ops.take() else {
+            return self.build_layers();
+        };
+        self = self.observe(ops.exchanges());
+        #[cfg(feature = "redis")]
+        {
+            let (calls, own) = (ops.calls(), self.observer.take());
+            self = self.observe_store(move |operation, outcome, took| {
+                calls(operation, outcome, took);
+                if let Some(own) = &own {
+                    own(operation, outcome, took);
+                }
+            });
+        }
+        let stack = self.build_layers()?;
+        ops.attach(stack.sources())?;
+        Ok(stack)
+    }
+
     /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
     ///
     /// # Errors
     /// A setting that cannot be used.
+    #[cfg(not(feature = "ops"))]
     pub fn build(self) -> Result<Stack, ConfigError> {
+        self.build_layers()
+    }
+
+    fn build_layers(self) -> Result<Stack, ConfigError> {
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
@@ -449,6 +541,7 @@ impl StackBuilder {
             return Ok(Stack {
                 telemetry: Identity::new(),
                 client,
+                observe: ObserveLayer::new(self.observers),
                 preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
                 suspicion,
                 rate_limit,
@@ -472,6 +565,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: Identity::new(),
             client,
+            observe: ObserveLayer::new(self.observers),
             preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
             suspicion,
             rate_limit,
@@ -521,6 +615,7 @@ impl StackBuilder {
         Ok(Stack {
             telemetry: http,
             client: stack.client,
+            observe: stack.observe,
             preflight: stack.preflight,
             suspicion: stack.suspicion,
             rate_limit: stack.rate_limit,

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 9] = [
     "client",
+    "observe",
     "preflight",
     "suspicion",
     "rate_limit",
@@ -79,6 +80,12 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
     ("rate_limit", "segment", &["Segment"]),
+    // What an exchange consists of; and what is noted of it further in.
+    ("observe", "client", &["Client"]),
+    ("observe", "rate_limit", &["Reason", "Rejected"]),
+    ("observe", "segment", &["Segment"]),
+    ("rate_limit", "observe", &["Notes", "PolicyResult"]),
+    ("segment", "observe", &["Notes"]),
     // It asks for the layers inside of it, and so is the one room that knows layers.
     ("preflight", "client", &["Client", "Network"]),
     (

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use http::request::Parts;
 use palisade::config::Config;
+use palisade::ops::Ops;
 use palisade::rate_limit::Tally;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::Telemetry;
@@ -42,7 +43,11 @@ pub(super) fn everything(
     const ALL: &str = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\n\
                        success_after_failures = 'on'\n[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n";
     let config = Config::from_toml(&format!("{}{ALL}", limits(quotas, HEADERS, redis)))?;
-    let stack = webstore::stack(config, &Telemetry::builder("webstore").build()?)?;
+    let stack = webstore::stack(
+        config,
+        &Telemetry::builder("webstore").build()?,
+        &Ops::new("webstore"),
+    )?;
     let fallbacks = fallbacks(stack.tally());
     Ok((shop.layer(stack), fallbacks))
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 
 /// A small shop that stands behind palisade's rate limits.
 ///
-/// It serves on --listen; /metrics, /healthz and /readyz are on --admin. SIGTERM and SIGINT drain it: requests in
+/// It serves on --listen; the live page, /metrics, /healthz and /readyz are on --admin. SIGTERM and SIGINT drain it: requests in
 /// flight are answered, and it exits with status 0.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES, after_help = "`--help` shows examples.")]
@@ -24,9 +24,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     pub(crate) listen: SocketAddr,
 
-    /// Where operators find /metrics, /healthz and /readyz; keep it from the public
+    /// Where operators find the live page, /metrics, /healthz and /readyz; keep it from the public
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464")]
     pub(crate) admin: SocketAddr,
+
+    /// A name under which browsers reach the live page, beside `localhost` and IP addresses; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) admin_host: Vec<String>,
 
     /// How long a drain may take before requests in flight are cut, with exit status 1
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
@@ -42,7 +46,7 @@ Environment:
 
 Examples:
   webstore
-      the shop on http://127.0.0.1:8000, nothing else needed
+      the shop on http://127.0.0.1:8000, nothing else needed; http://127.0.0.1:9464/ shows what happens
 
   REDIS_URL=redis://127.0.0.1:6379 webstore --config webstore.toml
       limits from the file, shared through Redis

@@ -8,19 +8,21 @@ use palisade::ConfigError;
 use palisade::client::Origin;
 use palisade::config::{Config, CountVisitors};
 use palisade::funnel::Visitors;
+use palisade::ops::Ops;
 use palisade::stack::Stack;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
 use crate::{Shop, auth, country, customers, funnel, router};
 
-/// The layers that the configuration asks for, measured by `telemetry`. Customers are told apart unless the configuration
-/// says otherwise.
+/// The layers that the configuration asks for, measured by `telemetry` and shown by `ops`. Customers are told apart unless
+/// the configuration says otherwise.
 ///
 /// # Errors
 /// A setting that cannot be used.
 pub fn stack(
     mut config: Config,
     telemetry: &Telemetry,
+    ops: &Ops,
 ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
     config.segments.get_or_insert_default();
     Stack::builder()
@@ -35,6 +37,7 @@ pub fn stack(
         // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
         .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))
         .actions(customers::actions())
+        .ops(ops)
         .build_measured(telemetry)
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use palisade::ConfigError;
 use palisade::config::{Config, RedisUrl};
+use palisade::ops::{Ops, OpsBuilder};
 use palisade::segment::Customers;
 use palisade::stack::Stack;
 use palisade::store::redis::StoreHealth;
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
-    let stack = configured(cli.config.as_deref(), &telemetry)?;
+    let ops = live_page(&cli.admin_host)?;
+    let stack = configured(cli.config.as_deref(), &telemetry, &ops)?;
     let store = stack.store_health().cloned();
     let customers = stack.customers();
     let shop = webstore::guarded(Arc::new(Shop::new()), stack);
@@ -65,7 +67,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     announce(&shop_listener, &admin_listener)?;
 
     let draining = Arc::new(AtomicBool::new(false));
-    let admin = telemetry.admin().readiness({
+    let admin = telemetry.admin().page(&ops).readiness({
         let draining = Arc::clone(&draining);
         move || readiness(draining.load(Ordering::Relaxed), store.as_ref())
     });
@@ -115,10 +117,17 @@ async fn flush(customers: &Customers) {
     }
 }
 
+/// What shows the operator what happens now.
+fn live_page(hosts: &[String]) -> Result<Ops, ConfigError> {
+    let page = Ops::builder("webstore");
+    hosts.iter().fold(page, OpsBuilder::allow_host).build()
+}
+
 /// The layers as the file and the environment want them.
 fn configured(
     file: Option<&Path>,
     telemetry: &Telemetry,
+    ops: &Ops,
 ) -> Result<Stack<HttpMetricsLayer>, Failure> {
     let mut config = file.map_or_else(|| Ok(Config::default()), Config::from_file)?;
     let redis_url = std::env::var(REDIS_URL).ok().filter(|url| !url.is_empty());
@@ -126,7 +135,7 @@ fn configured(
     if let Some(url) = redis_url {
         config.store.redis_url = Some(RedisUrl::from(url));
     }
-    webstore::stack(config, telemetry).map_err(|error| {
+    webstore::stack(config, telemetry, ops).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {
             Failure::RedisUrl(error)
         } else {
@@ -161,7 +170,7 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, 
         })
 }
 
-/// Says on stdout where the process listens: the bound addresses, so that port 0 is of use to a script.
+/// Says on stdout where the process listens and what to open: the bound addresses, so that port 0 is of use to a script.
 fn announce(shop: &TcpListener, admin: &TcpListener) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(
@@ -170,6 +179,7 @@ fn announce(shop: &TcpListener, admin: &TcpListener) -> io::Result<()> {
         shop.local_addr()?,
         admin.local_addr()?
     )?;
+    writeln!(stdout, "live page on http://{}/", admin.local_addr()?)?;
     stdout.flush()
 }
 

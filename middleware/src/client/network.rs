@@ -1,5 +1,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::ConfigError;
 
 /// The network that a client counts as: an IPv4 address whole, an IPv6 address by its prefix.
 ///
@@ -57,6 +60,45 @@ impl Network {
     }
 }
 
+impl FromStr for Network {
+    type Err = ConfigError;
+
+    /// Reads what `Display` writes: an IPv4 address, or an IPv6 address and its prefix.
+    ///
+    /// # Errors
+    /// Anything else: an IPv6 address alone does not say which network it counts as.
+    ///
+    /// ```
+    /// use palisade::client::Network;
+    ///
+    /// let network: Network = "2001:db8:1:2::/64".parse().unwrap();
+    /// assert_eq!(network, Network::of("2001:db8:1:2:3:4:5:6".parse().unwrap(), 64));
+    /// assert!("2001:db8:1:2::".parse::<Network>().is_err());
+    /// ```
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let read = match text.split_once('/') {
+            None => text
+                .parse()
+                .ok()
+                .map(|v4: Ipv4Addr| Self::of(v4.into(), 128)),
+            Some((address, prefix)) => {
+                let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+                let prefix = prefix
+                    .parse()
+                    .ok()
+                    .filter(|prefix| digits && *prefix <= 128);
+                let address: Option<Ipv6Addr> = address.parse().ok();
+                address
+                    .zip(prefix)
+                    .map(|(v6, prefix)| Self::of(v6.into(), prefix))
+            }
+        };
+        let allowed =
+            "an IPv4 address such as `192.0.2.1`, or an IPv6 network such as `2001:db8::/64`";
+        read.ok_or_else(|| ConfigError::new("client", text, allowed))
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address() {
@@ -92,6 +134,30 @@ mod tests {
         ] {
             let found = Network::of(address.parse().unwrap(), prefix);
             assert_eq!(found.to_string(), network, "{address} {prefix}");
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_that_leaves_the_network_open() {
+        for text in ["192.0.2.1", "2001:db8:1:2::/64", "::/0", "::1/128"] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network.to_string(), text);
+        }
+        let mapped: Network = "::ffff:192.0.2.1/128".parse().unwrap();
+        assert_eq!(mapped.to_string(), "192.0.2.1");
+        for text in [
+            "",
+            "192.0.2.1/32",
+            "192.0.2",
+            "2001:db8::1",
+            "2001:db8::/129",
+            "2001:db8::/+1",
+            "2001:db8::/",
+            "fe80::1%eth0/64",
+            " 192.0.2.1",
+            "localhost",
+        ] {
+            assert!(text.parse::<Network>().is_err(), "{text:?}");
         }
     }
 

@@ -15,8 +15,10 @@ pub struct Exchange<'a> {
     pub method: &'a Method,
     /// Who asked, and for which route.
     pub client: &'a Client,
-    /// The response's; `None` when there was none: the service failed, or the request was cancelled.
+    /// The response's; `None` when there was none, for the reason that `end` gives.
     pub status: Option<StatusCode>,
+    /// How it ended.
+    pub end: End,
     /// From the layer being called to the response's head, or to the end without one.
     pub took: Duration,
     /// What the limits and the bans made of it.
@@ -27,8 +29,81 @@ pub struct Exchange<'a> {
     pub segment: Option<Segment>,
 }
 
-/// What the limits and the bans made of a request; for several policies, the first that applies from the bottom up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+impl Exchange<'_> {
+    /// Which sort of outcome it is, for counts and logs that tell a few sorts apart.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match (self.end, self.status) {
+            _ if self.result.is_refused() => Class::Refused,
+            (End::Cancelled, _) => Class::Cancelled,
+            (End::Responded, Some(status)) if status.is_client_error() => Class::ClientError,
+            (End::Responded, Some(status)) if !status.is_server_error() => Class::Ok,
+            _ => Class::ServerError,
+        }
+    }
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// With a response, whose body may still fail.
+    Responded,
+    /// The service returned an error instead of a response.
+    Failed,
+    /// The service panicked.
+    Panicked,
+    /// The future was dropped before its response: the client left, or a timeout further out.
+    Cancelled,
+}
+
+/// What an exchange came to; each is one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// A status below 400.
+    Ok,
+    /// A 4xx of the service's own.
+    ClientError,
+    /// Refused by a limit or a ban, whatever the status.
+    Refused,
+    /// A 5xx of the service's own, or no response because it failed.
+    ServerError,
+    /// The client did not wait for the response.
+    Cancelled,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::Refused,
+        Self::ServerError,
+        Self::Cancelled,
+    ];
+
+    /// How it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::Refused => "refused",
+            Self::ServerError => "server_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the limits and the bans made of a request; for several policies, the greatest, as listed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum PolicyResult {
     /// No policy applied.
@@ -89,8 +164,12 @@ impl fmt::Display for PolicyResult {
 
 /// Is told what became of each request; closures implement it.
 ///
-/// It runs on the request's path, so it must neither block nor allocate more than it need.
+/// It runs on the request's path, so it must neither block nor allocate more than it need. Should it panic, neither the
+/// request nor the other observers suffer.
 pub trait ObserveExchange: Send + Sync + 'static {
+    /// A request has come. For each there is one [`observe`](Self::observe) later, whatever becomes of it.
+    fn begin(&self) {}
+
     /// One request has its response, or never will.
     fn observe(&self, exchange: &Exchange<'_>);
 }

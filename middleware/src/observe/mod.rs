@@ -1,5 +1,50 @@
 //! What became of each request, for whoever wants to know: the access log, the live page, an observer of your own.
+//!
+//! [`ObserveLayer`] stands right inside the client layer, so that it sees every answer, refusals too. It tells each
+//! [`ObserveExchange`] one [`Exchange`] for each request on every path: a response, an error or a panic of the service, and
+//! a request that was cancelled. Without observers it costs a branch.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! use palisade::client::Peer;
+//! use palisade::observe::{Class, Exchange};
+//! use palisade::stack::Stack;
+//! use tower::{Layer, Service, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let slow = Arc::new(AtomicU64::new(0));
+//! let counter = Arc::clone(&slow);
+//! let stack = Stack::builder()
+//!     .observe(move |exchange: &Exchange<'_>| {
+//!         if exchange.class() == Class::Ok && exchange.took.as_secs() >= 1 {
+//!             counter.fetch_add(1, Ordering::Relaxed);
+//!         }
+//!     })
+//!     .build()?;
+//! let mut service = stack.layer(tower::service_fn(|_request: http::Request<()>| async {
+//!     Ok::<_, std::convert::Infallible>(http::Response::new(bytes::Bytes::new()))
+//! }));
+//! let mut request = http::Request::new(());
+//! request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));
+//! service.ready().await.unwrap().call(request).await.unwrap();
+//! assert_eq!(slow.load(Ordering::Relaxed), 0);
+//! # Ok::<(), palisade::ConfigError>(())
+//! # }).unwrap();
+//! ```
 
 mod exchange;
+mod future;
+mod layer;
+mod notes;
+mod open;
+mod service;
+#[cfg(test)]
+mod tests;
 
-pub use exchange::{Exchange, ObserveExchange, PolicyResult};
+pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
+pub use future::ResponseFuture;
+pub use layer::ObserveLayer;
+pub(crate) use notes::Notes;
+pub use service::Observe;

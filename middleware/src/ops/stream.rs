@@ -154,7 +154,7 @@ pub(super) struct StoreNow {
     /// `ok`, or `failing` while the breaker is open.
     pub(super) state: &'static str,
     /// The kind of the last failure, since start.
-    pub(super) last_error: Option<String>,
+    pub(super) last_error: Option<&'static str>,
     pub(super) corrupt_keys: u64,
     /// Calls since start, and how many of them failed.
     pub(super) calls: u64,
@@ -170,8 +170,10 @@ pub(super) struct Top {
     pub(super) clients: Vec<TopClient>,
     /// Everything that was counted in the time that the list looks back.
     pub(super) total: u64,
-    /// No count is too high by more than this, and no client that is missing has more.
+    /// No count is too high by more than this, and no client that the summaries do not know has more.
     pub(super) error: u64,
+    /// No client that is missing from the list has more than this: the error, or the first count that is not listed.
+    pub(super) missing: u64,
 }
 
 /// One of them.

@@ -18,6 +18,7 @@ use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, V
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
 use crate::client::Client;
+use crate::observe::PolicyResult;
 use crate::segment::Segment;
 
 /// Everything that the requests of one layer share.
@@ -93,6 +94,8 @@ pub(super) enum Settled {
     Pass {
         headers: Rendered,
         decision: Decision,
+        /// For observers.
+        result: PolicyResult,
     },
     Refuse(Refusal),
 }
@@ -103,6 +106,28 @@ pub(super) struct Refusal {
     violated: SmallVec<[Violated; 2]>,
     retry: Option<Duration>,
     headers: Rendered,
+    result: PolicyResult,
+}
+
+impl Settled {
+    /// What it is to observers.
+    pub(super) fn result(&self) -> PolicyResult {
+        match self {
+            Self::Pass { result, .. } | Self::Refuse(Refusal { result, .. }) => *result,
+        }
+    }
+}
+
+impl From<Outcome> for PolicyResult {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Admitted => Self::Admitted,
+            Outcome::Denied => Self::Denied,
+            Outcome::DryRunDenied => Self::DryRunDenied,
+            Outcome::FallbackAdmitted => Self::FallbackAdmitted,
+            Outcome::FallbackDenied => Self::FallbackDenied,
+        }
+    }
 }
 
 impl Decider {
@@ -205,6 +230,7 @@ impl Decider {
             violated: known.iter().map(|(met, _)| met.violated()).collect(),
             retry: Some(retry),
             headers: self.renderer.render(&lines),
+            result: PolicyResult::Denied,
         })
     }
 
@@ -257,6 +283,7 @@ impl Decider {
                 violated: closed,
                 retry: None,
                 headers: self.renderer.render(&lines),
+                result: PolicyResult::FallbackDenied,
             });
         }
         let kept: AllMet = met
@@ -278,6 +305,7 @@ impl Decider {
                 }
             })
             .collect();
+        let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&checked) {
             let outcome = match tier {
                 Some(Tier { retry: Some(_), .. }) if met.enforced => Outcome::FallbackDenied,
@@ -290,12 +318,14 @@ impl Decider {
                 None => Outcome::FallbackAdmitted,
             };
             self.tally.count(met.policy, outcome);
+            result = result.max(outcome.into());
         }
-        self.settled(met, admitted, checked.iter().copied())
+        self.settled(met, admitted, checked.iter().copied(), result)
     }
 
     /// Counts what the store decided.
     fn decided(&self, met: &AllMet, verdict: &Verdict) -> Settled {
+        let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&verdict.tiers) {
             let outcome = match (tier.retry.is_some(), met.enforced) {
                 (true, true) => Outcome::Denied,
@@ -305,11 +335,13 @@ impl Decider {
                 (false, _) => Outcome::Admitted,
             };
             self.tally.count(met.policy, outcome);
+            result = result.max(outcome.into());
         }
         self.settled(
             met,
             verdict.admitted,
             verdict.tiers.iter().copied().map(Some),
+            result,
         )
     }
 
@@ -319,6 +351,7 @@ impl Decider {
         met: &AllMet,
         admitted: bool,
         tiers: impl Iterator<Item = Option<Tier>> + Clone,
+        result: PolicyResult,
     ) -> Settled {
         let enforced = met.iter().zip(tiers).filter(|(met, _)| met.enforced);
         let lines: SmallVec<[_; 2]> = enforced
@@ -339,6 +372,7 @@ impl Decider {
             return Settled::Pass {
                 headers,
                 decision: Decision::new(&self.names, &lines),
+                result,
             };
         }
         let denying = enforced.filter_map(|(met, tier)| Some((met, tier?.retry?)));
@@ -355,6 +389,7 @@ impl Decider {
             violated,
             retry: Some(longest).filter(|retry| *retry < Duration::MAX),
             headers,
+            result,
         })
     }
 
@@ -378,6 +413,7 @@ impl Decider {
             violated,
             retry,
             headers,
+            ..
         } = refusal;
         let mut response = self
             .rejecter

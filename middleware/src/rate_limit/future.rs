@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::decide::{AllMet, Decider, Pending, Settled};
 use super::headers::Rendered;
+use crate::observe::Notes;
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit) service.
@@ -144,8 +145,14 @@ where
             decider,
             ..
         } = self;
-        match decider.settle(&met, sent, result) {
-            Settled::Pass { headers, decision } => {
+        let settled = decider.settle(&met, sent, result);
+        if let Some(notes) = request.extensions().get::<Notes>() {
+            notes.result(settled.result());
+        }
+        match settled {
+            Settled::Pass {
+                headers, decision, ..
+            } => {
                 request.extensions_mut().insert(decision);
                 State::Inner {
                     future: service.call(request),

@@ -76,6 +76,8 @@
 mod decide;
 mod decision;
 mod deny_cache;
+#[cfg(feature = "ops")]
+mod describe;
 mod exempt;
 mod future;
 mod headers;
@@ -93,6 +95,8 @@ mod tally;
 mod tests;
 
 pub use decision::{Decision, PolicyState};
+#[cfg(feature = "ops")]
+pub(crate) use describe::Described;
 pub use exempt::Exemptions;
 pub use future::ResponseFuture;
 pub use headers::Headers;

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
@@ -29,6 +30,16 @@ impl RouteFilter {
             .as_ref()
             .is_none_or(|only| only == method || (only == Method::GET && method == Method::HEAD));
         of_method && *self.template == *route.as_str()
+    }
+}
+
+impl fmt::Display for RouteFilter {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(method) = &self.method {
+            write!(f, "{method} ")?;
+        }
+        f.write_str(&self.template)
     }
 }
 

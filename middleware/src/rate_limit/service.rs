@@ -13,6 +13,7 @@ use super::decide::{Answer, Decider, Settled};
 use super::future::ResponseFuture;
 use super::prepare::Prepared;
 use crate::client::{Client, MatchedRoute, ResolveRoute};
+use crate::observe::Notes;
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone)]
@@ -87,8 +88,13 @@ impl<S> RateLimit<S> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
         ResBody: From<Bytes>,
     {
+        if let Some(notes) = parts.extensions.get::<Notes>() {
+            notes.result(settled.result());
+        }
         match settled {
-            Settled::Pass { headers, decision } => {
+            Settled::Pass {
+                headers, decision, ..
+            } => {
                 parts.extensions.insert(decision);
                 ResponseFuture::inner(
                     self.inner.call(Request::from_parts(parts, body)),

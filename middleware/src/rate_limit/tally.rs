@@ -1,31 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::stripes::Striped;
 
 /// How often each policy decided what: plain counters, so that counting costs a request next to nothing.
-///
-/// Each thread adds to one of a few stripes, so that threads on different cores seldom write to one cache line.
 #[derive(Debug)]
 pub struct Tally {
     names: Box<[Arc<str>]>,
-    stripes: [Stripe; STRIPES],
-}
-
-/// The counters of every policy.
-type Stripe = Box<[Counters]>;
-
-/// A policy's counters side by side, on a cache line of their own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Counters([AtomicU64; 6]);
-
-const STRIPES: usize = 8;
-
-/// The stripe of this thread: the threads take them in turn.
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-    STRIPE.with(|stripe| *stripe)
+    /// Of each policy.
+    counters: Box<[Striped<6>]>,
 }
 
 /// What a policy made of one request.
@@ -67,9 +50,8 @@ const EXCEEDED: usize = 5;
 impl Tally {
     pub(super) fn new(policies: impl IntoIterator<Item = Arc<str>>) -> Self {
         let names: Box<[_]> = policies.into_iter().collect();
-        let counters = || names.iter().map(|_| Counters::default()).collect();
         Self {
-            stripes: std::array::from_fn(|_| counters()),
+            counters: names.iter().map(|_| Striped::default()).collect(),
             names,
         }
     }
@@ -83,28 +65,26 @@ impl Tally {
     }
 
     fn add(&self, policy: usize, counter: usize) {
-        self.stripes[stripe()][policy].0[counter].fetch_add(1, Ordering::Relaxed);
+        self.counters[policy].add(counter, 1);
     }
 
     /// The policies by name, in their order, with what they decided so far.
     pub fn policies(&self) -> impl Iterator<Item = (&str, PolicyCounts)> {
-        self.names.iter().enumerate().map(|(policy, name)| {
-            let sum = |counter: usize| {
-                self.stripes
-                    .iter()
-                    .map(|stripe| stripe[policy].0[counter].load(Ordering::Relaxed))
-                    .sum()
-            };
-            let counts = PolicyCounts {
-                admitted: sum(Outcome::Admitted as usize),
-                denied: sum(Outcome::Denied as usize),
-                dry_run_denied: sum(Outcome::DryRunDenied as usize),
-                fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
-                fallback_denied: sum(Outcome::FallbackDenied as usize),
-                exceeded: sum(EXCEEDED),
-            };
-            (&**name, counts)
-        })
+        self.names
+            .iter()
+            .zip(&self.counters)
+            .map(|(name, counters)| {
+                let sum = |counter: usize| counters.sum(counter);
+                let counts = PolicyCounts {
+                    admitted: sum(Outcome::Admitted as usize),
+                    denied: sum(Outcome::Denied as usize),
+                    dry_run_denied: sum(Outcome::DryRunDenied as usize),
+                    fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
+                    fallback_denied: sum(Outcome::FallbackDenied as usize),
+                    exceeded: sum(EXCEEDED),
+                };
+                (&**name, counts)
+            })
     }
 }
 

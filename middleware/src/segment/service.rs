@@ -12,6 +12,7 @@ use super::registry::{Registry, Sought, Visit};
 use super::sweep::Sweeper;
 use super::{Segment, Standing};
 use crate::client::Client;
+use crate::observe::Notes;
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]
@@ -92,6 +93,9 @@ impl Visited {
         self.visit.segment = segment;
         match segment {
             Some(segment) => {
+                if let Some(notes) = request.extensions().get::<Notes>() {
+                    notes.segment(segment);
+                }
                 request.extensions_mut().insert(segment);
             }
             None => self.registry.tally.unclassify(),

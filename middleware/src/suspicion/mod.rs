@@ -112,6 +112,8 @@
 //! ```
 mod accounts;
 mod bans;
+#[cfg(feature = "ops")]
+mod describe;
 mod event;
 mod future;
 mod handle;

@@ -1,11 +1,11 @@
-//! The admin listener: `/metrics`, `/healthz` and `/readyz`, apart from the service's own port.
+//! The admin listener: `/metrics`, `/healthz`, `/readyz` and the live page, apart from the service's own port.
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,14 +13,19 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+#[cfg(feature = "ops")]
+use tower_service::Service;
 
 use super::exporter::Prometheus;
+#[cfg(feature = "ops")]
+use crate::ops::{Ops, OpsBody, OpsService};
 
 /// Connections at a time, each of which may hold one scrape's text; others wait in the listener's backlog.
 const CONNECTIONS: usize = 16;
@@ -72,20 +77,40 @@ impl Readiness {
 /// Serves GET and HEAD of `/metrics`, `/healthz` and `/readyz` on a listener that only operators should reach.
 ///
 /// HTTP/1.1, one request a connection, at most 16 connections at a time, 5 s for a request's head and 30 s for
-/// a connection as a whole.
+/// a connection as a whole. The live page's streams are beyond these: they last, and have their own bound.
 #[derive(Clone)]
 #[must_use = "nothing is served until `serve` is awaited"]
 pub struct Admin {
     prometheus: Option<Prometheus>,
     readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    #[cfg(feature = "ops")]
+    page: Option<OpsService>,
 }
+
+/// The live page's body stands beside the texts.
+#[cfg(feature = "ops")]
+type Body = http_body_util::Either<Full<Bytes>, OpsBody>;
+#[cfg(not(feature = "ops"))]
+type Body = Full<Bytes>;
+
+/// What a connection must know of the stream that it serves: whether its client reads it no more.
+type Stalled = Arc<AtomicBool>;
 
 impl Admin {
     pub(super) fn new(prometheus: Option<Prometheus>) -> Self {
         Self {
             prometheus,
             readiness: Arc::new(Readiness::ready),
+            #[cfg(feature = "ops")]
+            page: None,
         }
+    }
+
+    /// Serves the [live page](crate::ops) at `/`, and its files and actions beside it.
+    #[cfg(feature = "ops")]
+    pub fn page(mut self, ops: &Ops) -> Self {
+        self.page = Some(ops.service().at("/"));
+        self
     }
 
     /// What `/readyz` answers; always ready by default. Called for each such request, so it must not block.
@@ -120,6 +145,10 @@ impl Admin {
         }
         drop(listener);
         stop.send_replace(true);
+        #[cfg(feature = "ops")]
+        if let Some(page) = &self.page {
+            page.close();
+        }
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("admin connections were still open after the drain and are closed");
@@ -128,15 +157,22 @@ impl Admin {
 
     async fn serve_connection(
         self,
-        stream: TcpStream,
+        connected: TcpStream,
         slot: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let _slot = slot;
+        let slot = Mutex::new(Some(slot));
         let asked = AtomicBool::new(false);
+        let stream = OnceLock::<Stalled>::new();
         let service = service_fn(async |request| {
             asked.store(true, Ordering::Relaxed);
-            Ok::<_, Infallible>(self.answer(&request).await)
+            let (response, stalled) = self.answer(request).await;
+            if let Some(stalled) = stalled {
+                // A stream has a place of its own, so that open pages keep no scrape waiting.
+                drop(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+                let _ = stream.set(stalled);
+            }
+            Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -144,27 +180,58 @@ impl Admin {
             .keep_alive(false)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(connected), service);
         let mut connection = pin!(connection);
         let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let mut too_long = pin!(tokio::time::sleep(CONNECTION_TIMEOUT));
         let mut stopping = false;
         let served = poll_fn(|cx| {
             stopping = stopping || stop.as_mut().poll(cx).is_ready();
-            let served = connection.as_mut().poll(cx);
-            // A client that has not asked yet is not waited for.
-            if stopping && served.is_pending() && !asked.load(Ordering::Relaxed) {
-                return Poll::Ready(Ok(()));
+            let served = connection.as_mut().poll(cx).map(Some);
+            if served.is_ready() {
+                return served;
             }
-            served
+            // A client that has not asked yet is not waited for.
+            if stopping && !asked.load(Ordering::Relaxed) {
+                return Poll::Ready(None);
+            }
+            let over = match stream.get() {
+                Some(stalled) => stalled.load(Ordering::Acquire),
+                None => too_long.as_mut().poll(cx).is_ready(),
+            };
+            if over {
+                tracing::debug!("admin connection took too long and is closed");
+                return Poll::Ready(None);
+            }
+            Poll::Pending
         });
-        match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
-            Err(_) => tracing::debug!("admin connection took too long and is closed"),
+        if let Some(Err(error)) = served.await {
+            tracing::debug!(%error, "admin connection failed");
         }
     }
 
-    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// The answer, and for a stream whether its client still reads it.
+    async fn answer(&self, request: Request<Incoming>) -> (Response<Body>, Option<Stalled>) {
+        #[cfg(feature = "ops")]
+        if let Some(page) = &self.page
+            && page.answers(request.uri().path())
+        {
+            // Only the page is given a request's body.
+            let mut page = page.clone();
+            let response = match page.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let stalled = response.body().loss();
+            return (response.map(Body::Right), stalled);
+        }
+        let response = self.answer_text(&request).await;
+        #[cfg(feature = "ops")]
+        let response = response.map(Body::Left);
+        (response, None)
+    }
+
+    async fn answer_text<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let known = match path {
             "/metrics" => self.prometheus.is_some(),

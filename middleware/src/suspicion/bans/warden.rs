@@ -78,8 +78,13 @@ impl Warden {
         self.started.elapsed()
     }
 
-    pub(super) fn is_enforced(&self) -> bool {
+    pub(in crate::suspicion) fn is_enforced(&self) -> bool {
         self.enforced
+    }
+
+    #[cfg(feature = "ops")]
+    pub(in crate::suspicion) fn sentence(&self) -> Sentence {
+        self.sentence
     }
 
     pub(in crate::suspicion) fn bans_for(&self, kind: Kind) -> bool {

@@ -1,0 +1,46 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::ObserveExchange;
+use super::service::Observe;
+
+/// Tells observers what became of each request; see the [module](crate::observe). Clones share the observers.
+///
+/// It reads the `Client` of each request, so it belongs inside of [`ClientLayer`](crate::client::ClientLayer). The default
+/// has no observers, and costs a branch.
+#[derive(Clone, Default)]
+pub struct ObserveLayer {
+    /// `None` where there are none.
+    observers: Option<Observers>,
+}
+
+pub(super) type Observers = Arc<[Box<dyn ObserveExchange>]>;
+
+impl ObserveLayer {
+    /// A layer with these observers, who are told in their order.
+    #[must_use]
+    pub fn new(observers: Vec<Box<dyn ObserveExchange>>) -> Self {
+        Self {
+            observers: (!observers.is_empty()).then(|| observers.into()),
+        }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe::new(inner, self.observers.clone())
+    }
+}
+
+impl fmt::Debug for ObserveLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let observers = self.observers.as_ref().map_or(0, |all| all.len());
+        f.debug_struct("ObserveLayer")
+            .field("observers", &observers)
+            .finish()
+    }
+}

@@ -1,0 +1,111 @@
+//! Responses, all with the headers that keep a browser from lending the page to others.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::OpsBody;
+use crate::problem::PROBLEM_JSON;
+
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                   frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Characters of a client's text that an answer repeats.
+const SHOWN: usize = 64;
+
+/// A response with a text.
+pub(super) fn text(
+    status: StatusCode,
+    content_type: HeaderValue,
+    text: Bytes,
+) -> Response<OpsBody> {
+    let length = HeaderValue::from(text.len());
+    let mut response = with(status, content_type, OpsBody::text(text));
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// A response of any sort.
+pub(super) fn with(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: OpsBody,
+) -> Response<OpsBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, CSP),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A problem (RFC 9457) that the status names.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response<OpsBody> {
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        r#type: &'static str,
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+    }
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        detail,
+    };
+    // Texts and a number can always be written.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    text(status, PROBLEM_JSON, body.into())
+}
+
+/// A problem that passes.
+pub(super) fn unavailable(detail: &str) -> Response<OpsBody> {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let seconds = HeaderValue::from_static("5");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+/// A client's text for an answer: escaped and cut.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_text_is_shown_escaped_and_cut() {
+        assert_eq!(shown("a\n\"\u{202e}b"), r#"a\n\"\u{202e}b"#);
+        assert_eq!(shown(&"é".repeat(64)), "é".repeat(64));
+        assert_eq!(shown(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+    }
+}

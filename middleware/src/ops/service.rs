@@ -1,0 +1,254 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use tower_service::Service;
+
+use super::answer::{problem, shown, text, unavailable, with};
+use super::body::OpsBody;
+use super::guard::{Refusal, check};
+use super::hub::Hub;
+use super::lift;
+use super::line::STREAMS;
+use super::path::{Place, Prefix};
+use super::sampler::Sampler;
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+const STYLE: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// The live page as a service: what [`Ops::service`](super::Ops::service) returns. Clones are one service.
+///
+/// It runs on Tokio, whose clock it needs. At most eight streams of events are open at once, of all services of one
+/// [`Ops`](super::Ops) together.
+#[derive(Clone)]
+pub struct OpsService {
+    hub: Arc<Hub>,
+    prefix: Prefix,
+    closed: Arc<AtomicBool>,
+}
+
+impl OpsService {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            prefix: Prefix::Unknown,
+            closed: Arc::default(),
+        }
+    }
+
+    /// The same service for requests whose path still has all of its prefix, such as `/internal/ops`: it then answers for
+    /// nothing else, and sends who asks for the prefix itself to the page.
+    ///
+    /// Without it the prefix is whatever comes before the names of the page's files, and `/` is the page.
+    #[must_use]
+    pub fn at(mut self, prefix: &str) -> Self {
+        self.prefix = Prefix::At(prefix.trim_end_matches('/').into());
+        self
+    }
+
+    /// Ends the streams of this service and refuses new ones: a server that drains would wait for them for ever.
+    ///
+    /// The admin listener does so by itself.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.hub.line.wake();
+    }
+
+    /// Whether a path, with a known prefix, is one of the page's.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
+    pub(crate) fn answers(&self, path: &str) -> bool {
+        self.prefix.place_of(path).is_some()
+    }
+
+    fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        Sampler::start(&self.hub);
+        let (parts, body) = request.into_parts();
+        let place = self.prefix.place(&parts);
+        let is_page = matches!(place, Some(Place::Page | Place::Redirect(_)));
+        if let Err(refusal) = check(&self.hub.hosts, &parts, is_page) {
+            return Answer::Ready(refused(&refusal));
+        }
+        let Some(place) = place else {
+            return Answer::Ready(problem(StatusCode::NOT_FOUND, "no such path"));
+        };
+        let acts = matches!(place, Place::Lift);
+        let allowed = match parts.method {
+            Method::POST => acts,
+            Method::GET | Method::HEAD => !acts,
+            _ => false,
+        };
+        if !allowed {
+            return Answer::Ready(not_allowed(if acts { "POST" } else { "GET, HEAD" }));
+        }
+        if acts {
+            return match lift::admit(&self.hub, &parts) {
+                Ok(()) => Answer::Pending(Box::pin(lift::lift(Arc::clone(&self.hub), body))),
+                Err(refusal) => Answer::Ready(*refusal),
+            };
+        }
+        let mut response = self.show(place, &parts);
+        if parts.method == Method::HEAD {
+            // With the length of what a GET would be answered.
+            *response.body_mut() = OpsBody::text(Bytes::new());
+        }
+        Answer::Ready(response)
+    }
+
+    fn show(&self, place: Place, parts: &Parts) -> Response<OpsBody> {
+        let ok = |content_type, body: &'static str| {
+            text(
+                StatusCode::OK,
+                content_type,
+                Bytes::from_static(body.as_bytes()),
+            )
+        };
+        match place {
+            Place::Page => {
+                let token = self.hub.token.as_ref().map_or("", |token| token.as_str());
+                let page = include_str!("page/index.html").replace("{{token}}", token);
+                text(StatusCode::OK, HTML, page.into())
+            }
+            Place::Script => ok(SCRIPT, include_str!("page/ops.js")),
+            Place::Style => ok(STYLE, include_str!("page/ops.css")),
+            Place::Redirect(to) => redirect(&to),
+            Place::Events => self.events(parts),
+            // Sorted out before.
+            Place::Lift => not_allowed("POST"),
+        }
+    }
+
+    fn events(&self, parts: &Parts) -> Response<OpsBody> {
+        if self.closed.load(Ordering::Acquire) {
+            return unavailable("the service ends");
+        }
+        let body = if parts.method == Method::HEAD {
+            Some(OpsBody::text(Bytes::new()))
+        } else {
+            OpsBody::events(&self.hub, &self.closed)
+        };
+        let Some(body) = body else {
+            let detail = format!("{STREAMS} pages are open, which is all there may be: close one");
+            return unavailable(&detail);
+        };
+        let mut response = with(StatusCode::OK, EVENTS, body);
+        // A proxy such as nginx would otherwise collect seconds of it.
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        response
+            .headers_mut()
+            .insert(unbuffered, HeaderValue::from_static("no"));
+        response
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response<OpsBody> {
+    match refusal {
+        Refusal::Host(host) => {
+            let detail = format!(
+                "`Host` cannot be `{}`: allowed is an IP address, `localhost`, or a name that the service allows \
+                 (`Ops::builder(..).allow_host(..)`)",
+                shown(host)
+            );
+            problem(StatusCode::MISDIRECTED_REQUEST, &detail)
+        }
+        Refusal::Site(why) => {
+            let detail = format!("only the page itself may ask for this: {why}");
+            problem(StatusCode::FORBIDDEN, &detail)
+        }
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<OpsBody> {
+    let detail = format!("allowed is {allowed}");
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn redirect(to: &str) -> Response<OpsBody> {
+    let Ok(location) = HeaderValue::from_str(to) else {
+        return problem(StatusCode::NOT_FOUND, "no such path");
+    };
+    let mut response = with(
+        StatusCode::PERMANENT_REDIRECT,
+        HTML,
+        OpsBody::text(Bytes::new()),
+    );
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+impl<B> Service<Request<B>> for OpsService
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<OpsBody>;
+    type Error = Infallible;
+    type Future = OpsFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> OpsFuture {
+        OpsFuture(self.answer(request))
+    }
+}
+
+impl fmt::Debug for OpsService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpsService")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer of an [`OpsService`]: at once, but for an action.
+#[must_use = "futures do nothing unless polled"]
+pub struct OpsFuture(Answer);
+
+enum Answer {
+    Ready(Response<OpsBody>),
+    Pending(Pin<Box<dyn Future<Output = Response<OpsBody>> + Send>>),
+    Done,
+}
+
+impl Future for OpsFuture {
+    type Output = Result<Response<OpsBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Answer::Pending(pending) = &mut self.0 {
+            return pending.as_mut().poll(cx).map(Ok);
+        }
+        match std::mem::replace(&mut self.0, Answer::Done) {
+            Answer::Ready(response) => Poll::Ready(Ok(response)),
+            // Polled after it was ready, which no caller may do.
+            Answer::Pending(_) | Answer::Done => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for OpsFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpsFuture").finish_non_exhaustive()
+    }
+}
