@@ -89,7 +89,7 @@ impl Browser {
             .expect("a session has an id")
             .to_owned();
         browser.resize(1_600, 1_000).await;
-        browser.prefer("light").await;
+        browser.prefer(&[("prefers-color-scheme", "light")]).await;
         browser
     }
 
@@ -141,9 +141,10 @@ impl Browser {
             .await;
     }
 
-    /// Has the system prefer `light` or `dark` colours.
-    pub async fn prefer(&self, scheme: &str) {
-        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+    /// Has the system prefer something: `[("prefers-color-scheme", "dark")]`.
+    pub async fn prefer(&self, features: &[(&str, &str)]) {
+        let feature = |&(name, value)| json!({"name": name, "value": value});
+        let features: Vec<_> = features.iter().map(feature).collect();
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}))
             .await;
     }

@@ -20,13 +20,34 @@ pub struct Webstore {
     pub shop: String,
     /// `127.0.0.1:port` of the admin listener.
     pub admin: String,
-    _config: tempfile::NamedTempFile,
+    redis_url: Option<String>,
+    config: tempfile::NamedTempFile,
 }
 
 impl Webstore {
     /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        let free = "127.0.0.1:0";
+        Self::start_at(free, free, redis_url, config)
+    }
+
+    /// Kills the process: no drain, no farewell.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Kills the process and starts another on the same ports, with the same configuration.
+    pub fn restart(&mut self) {
+        self.kill();
+        let config = std::fs::read_to_string(self.config.path()).expect("the configuration");
+        let (shop, admin) = (self.shop.clone(), self.admin.clone());
+        let redis_url = self.redis_url.clone();
+        *self = Self::start_at(&shop, &admin, redis_url.as_deref(), &config);
+    }
+
+    fn start_at(shop: &str, admin: &str, redis_url: Option<&str>, config: &str) -> Self {
         let file = tempfile::Builder::new()
             .suffix(".toml")
             .tempfile()
@@ -34,13 +55,7 @@ impl Webstore {
         std::fs::write(file.path(), config).expect("the configuration is written");
         let mut command = Command::new(binary());
         command
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--config",
-            ])
+            .args(["--listen", shop, "--admin", admin, "--config"])
             .arg(file.path());
         command
             .env_remove("REDIS_URL")
@@ -74,7 +89,8 @@ impl Webstore {
             shop: address("listening on http://"),
             admin: address("admin on http://"),
             child,
-            _config: file,
+            redis_url: redis_url.map(str::to_owned),
+            config: file,
         }
     }
 
@@ -145,8 +161,7 @@ impl Webstore {
 
 impl Drop for Webstore {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

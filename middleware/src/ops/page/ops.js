@@ -103,9 +103,9 @@
     if (s < 86400) return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))} min`;
     return `${Math.floor(s / 86400)} d ${two(Math.floor((s % 86400) / 3600))} h`;
   };
-  // Seconds in the way people say them, `300` as `5 min`; and durations of the settings, `5m` as `5 min`.
+  // Seconds in the way people say them, `300` as `5 min`; and durations of the settings, `1day 5m` as `1 day 5 min`.
   const spell = (s) => (s % 3600 === 0 ? `${s / 3600} h` : s % 60 === 0 ? `${s / 60} min` : `${s} s`);
-  const said = (setting) => String(setting).replace(/(\d)(ms|[smhd])(?![a-z])/g, (_, n, unit) => `${n} ${unit === 'm' ? 'min' : unit}`);
+  const said = (setting) => String(setting).replace(/(\d)([a-z]+)/g, (_, n, unit) => `${n} ${unit === 'm' ? 'min' : unit}`);
   const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
   const dayAndClock = new Intl.DateTimeFormat('en-GB', {
     day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', second: '2-digit',
@@ -373,7 +373,7 @@
     const banned = now.bans?.total ?? 0;
     const rest = banned > 0 ? ` ${many(banned, 'client stays', 'clients stay')} banned.` : '';
     if (total === 0) return [['quiet', 'Quiet', `No request ${span}; the page is live and waits.${rest}`]];
-    return [['quiet', 'All quiet', `${many(total, 'request')} ${span}: none failed, none was refused by a limit.${rest}`]];
+    return [['quiet', 'All quiet', `${many(total, 'request')} ${span}: no server error, and no limit refused any.${rest}`]];
   };
   const drawVerdict = () => {
     const found = judge();
