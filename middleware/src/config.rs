@@ -58,6 +58,8 @@ pub struct Config {
     pub funnel: FunnelConfig,
     /// `[segments]`; off where the file has no such section.
     pub segments: Option<SegmentsConfig>,
+    /// `[log]`
+    pub log: LogConfig,
 }
 
 /// Where limits and failures are kept.
@@ -163,6 +165,15 @@ pub struct SegmentsConfig {
     pub criteria: Criteria,
     /// How often the population is counted.
     pub sweep_every: Duration,
+}
+
+/// What is logged of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Lines of the [access log](crate::observe::AccessLog) in a second of each class, at most 1,000 and 0 for none; where
+    /// the file is silent it is `None`, and the service decides: none unless it says otherwise.
+    pub access: Option<u16>,
 }
 
 impl Config {

@@ -60,6 +60,7 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+mod methods;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
@@ -67,6 +68,7 @@ pub mod preflight;
 mod problem;
 pub mod rate_limit;
 pub mod segment;
+mod shield;
 pub mod stack;
 pub mod store;
 mod stripes;

@@ -46,12 +46,12 @@ use crate::client::{
 };
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{self, Funnel, FunnelLayer, FunnelLayerBuilder, Stage, VisitorTally, Visitors};
-use crate::observe::{Observe, ObserveExchange, ObserveLayer};
+use crate::observe::{AccessLog, Observe, ObserveExchange, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::{Ops, Sources};
+use crate::preflight::{Preflight, PreflightLayer};
 #[cfg(all(feature = "ops", feature = "redis"))]
 use crate::rate_limit::StoreErrorKind;
-use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, RateLimitLayerBuilder, Rejection, Tally};
 use crate::segment::{
     self, Action, CustomerStore, Customers, Money, SegmentLayer, SegmentLayerBuilder, Segmented,
@@ -62,7 +62,7 @@ use crate::store::redis::{RedisStore, StoreHealth};
 #[cfg(feature = "redis")]
 use crate::store::{Operation, Outcome};
 use crate::suspicion::{
-    self, Bans, Kind, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
+    self, Bans, Kind, SecurityEvent, Suspicion, SuspicionLayer, SuspicionLayerBuilder, Suspicions,
 };
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;
@@ -98,6 +98,7 @@ impl Stack {
             visitors: CountVisitors::Off,
             step_observer: None,
             observers: Vec::new(),
+            security_observers: Vec::new(),
             #[cfg(feature = "ops")]
             ops: None,
             actions: Vec::new(),
@@ -234,6 +235,7 @@ pub struct StackBuilder {
     visitors: CountVisitors,
     step_observer: Option<StepObserver>,
     observers: Vec<Box<dyn ObserveExchange>>,
+    security_observers: Vec<SecurityObserver>,
     #[cfg(feature = "ops")]
     ops: Option<Ops>,
     actions: Vec<Action>,
@@ -247,6 +249,7 @@ pub struct StackBuilder {
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -300,6 +303,16 @@ impl StackBuilder {
     /// [`observe`](crate::observe).
     pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
         self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Is told of each event of the security log; several may be added. See
+    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    pub fn observe_security(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.security_observers.push(Box::new(observer));
         self
     }
 
@@ -376,7 +389,9 @@ impl StackBuilder {
         let Some(ops) = self.ops.take() else {
             return self.build_layers();
         };
-        self = self.observe(ops.exchanges());
+        self = self
+            .observe(ops.exchanges())
+            .observe_security(ops.security_events());
         #[cfg(feature = "redis")]
         {
             let (calls, own) = (ops.calls(), self.observer.take());
@@ -401,7 +416,10 @@ impl StackBuilder {
         self.build_layers()
     }
 
-    fn build_layers(self) -> Result<Stack, ConfigError> {
+    fn build_layers(mut self) -> Result<Stack, ConfigError> {
+        if let Some(lines @ 1..) = self.config.log.access {
+            self.observers.push(Box::new(AccessLog::new(lines)));
+        }
         let stages = self.stages.into_iter();
         let funnel = stages
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
@@ -450,7 +468,7 @@ impl StackBuilder {
         };
         let in_funnel = |error: ConfigError| error.under("funnel");
 
-        let settings = self.config.suspicion;
+        let (settings, observers) = (self.config.suspicion, self.security_observers);
         let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
             let builder = match settings.bans {
                 None => builder,
@@ -468,6 +486,9 @@ impl StackBuilder {
                 .fold(builder, SuspicionLayerBuilder::without)
                 .secret(secret.clone())
                 .exempt(settings.exempt);
+            let builder = observers
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::observe_events);
             let builder = settings
                 .thresholds
                 .into_iter()

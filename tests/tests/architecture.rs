@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use palisade_tests::imports::imports;
 
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 10] = [
     "client",
     "observe",
+    "ops",
     "preflight",
     "suspicion",
     "rate_limit",
@@ -127,6 +128,30 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     // Who failed, and the evidence; who the customer is.
     ("store", "client", &["Network", "Route", "UserId"]),
+    // The live page shows what the others count, and lifts bans; the admin listener serves it.
+    ("ops", "client", &["Network"]),
+    (
+        "ops",
+        "observe",
+        &["Class", "Exchange", "ObserveExchange", "PolicyResult"],
+    ),
+    ("ops", "rate_limit", &["Described", "Tally"]),
+    (
+        "ops",
+        "suspicion",
+        &[
+            "Ban",
+            "Kind",
+            "Occurrence",
+            "SecurityEvent",
+            "Suspicions",
+            "Tally",
+        ],
+    ),
+    ("ops", "segment", &["Segment", "Tally"]),
+    ("ops", "funnel", &["Tally", "VisitorTally"]),
+    ("ops", "store", &["Operation", "Outcome"]),
+    ("telemetry", "ops", &["Ops", "OpsBody", "OpsService"]),
     (
         "telemetry",
         "store",

@@ -14,6 +14,9 @@ use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
 use crate::{Shop, auth, country, customers, funnel, router};
 
+/// Lines of the access log in a second of each class, where the configuration does not say.
+const ACCESS_LINES: u16 = 5;
+
 /// The layers that the configuration asks for, measured by `telemetry` and shown by `ops`. Customers are told apart unless
 /// the configuration says otherwise.
 ///
@@ -25,6 +28,7 @@ pub fn stack(
     ops: &Ops,
 ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
     config.segments.get_or_insert_default();
+    config.log.access.get_or_insert(ACCESS_LINES);
     Stack::builder()
         .config(config)
         // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,

@@ -33,6 +33,16 @@ impl Route {
             Template::Matched(path) => path.as_str(),
         }
     }
+
+    /// As evidence and logs show it: at most 128 bytes.
+    pub(crate) fn shown(&self) -> &str {
+        let text = self.as_str();
+        let mut end = text.len().min(128);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &text[..end]
+    }
 }
 
 impl From<&'static str> for Route {

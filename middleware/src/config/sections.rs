@@ -1,5 +1,6 @@
 //! The file as it is written, and its validation.
 
+mod log;
 mod place;
 mod suspicion;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use self::log::Log;
 use self::place::place;
 use self::suspicion::Suspicion;
 use super::{
@@ -33,6 +35,7 @@ pub(super) struct File {
     suspicion: Suspicion,
     funnel: Funnel,
     segments: Option<Segments>,
+    log: Log,
 }
 
 #[derive(Deserialize, Default)]
@@ -138,6 +141,7 @@ impl File {
             suspicion: self.suspicion.validate()?,
             funnel: self.funnel.validate()?,
             segments: self.segments.map(Segments::validate).transpose()?,
+            log: self.log.validate()?,
         })
     }
 }

@@ -34,15 +34,18 @@
 //! # }).unwrap();
 //! ```
 
+mod access_log;
 mod exchange;
 mod future;
 mod layer;
 mod notes;
 mod open;
+mod sampler;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::AccessLog;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use future::ResponseFuture;
 pub use layer::ObserveLayer;

@@ -1,7 +1,5 @@
 //! One exchange under way, from the request to whatever ends it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::time::Instant;
 
 use http::{Method, Response};
@@ -10,6 +8,7 @@ use super::layer::Observers;
 use super::{End, Exchange, Notes, PolicyResult};
 use crate::client::Client;
 use crate::rate_limit::{Reason, Rejected};
+use crate::shield::shielded;
 
 /// An exchange that the observers were told the beginning of.
 ///
@@ -37,7 +36,7 @@ impl Open {
         notes: Notes,
     ) -> Self {
         for observer in observers.iter() {
-            shielded(|| observer.begin());
+            shielded("exchange", || observer.begin());
         }
         Self(Box::new(Begun {
             observers: observers.clone(),
@@ -98,20 +97,7 @@ impl Drop for Open {
             segment: begun.notes.noted_segment(),
         };
         for observer in begun.observers.iter() {
-            shielded(|| observer.observe(&exchange));
+            shielded("exchange", || observer.observe(&exchange));
         }
-    }
-}
-
-/// An observer that panics must not take the request along, nor, while another panic unwinds, the process.
-fn shielded(told: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(told)).is_err() {
-        static WARNED: Once = Once::new();
-        WARNED.call_once(|| {
-            tracing::error!(
-                event = "observer_panicked",
-                "an observer of exchanges panicked; its further panics are not logged"
-            );
-        });
     }
 }

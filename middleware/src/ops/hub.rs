@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bans::BanWatch;
+use super::events::Events;
 use super::feed::Feed;
 use super::guard::{Hosts, Token};
 use super::line::Line;
@@ -15,6 +16,7 @@ use super::stream::Sample;
 use crate::ConfigError;
 use crate::observe::{Exchange, ObserveExchange};
 use crate::store::{Operation, Outcome};
+use crate::suspicion::SecurityEvent;
 
 /// Gathers what the live page shows. Clones share it.
 ///
@@ -32,7 +34,9 @@ pub(super) struct Hub {
     pub(super) hosts: Hosts,
     /// `None` where nothing may be done.
     pub(super) token: Option<Token>,
-    pub(super) feed: Feed,
+    /// Apart from the sources, which hold those who are told of it: the feed and the events end with them.
+    pub(super) feed: Arc<Feed>,
+    pub(super) events: Arc<Events>,
     pub(super) sources: OnceLock<Sources>,
     pub(super) history: Mutex<VecDeque<Sample>>,
     pub(super) line: Line,
@@ -65,7 +69,8 @@ impl Ops {
             start,
             hosts,
             token: if read_only { None } else { Token::random() },
-            feed: Feed::new(start),
+            feed: Arc::new(Feed::new(start)),
+            events: Arc::default(),
             sources: OnceLock::new(),
             history: Mutex::default(),
             line: Line::default(),
@@ -92,14 +97,20 @@ impl Ops {
 
     /// Tells it what became of requests.
     pub(crate) fn exchanges(&self) -> impl ObserveExchange + use<> {
-        Exchanges(Arc::clone(&self.0))
+        Exchanges(Arc::clone(&self.0.feed))
     }
 
     /// Tells it what became of calls to the store.
     #[cfg_attr(not(feature = "redis"), allow(dead_code))]
     pub(crate) fn calls(&self) -> impl Fn(Operation, Outcome, Duration) + Send + Sync + use<> {
-        let hub = Arc::clone(&self.0);
-        move |_, outcome, took| hub.feed.call(outcome, took)
+        let feed = Arc::clone(&self.0.feed);
+        move |_, outcome, took| feed.call(outcome, took)
+    }
+
+    /// Tells it what the security log is told.
+    pub(crate) fn security_events(&self) -> impl Fn(&SecurityEvent<'_>) + Send + Sync + use<> {
+        let events = Arc::clone(&self.0.events);
+        move |event| events.note(event)
     }
 }
 
@@ -112,15 +123,15 @@ impl fmt::Debug for Ops {
     }
 }
 
-struct Exchanges(Arc<Hub>);
+struct Exchanges(Arc<Feed>);
 
 impl ObserveExchange for Exchanges {
     fn begin(&self) {
-        self.0.feed.begin();
+        self.0.begin();
     }
 
     fn observe(&self, exchange: &Exchange<'_>) {
-        self.0.feed.end(exchange);
+        self.0.end(exchange);
     }
 }
 

@@ -1,13 +1,107 @@
-//! The live page: what happens now, for operators.
+//! The live page: what happens now, for operators, in one page that needs nothing but this process.
+//!
+//! It shows requests and decisions by the second, the funnel, segments, which clients are refused and fail most, security
+//! events, bans with a button to lift them, the store, and the limits that hold. [`Ops`] gathers it from one stack and
+//! [`OpsService`] serves it; without [`StackBuilder::ops`](crate::stack::StackBuilder::ops) nothing is gathered.
+//!
+//! ```
+//! # #[cfg(feature = "otel")]
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use palisade::ops::Ops;
+//! use palisade::stack::Stack;
+//! use palisade::telemetry::Telemetry;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::{TcpListener, TcpStream};
+//!
+//! let telemetry = Telemetry::builder("shop").build()?;
+//! let ops = Ops::new("shop");
+//! let stack = Stack::builder().ops(&ops).build_measured(&telemetry)?;
+//!
+//! // At `/` of the admin listener, beside `/metrics`.
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! tokio::spawn(telemetry.admin().page(&ops).serve(listener, std::future::pending()));
+//!
+//! let mut browser = TcpStream::connect(address).await?;
+//! browser.write_all(format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
+//! let mut page = String::new();
+//! browser.read_to_string(&mut page).await?;
+//! assert!(page.starts_with("HTTP/1.1 200"));
+//! # Ok(())
+//! # })
+//! # }
+//! # #[cfg(feature = "otel")]
+//! # run().unwrap();
+//! ```
+//!
+//! Or anywhere else where a `tower::Service` can stand, apart from the public: here under `/internal/ops`.
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use palisade::ops::Ops;
+//! use tower::ServiceExt;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let ops = Ops::builder("shop").allow_host("ops.example.com").read_only().build()?;
+//! let page = ops.service().at("/internal/ops");
+//!
+//! let request = Request::get("/internal/ops/").header("host", "ops.example.com");
+//! let response = page.clone().oneshot(request.body(String::new())?).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//!
+//! // A web site that leads its own name to this address learns nothing.
+//! let request = Request::get("/internal/ops/events").header("host", "evil.example");
+//! let response = page.oneshot(request.body(String::new())?).await?;
+//! assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Paths
+//! Relative to wherever it is mounted; axum's `nest_service("/ops", ops.service())` does as well as a router that leaves the
+//! path whole.
+//!
+//! | path | what it is |
+//! |---|---|
+//! | ` ` | the page; without a slash at its end, a redirection to it |
+//! | `ops.js`, `ops.css` | its script and style |
+//! | `events` | the stream |
+//! | `POST bans/lift` | `{"client": "192.0.2.1"}` or `{"client": "2001:db8::/64"}` ends a ban: `{"lifted": true}`, or false where there was none |
+//!
+//! Errors are problems (RFC 9457): 400, 413, 415 and 408 for a body that cannot be used, 403 and 421 as below, 503 with
+//! `Retry-After` when eight streams are open or the store fails.
 //!
 //! # The stream
 //! `GET events` is a stream of server-sent events. The first is `hello`, what does not change and the last
 //! minutes; then comes a `now` every second. Counts are totals since start, so that a reader that missed one
-//! loses nothing; rates are differences of two samples by their `at`.
+//! loses nothing; rates are differences of two samples by their `uptime`. All streams share one text a second, and a reader
+//! that is slow is told the newest when it reads again.
+//!
+//! # Clients with the highest counts
+//! Two lists: who was refused by limits most, and whose requests failed most (4xx of the service's own) in the last ten
+//! minutes. 256 counters a minute are kept by Space-Saving (Metwally et al., 2005) and merged when read (Agarwal et al.,
+//! 2012), so memory is bounded whatever clients do. For each client in a list, `count - error <= true <= count`; `error` of
+//! the list is at most a 256th of everything counted, no client that the counters do not know has more, and nobody who is
+//! missing from the list has more than its `missing`. While no minute has more than 256 clients, all counts are exact.
+//!
+//! # Who may ask
+//! Whoever reaches the listener may read: addresses of clients are shown here, so keep it from the public. What web sites
+//! could have an operator's browser do is refused:
+//!
+//! - a `Host` other than an IP address, `localhost` or a name that [was allowed](OpsBuilder::allow_host) is 421, against DNS
+//!   rebinding;
+//! - `Sec-Fetch-Site` of another site is 403, but for following a link to the page, and so is an `Origin` other than the host;
+//! - an action needs the header `x-palisade-token`, 128 random bits that stand in the page and change with each start, and
+//!   `application/json` of 1 kB at most within 5 s;
+//! - the page runs no script but its own, and no other page may frame it.
+//!
+//! [`OpsBuilder::read_only`] refuses all actions.
 
 mod answer;
 mod bans;
 mod body;
+mod events;
 mod feed;
 mod guard;
 mod hub;
@@ -18,6 +112,8 @@ mod sampler;
 mod service;
 mod sources;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod top;
 
 pub use body::OpsBody;

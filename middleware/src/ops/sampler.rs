@@ -120,7 +120,7 @@ impl Hub {
             segments: sources.map(|it| it.actions()).unwrap_or_default(),
             limited: top(&self.feed.limited),
             suspicious: top(&self.feed.suspicious),
-            events: Vec::new(),
+            events: self.events.newest_first(),
             bans: self.has_bans().then_some(bans),
             incidents: sources.map(|it| it.incidents()).unwrap_or_default(),
         }

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use super::stream::{BanSetting, Decisions, Limit, Watch};
-use crate::funnel::{self, VisitorTally};
-use crate::rate_limit::{self, Described};
-use crate::segment::{self, Segment};
-use crate::suspicion::{self, Kind, Suspicions};
+use crate::funnel::{Tally as FunnelTally, VisitorTally};
+use crate::rate_limit::{Described, Tally as RateLimitTally};
+use crate::segment::{Segment, Tally as SegmentTally};
+use crate::suspicion::{Kind, Suspicions, Tally as SuspicionTally};
 
 /// Where the numbers of one stack come from.
 pub(crate) struct Sources {
     /// `memory` or `redis`.
     pub(crate) store: &'static str,
     pub(crate) policies: Vec<Described>,
-    pub(crate) decisions: Arc<rate_limit::Tally>,
+    pub(crate) decisions: Arc<RateLimitTally>,
     pub(crate) suspicions: Suspicions,
-    pub(crate) incidents: Arc<suspicion::Tally>,
-    pub(crate) stages: Arc<funnel::Tally>,
+    pub(crate) incidents: Arc<SuspicionTally>,
+    pub(crate) stages: Arc<FunnelTally>,
     pub(crate) visitors: Option<Arc<VisitorTally>>,
-    pub(crate) segments: Option<Arc<segment::Tally>>,
+    pub(crate) segments: Option<Arc<SegmentTally>>,
     /// Asked every second while a page is open, so it must not block; `None` for a store that cannot fail.
     pub(crate) health: Option<Health>,
 }

@@ -190,7 +190,7 @@ pub(super) struct TopClient {
 }
 
 /// One event of the security log, as it was written there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct SecurityEvent {
     /// Rises by one with each event.
     pub(super) number: u64,
@@ -198,7 +198,7 @@ pub(super) struct SecurityEvent {
     pub(super) at: u64,
     /// `suspicious_activity`, `client_banned` or `ban_lifted`.
     pub(super) event: &'static str,
-    /// The kind of the incident, or the ban's reason.
+    /// The kind of the incident, or the ban's reason; empty for a lift.
     pub(super) kind: &'static str,
     /// The client, or its hash where the log has hashes.
     pub(super) client: String,

@@ -1,17 +1,74 @@
-//! An incident becomes one structured line of the log.
+//! What the layer reports: one structured line of the log each, and the same to whoever observes.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::store::{FailedRequest, Incident, shown};
+use super::store::{FailedRequest, Incident};
 use super::{Ban, BanReason};
 use crate::client::{Network, Route, Secret, UserId};
+use crate::shield::shielded;
 
-/// Writes the events.
-#[derive(Debug)]
+/// One event of the security log, told when its line is written.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct SecurityEvent<'a> {
+    /// Whom it is about.
+    pub client: Network,
+    /// The client as the log names it: its network, or [a hash of it](super::SuspicionLayerBuilder::hash_clients).
+    pub name: &'a str,
+    /// What happened.
+    pub occurrence: Occurrence<'a>,
+}
+
+/// What happened to a client, or because of it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Occurrence<'a> {
+    /// Its failures added up to something.
+    #[non_exhaustive]
+    Incident {
+        /// The kind, the threshold and the evidence.
+        incident: &'a Incident,
+        /// The failure that made it one.
+        request: &'a FailedRequest,
+        /// Who failed, if that is known.
+        user: Option<&'a UserId>,
+        /// When the episode began, by this process's clock.
+        first_seen: SystemTime,
+        /// When the failure came, by this process's clock.
+        last_seen: SystemTime,
+    },
+    /// It was banned.
+    #[non_exhaustive]
+    Banned {
+        /// What for.
+        reason: BanReason,
+        /// The ban as it stands, which may be another one that lasts longer.
+        ban: &'a Ban,
+    },
+    /// Its ban was lifted.
+    Lifted,
+}
+
+impl SecurityEvent<'_> {
+    /// The line's field `event`: `suspicious_activity`, `client_banned` or `ban_lifted`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self.occurrence {
+            Occurrence::Incident { .. } => "suspicious_activity",
+            Occurrence::Banned { .. } => "client_banned",
+            Occurrence::Lifted => "ban_lifted",
+        }
+    }
+}
+
+pub(super) type ObserveEvent = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
+
+/// Writes the events, and tells them to the observers.
 pub(super) struct Reporter {
     /// Keys the hash that stands for a client, where addresses are not to be written.
     pub(super) hash_clients: Option<Secret>,
+    pub(super) observers: Vec<ObserveEvent>,
 }
 
 impl Reporter {
@@ -29,10 +86,12 @@ impl Reporter {
             .login
             .filter(|_| incident.watch.kind.is_of_an_account());
         let account = account.map(|login| login.account);
+        let name = self.name(request.client);
         tracing::warn!(
             target: "palisade::security",
+            event = "suspicious_activity",
             kind = incident.watch.kind.as_str(),
-            client = %self.client(request.client),
+            client = %name,
             user = user.map(tracing::field::display),
             account = account.map(tracing::field::display),
             status = request.status.as_u16(),
@@ -45,24 +104,57 @@ impl Reporter {
             last_seen = %humantime::format_rfc3339_millis(last_seen),
             "suspicious activity"
         );
+        let occurrence = Occurrence::Incident {
+            incident,
+            request,
+            user,
+            first_seen,
+            last_seen,
+        };
+        self.tell(request.client, &name, occurrence);
     }
 
     pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban) {
         let length = ban.until.duration_since(ban.since).unwrap_or_default();
         // The jitter's microseconds tell nobody anything.
         let seconds = Duration::from_secs(length.as_secs());
+        let name = self.name(ban.client);
         tracing::warn!(
             target: "palisade::security",
-            client = %self.client(ban.client),
+            event = "client_banned",
+            client = %name,
             reason = reason.as_str(),
             strikes = ban.strikes,
             r#for = %humantime::format_duration(seconds),
             until = %humantime::format_rfc3339_millis(ban.until),
             "client banned"
         );
+        self.tell(ban.client, &name, Occurrence::Banned { reason, ban });
     }
 
-    fn client(&self, client: Network) -> String {
+    pub(super) fn report_lift(&self, client: Network) {
+        let name = self.name(client);
+        tracing::warn!(
+            target: "palisade::security",
+            event = "ban_lifted",
+            client = %name,
+            "ban lifted"
+        );
+        self.tell(client, &name, Occurrence::Lifted);
+    }
+
+    fn tell(&self, client: Network, name: &str, occurrence: Occurrence<'_>) {
+        let event = SecurityEvent {
+            client,
+            name,
+            occurrence,
+        };
+        for observer in &self.observers {
+            shielded("security", || observer(&event));
+        }
+    }
+
+    fn name(&self, client: Network) -> String {
         let client = client.to_string();
         match &self.hash_clients {
             Some(secret) => secret.hash(b"client", client.as_bytes()),
@@ -78,7 +170,7 @@ impl fmt::Debug for Routes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let latest = self.0.len().saturating_sub(Incident::ROUTES);
         f.debug_list()
-            .entries(self.0[latest..].iter().map(shown))
+            .entries(self.0[latest..].iter().map(Route::shown))
             .finish()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use tower_layer::Layer;
 
-use super::event::Reporter;
+use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
 use super::queue::Queue;
@@ -80,6 +80,7 @@ pub struct SuspicionLayerBuilder {
     watches: Vec<Watch>,
     exempt: Exemptions,
     hash_clients: Option<Secret>,
+    observers: Vec<ObserveEvent>,
     bans: Option<Bans>,
     secret: Option<Secret>,
     queue: usize,
@@ -100,6 +101,7 @@ impl SuspicionLayerBuilder {
             watches: Kind::BY_STATUS.map(watch).into(),
             exempt: Exemptions::default(),
             hash_clients: None,
+            observers: Vec::new(),
             bans: None,
             secret: None,
             queue: Self::QUEUE,
@@ -134,6 +136,19 @@ impl SuspicionLayerBuilder {
     /// Writes a keyed hash of the client into events, `~` and 32 hexadecimal digits, instead of its network.
     pub fn hash_clients(mut self, secret: Secret) -> Self {
         self.hash_clients = Some(secret);
+        self
+    }
+
+    /// Is told of each event of the security log when its line is written, whether or not anybody subscribed to it;
+    /// several may be added.
+    ///
+    /// It runs in the task that counts failures, or in the call that bans or lifts, so it must not block. Should it
+    /// panic, nothing else suffers.
+    pub fn observe_events(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observers.push(Box::new(observer));
         self
     }
 
@@ -191,6 +206,7 @@ impl SuspicionLayerBuilder {
                 tally,
                 reporter: Reporter {
                     hash_clients: self.hash_clients,
+                    observers: self.observers,
                 },
                 local: AtomicBool::new(false),
             }),

@@ -46,7 +46,8 @@
 //! passed since the end of its last ban. Requests that were already under way are not recalled, and no further offence. A banned client's
 //! requests are answered 429 with the problem type `abnormal-usage-detected`, or 403 ([`BanResponse`]), and are no
 //! failures. Who and what is exempt passes, an exempt user behind a banned address too. Each ban is counted, and is one
-//! event of the target `palisade::security`, `client banned`: `client`, `reason`, `strikes`, `for`, `until`.
+//! event of the target `palisade::security`, `client_banned`: `client`, `reason`, `strikes`, `for`, `until`; a lift that
+//! ended one is another, `ban_lifted`. An [observer](SuspicionLayerBuilder::observe_events) is told the same.
 //!
 //! With a shared store a ban holds in all processes, and its end or [lift](Suspicions::lift) is seen in each within a
 //! second: so long an answer of the store is good for. Until then a banned client is refused without a question. Any
@@ -134,14 +135,13 @@ pub(crate) use bans::micros;
 pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
 use bans::{Known, Warden};
 pub(crate) use bans::{Screened, Screening};
+pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
 pub use handle::Suspicions;
 pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
-#[cfg(feature = "redis")]
-pub(crate) use store::shown;
 pub use store::{
     CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
     LocalFailureStore, LookingUp, Watch,

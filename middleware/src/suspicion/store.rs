@@ -106,13 +106,3 @@ impl Incident {
     /// How many routes are kept as evidence.
     pub const ROUTES: usize = 8;
 }
-
-/// A route as evidence shows it: at most 128 bytes.
-pub(crate) fn shown(route: &Route) -> &str {
-    let text = route.as_str();
-    let mut end = text.len().min(128);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}

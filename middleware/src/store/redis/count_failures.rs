@@ -7,7 +7,7 @@ use redis::{Cmd, Script, Value};
 use super::keys::Keys;
 use super::scripts::{Call, MalformedReply};
 use crate::client::{Network, Route};
-use crate::suspicion::{Threshold, shown};
+use crate::suspicion::Threshold;
 
 /// `lua/count_failures.lua`: counts a batch of failed requests.
 pub(super) struct CountFailures {
@@ -85,7 +85,7 @@ impl CountCall<'_> {
         }
         command.arg(&self.failures.plan);
         for route in &self.failures.routes {
-            command.arg(shown(route));
+            command.arg(route.shown());
         }
         command
     }

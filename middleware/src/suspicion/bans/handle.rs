@@ -69,7 +69,13 @@ impl Suspicions {
     /// The store's failure. Then the ban ends in this process alone, and holds again once the store answers and knows of it.
     pub async fn lift(&self, client: Network) -> Result<bool, StoreError> {
         match &self.recorder.warden {
-            Some(warden) => warden.lift(client).await,
+            Some(warden) => {
+                let was_banned = warden.lift(client).await?;
+                if was_banned {
+                    self.recorder.reporter.report_lift(client);
+                }
+                Ok(was_banned)
+            }
             None => Ok(false),
         }
     }

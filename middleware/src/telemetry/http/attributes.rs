@@ -1,11 +1,6 @@
 use http::Version;
 
-/// The methods known to the OTel HTTP conventions: RFC 9110, PATCH (RFC 5789) and QUERY (RFC 10008). Last, what
-/// stands for any other.
-const METHODS: [&str; 11] = [
-    "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY",
-    "_OTHER",
-];
+use crate::methods::{self, METHODS};
 
 /// A request's method as a label; methods are case-sensitive (RFC 9110, section 9.1), so `get` is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +13,7 @@ impl Method {
     const OTHER: u8 = (METHODS.len() - 1) as u8;
 
     pub(super) fn of(method: &http::Method) -> Self {
-        let known = METHODS.iter().zip(0..Self::OTHER);
-        let found = known
-            .into_iter()
-            .find(|(name, _)| **name == method.as_str());
-        Self(found.map_or(Self::OTHER, |(_, index)| index))
+        Self(methods::place(method) as u8)
     }
 
     pub(super) fn all() -> impl Iterator<Item = Self> {

@@ -1,0 +1,125 @@
+//! The newest events of the security log.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::answer::shown;
+use super::hub::millis;
+use super::stream;
+use crate::suspicion::{Occurrence, SecurityEvent};
+
+/// Events that are kept.
+const KEPT: usize = 50;
+/// Routes of an incident that are named, the latest.
+const ROUTES: usize = 3;
+
+/// The newest events, told off the requests' path.
+#[derive(Debug, Default)]
+pub(super) struct Events(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    number: u64,
+    /// The newest last.
+    events: VecDeque<stream::SecurityEvent>,
+}
+
+impl Events {
+    pub(super) fn note(&self, event: &SecurityEvent<'_>) {
+        let told = stream::SecurityEvent {
+            number: 0,
+            at: millis(SystemTime::now()),
+            event: event.as_str(),
+            kind: kind(&event.occurrence),
+            client: event.name.to_owned(),
+            detail: detail(&event.occurrence),
+        };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.number += 1;
+        let number = kept.number;
+        if kept.events.len() >= KEPT {
+            kept.events.pop_front();
+        }
+        kept.events
+            .push_back(stream::SecurityEvent { number, ..told });
+    }
+
+    pub(super) fn newest_first(&self) -> Vec<stream::SecurityEvent> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.events.iter().rev().cloned().collect()
+    }
+}
+
+fn kind(occurrence: &Occurrence<'_>) -> &'static str {
+    match occurrence {
+        Occurrence::Incident { incident, .. } => incident.watch.kind.as_str(),
+        Occurrence::Banned { reason, .. } => reason.as_str(),
+        Occurrence::Lifted => "",
+    }
+}
+
+/// The evidence in a few words.
+fn detail(occurrence: &Occurrence<'_>) -> String {
+    match occurrence {
+        Occurrence::Incident {
+            incident,
+            request,
+            user,
+            ..
+        } => {
+            let about = if incident.estimated { "about " } else { "" };
+            let window = humantime::format_duration(incident.watch.threshold.window());
+            let status = request.status.as_u16();
+            let mut detail = format!("{about}{} in {window}, last {status}", incident.count);
+            if let Some(user) = user {
+                detail.push_str(&format!(", user {user}"));
+            }
+            let latest = incident.routes.len().saturating_sub(ROUTES);
+            for route in incident.routes.iter().skip(latest) {
+                detail.push_str(", ");
+                detail.push_str(&shown(route.as_str()));
+            }
+            detail
+        }
+        Occurrence::Banned { ban, .. } => {
+            let length = ban.until.duration_since(ban.since).unwrap_or_default();
+            // Longer by its jitter, whose fractions tell nobody anything.
+            let length = humantime::format_duration(Duration::from_secs(length.as_secs()));
+            format!("for {length}, strikes {}", ban.strikes)
+        }
+        Occurrence::Lifted => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Network;
+
+    #[test]
+    fn the_newest_events_are_kept_and_numbered_from_the_first() {
+        let events = Events::default();
+        let client: Network = "192.0.2.1".parse().unwrap();
+        for n in 0..KEPT + 10 {
+            let name = n.to_string();
+            events.note(&SecurityEvent {
+                client,
+                name: &name,
+                occurrence: Occurrence::Lifted,
+            });
+        }
+        let kept = events.newest_first();
+        let told: Vec<_> = kept
+            .iter()
+            .map(|it| (it.number as usize, it.client.parse().unwrap(), it.event))
+            .collect();
+        let wanted = (10..KEPT + 10).rev();
+        assert_eq!(
+            told,
+            wanted
+                .map(|n| (n + 1, n, "ban_lifted"))
+                .collect::<Vec<(usize, usize, _)>>()
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! Code of the user's that is called where a panic would do harm.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+/// Tells an observer. Should it panic, that harms neither the request nor the task it is told in nor, while another
+/// panic unwinds, the process.
+pub(crate) fn shielded(observer: &'static str, told: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(told)).is_err() {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::error!(
+                event = "observer_panicked",
+                observer,
+                "an observer panicked: further panics of observers are not logged"
+            );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shielded;
+
+    #[test]
+    fn a_panic_ends_at_the_shield() {
+        let mut told = 0;
+        shielded("test", || panic!("of the user's"));
+        shielded("test", || told += 1);
+        assert_eq!(told, 1);
+    }
+}
