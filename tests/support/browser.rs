@@ -47,18 +47,7 @@ impl Browser {
     /// # Panics
     /// One of the two is not installed, or does not start.
     pub async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| match error.kind() {
-                ErrorKind::NotFound => panic!("chromedriver {INSTALL}"),
-                _ => panic!("chromedriver does not start: {error}"),
-            });
-        let address = listening(&mut driver);
+        let (driver, address) = start_driver();
         let profile = TempDir::new().expect("a temporary directory");
         let mut flags: Vec<_> = FLAGS.map(str::to_owned).into();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
@@ -223,21 +212,45 @@ impl Drop for Browser {
     }
 }
 
-/// The driver's address, from what it prints when it is ready.
-fn listening(driver: &mut Child) -> String {
-    let mut stdout = BufReader::new(driver.stdout.take().expect("stdout is piped"));
-    let mut line = String::new();
-    let port = loop {
-        line.clear();
-        let read = stdout
-            .read_line(&mut line)
-            .expect("chromedriver prints text");
-        assert!(read > 0, "chromedriver ended before it was ready");
-        if let Some((_, port)) = line.split_once("started successfully on port ") {
-            break port.trim().trim_end_matches('.').to_owned();
+/// Starts chromedriver, and tells its address.
+fn start_driver() -> (Child, String) {
+    loop {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| match error.kind() {
+                ErrorKind::NotFound => panic!("chromedriver {INSTALL}"),
+                _ => panic!("chromedriver does not start: {error}"),
+            });
+        match listening(&mut driver) {
+            Ok(address) => return (driver, address),
+            // It takes a free port of IPv4, which another process may have on IPv6.
+            Err(said) if said.contains("port not available") => {}
+            Err(said) => panic!("chromedriver ended before it was ready: {said}"),
         }
-    };
-    // Whatever it prints later must not fill the pipe.
-    std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-    format!("127.0.0.1:{port}")
+    }
+}
+
+/// The driver's address, from what it prints when it is ready; else what it said before it ended.
+fn listening(driver: &mut Child) -> Result<String, String> {
+    let mut stdout = BufReader::new(driver.stdout.take().expect("stdout is piped"));
+    let mut said = String::new();
+    loop {
+        let before = said.len();
+        let read = stdout.read_line(&mut said);
+        if read.expect("chromedriver prints text") == 0 {
+            driver.wait().expect("to reap chromedriver");
+            return Err(said);
+        }
+        if let Some((_, port)) = said[before..].split_once("started successfully on port ") {
+            // Whatever it prints later must not fill the pipe.
+            let port = port.trim().trim_end_matches('.').to_owned();
+            std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+            return Ok(format!("127.0.0.1:{port}"));
+        }
+    }
 }

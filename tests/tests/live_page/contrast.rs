@@ -3,6 +3,8 @@
 use palisade_tests::browser::Browser;
 use serde_json::json;
 
+use super::SOON;
+
 /// Holds every text of the page, as it is now, to the contrast of WCAG 2.2 level AA.
 pub(super) async fn assert_readable(browser: &Browser) {
     let size = "return [innerWidth, innerHeight, document.documentElement.scrollHeight]";
@@ -12,6 +14,8 @@ pub(super) async fn assert_readable(browser: &Browser) {
         u32::try_from(pixels).unwrap()
     });
     browser.resize(width, whole.max(height)).await;
+    let still = "return document.getAnimations().length === 0";
+    browser.until("nothing moves", SOON, still).await;
     let found = browser.run(include_str!("contrast.js")).await;
     browser.resize(width, height).await;
     assert!(found["looked"].as_u64().unwrap() > 60, "{found}");

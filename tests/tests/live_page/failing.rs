@@ -43,7 +43,7 @@ async fn says_that_it_reconnects_while_the_service_is_away_and_recovers() {
     browser
         .run("document.querySelector('#bans-list .yes').click()")
         .await;
-    let lifted = "return document.getElementById('announce').textContent === 'The ban of 203.0.113.7 is lifted.'";
+    let lifted = "return document.getElementById('answer').textContent === 'The ban of 203.0.113.7 is lifted.'";
     browser.until("the ban is lifted", SOON, lifted).await;
     assert_eq!(
         get(&client, "203.0.113.7", "/us/products").await.status,

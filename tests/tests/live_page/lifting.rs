@@ -89,7 +89,7 @@ async fn a_scanner_is_suspicious_and_banned_and_lifted_by_keyboard_alone() {
     assert_eq!(focused(&browser).await, sure);
     browser.press(ENTER).await;
     let told = format!(
-        "return document.getElementById('announce').textContent === 'The ban of {SCANNER} is lifted.'"
+        "return document.getElementById('answer').textContent === 'The ban of {SCANNER} is lifted.'"
     );
     browser
         .until("the page says that it is lifted", SOON, &told)

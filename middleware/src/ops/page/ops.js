@@ -114,7 +114,8 @@
 
   let announced = 0;
   let waiting = '';
-  // One sentence in three seconds: a flood of events must not become a flood of speech.
+  // One sentence in three seconds, the newest: a flood of events must not become a flood of speech. What an action came to
+  // has a region of its own, so that no event displaces it.
   const announce = (text) => {
     const due = announced + 3000 - performance.now();
     waiting = text;
@@ -267,12 +268,13 @@
     become('live');
     draw();
   };
+  const titleOf = (event) => ({ client_banned: 'banned', ban_lifted: 'ban lifted' })[event.event] ?? words(event.kind);
   const tellEvents = (events) => {
     const top = events[0]?.number ?? 0;
     if (newestEvent !== null && top > newestEvent) {
       const fresh = events.filter((event) => event.number > newestEvent);
       const [last] = fresh;
-      const what = `${words(last.kind)}${last.event === 'ban_lifted' ? ' (ban lifted)' : last.event === 'client_banned' ? ' (banned)' : ''}, ${last.client}`;
+      const what = `${titleOf(last)}, ${last.client}`;
       announce(fresh.length === 1 ? `Security event: ${what}.` : `${fresh.length} new security events; the newest: ${what}.`);
     }
     newestEvent = top;
@@ -581,17 +583,12 @@
 
   // ---- lists -----------------------------------------------------------------------------------------------------
 
-  const EVENTS = {
-    suspicious_activity: (event) => words(event.kind),
-    client_banned: () => 'banned',
-    ban_lifted: () => 'ban lifted',
-  };
   const drawEvents = () => {
     rows($('events-list'), 't-event', now.events, (event) => `${hello.started} ${event.number}`, (row, event, _, fresh) => {
       if (fresh) {
         row.dataset.event = event.event;
         if (serverNow() - event.at < 5000) row.classList.add('new');
-        say(part(row, '.tag'), EVENTS[event.event]?.(event) ?? words(event.event));
+        say(part(row, '.tag'), titleOf(event));
         say(part(row, '.event-client'), event.client);
         say(part(row, '.event-detail'), event.event === 'client_banned' ? `${words(event.kind)}: ${event.detail}` : event.detail);
         part(row, 'time').dateTime = new Date(event.at).toISOString();
@@ -736,7 +733,10 @@
   const ask = (row, sure) => {
     show(part(row, '.lift'), !sure);
     show(part(row, '.sure'), sure);
-    if (sure) say(part(row, '.outcome'), '');
+    if (sure) {
+      say(part(row, '.outcome'), '');
+      say($('answer'), '');
+    }
     part(row, sure ? '.yes' : '.lift').focus();
   };
 
@@ -777,7 +777,7 @@
     if (problem) {
       row.dataset.state = 'failed';
       say(outcome, problem);
-      announce(`The ban of ${client} was not lifted. ${problem}`);
+      say($('answer'), `The ban of ${client} was not lifted. ${problem}`);
       show(part(row, '.lift'), true);
       if (focused && row.isConnected) part(row, '.lift').focus();
       return;
@@ -785,7 +785,7 @@
     row.dataset.state = 'lifted';
     row.lifted = performance.now();
     say(outcome, lifted ? 'Lifted' : 'Had ended');
-    announce(lifted ? `The ban of ${client} is lifted.` : `${client} was no longer banned.`);
+    say($('answer'), lifted ? `The ban of ${client} is lifted.` : `${client} was no longer banned.`);
     if (focused) {
       const others = [...$('bans-list').querySelectorAll('button.lift:not([hidden])')].filter((button) => !row.contains(button));
       (others[0] ?? $('bans-title')).focus();
