@@ -21,6 +21,7 @@ pub struct Webstore {
     /// `127.0.0.1:port` of the admin listener.
     pub admin: String,
     redis_url: Option<String>,
+    arguments: Vec<String>,
     config: tempfile::NamedTempFile,
 }
 
@@ -28,8 +29,14 @@ impl Webstore {
     /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        Self::start_with(redis_url, config, &[])
+    }
+
+    /// [`start`](Self::start) with more arguments.
+    #[must_use]
+    pub fn start_with(redis_url: Option<&str>, config: &str, arguments: &[&str]) -> Self {
         let free = "127.0.0.1:0";
-        Self::start_at(free, free, redis_url, config)
+        Self::start_at([free, free], redis_url, config, arguments)
     }
 
     /// Kills the process: no drain, no farewell.
@@ -42,12 +49,17 @@ impl Webstore {
     pub fn restart(&mut self) {
         self.kill();
         let config = std::fs::read_to_string(self.config.path()).expect("the configuration");
-        let (shop, admin) = (self.shop.clone(), self.admin.clone());
-        let redis_url = self.redis_url.clone();
-        *self = Self::start_at(&shop, &admin, redis_url.as_deref(), &config);
+        let redis_url = self.redis_url.as_deref();
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        *self = Self::start_at([&self.shop, &self.admin], redis_url, &config, &arguments);
     }
 
-    fn start_at(shop: &str, admin: &str, redis_url: Option<&str>, config: &str) -> Self {
+    fn start_at(
+        [shop, admin]: [&str; 2],
+        redis_url: Option<&str>,
+        config: &str,
+        arguments: &[&str],
+    ) -> Self {
         let file = tempfile::Builder::new()
             .suffix(".toml")
             .tempfile()
@@ -56,7 +68,8 @@ impl Webstore {
         let mut command = Command::new(binary());
         command
             .args(["--listen", shop, "--admin", admin, "--config"])
-            .arg(file.path());
+            .arg(file.path())
+            .args(arguments);
         command
             .env_remove("REDIS_URL")
             .env("PALISADE_SECRET", "a secret that the tests share");
@@ -90,6 +103,7 @@ impl Webstore {
             admin: address("admin on http://"),
             child,
             redis_url: redis_url.map(str::to_owned),
+            arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
             config: file,
         }
     }

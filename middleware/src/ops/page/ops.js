@@ -296,6 +296,7 @@
     asked = true;
     requestAnimationFrame(() => {
       asked = false;
+      if (document.hidden) return;
       drawConnection();
       if (!hello || !now) return;
       drawVerdict();
