@@ -60,10 +60,13 @@ mod drain;
 mod error;
 pub mod funnel;
 mod grpc;
+#[cfg(test)]
+mod lines;
 mod methods;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
+mod outage;
 pub mod preflight;
 mod problem;
 pub mod rate_limit;

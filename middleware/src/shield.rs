@@ -10,6 +10,7 @@ pub(crate) fn shielded(observer: &'static str, told: impl FnOnce()) {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             tracing::error!(
+                target: "palisade::observe",
                 event = "observer_panicked",
                 observer,
                 "an observer panicked: further panics of observers are not logged"

@@ -430,6 +430,8 @@ impl StackBuilder {
             None => {
                 if self.config.store.redis_url.is_some() {
                     tracing::warn!(
+                        target: "palisade::stack",
+                        event = "secret_missing",
                         "no secret is configured: ids that are hashed differ from process to process, so such \
                          users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
                          set `store.secret_file` or PALISADE_SECRET"

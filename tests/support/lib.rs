@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod distance;
+pub mod events;
 pub mod http;
 pub mod imports;
 pub mod memory;

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .json()
+        // A line is one object: `timestamp`, `level`, `target`, `message`, `event` and the fields of the event.
+        .flatten_event(true)
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
         )
@@ -89,14 +91,19 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
         ended = &mut serving => return Err(ended_early(ended)),
     };
     draining.store(true, Ordering::Relaxed);
-    tracing::info!(signal, limit_seconds = cli.drain.as_secs(), "draining");
+    tracing::info!(
+        event = "draining",
+        signal,
+        limit_seconds = cli.drain.as_secs(),
+        "draining"
+    );
     // Its visitors leave first, so that the drain waits for nobody who is not real.
     drop(demo);
     let _ = stop.send(());
     let drained = tokio::select! {
         ended = &mut serving => match ended {
             Ok(Ok(())) => {
-                tracing::info!("drained");
+                tracing::info!(event = "drained", "drained");
                 Ok(())
             }
             ended => Err(ended_early(ended)),
@@ -118,6 +125,7 @@ async fn flush(customers: &Customers) {
     let left = customers.flush(FLUSH).await.left;
     if left > 0 {
         tracing::error!(
+            event = "customers_unwritten",
             left,
             "changes to customers' records are lost: the store did not take them"
         );

@@ -158,6 +158,8 @@ impl Config {
         let peer = connected_peer(extensions).unwrap_or_else(|| {
             if !self.warned.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
+                    target: "palisade::client",
+                    event = "peer_unknown",
                     "the connected peer of a request is unknown, so all such requests count as one client, 0.0.0.0; \
                      serve an axum router with `into_make_service_with_connect_info::<SocketAddr>()`, or insert \
                      `palisade::client::Peer` into each request's extensions"

@@ -73,6 +73,8 @@ fn unidentified<B>(request: &Request<B>) -> Route {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::funnel",
+            event = "funnel_without_client",
             "the funnel found no `Client` in the request's extensions, so every country is `other` and visitors are not \
              counted; add `ClientLayer` outside of `FunnelLayer`"
         );

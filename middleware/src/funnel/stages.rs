@@ -125,6 +125,8 @@ impl Stages {
     fn warn_of(&self, stage: &'static str) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
+                target: "palisade::funnel",
+                event = "funnel_stage_unknown",
                 stage,
                 "a handler reached a stage that the funnel does not declare; it is not counted"
             );

@@ -58,6 +58,7 @@ fn unidentified() -> Client {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::observe",
             event = "observer_without_client",
             "observers cannot be told whose requests they are without a `Client` in the request's extensions; add \
              `ClientLayer` outside of `ObserveLayer`"

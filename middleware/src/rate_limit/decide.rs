@@ -8,6 +8,7 @@ use http::Response;
 use http::request::Parts;
 use smallvec::SmallVec;
 
+use super::changes::Changes;
 use super::decision::Decision;
 use super::deny_cache::DenyCache;
 use super::exempt::Exemptions;
@@ -33,6 +34,7 @@ pub(super) struct Decider {
     pub(super) renderer: Renderer,
     pub(super) rejecter: Rejecter,
     pub(super) tally: Arc<Tally>,
+    pub(super) changes: Arc<Changes>,
 }
 
 /// The store, with what only a store that others share needs.
@@ -218,8 +220,8 @@ impl Decider {
             .collect();
         let retry = known.iter().map(|(_, denied)| denied.retry).max()?;
         for (met, _) in &known {
-            self.tally.count(met.policy, Outcome::Denied);
-            self.tally.count_exceeded(met.policy);
+            self.count(met.policy, Outcome::Denied);
+            self.count_exceeded(met.policy);
         }
         let lines: SmallVec<[_; 2]> = known
             .iter()
@@ -271,7 +273,7 @@ impl Decider {
             .collect();
         if !closed.is_empty() {
             for violated in &closed {
-                self.tally.count(violated.policy, Outcome::FallbackDenied);
+                self.count(violated.policy, Outcome::FallbackDenied);
             }
             let lines: SmallVec<[_; 2]> = met
                 .iter()
@@ -317,7 +319,7 @@ impl Decider {
                 None if self.mode(met) == OnStoreFailure::Closed => Outcome::DryRunDenied,
                 None => Outcome::FallbackAdmitted,
             };
-            self.tally.count(met.policy, outcome);
+            self.count(met.policy, outcome);
             result = result.max(outcome.into());
         }
         self.settled(met, admitted, checked.iter().copied(), result)
@@ -334,7 +336,7 @@ impl Decider {
                 (true, false) => Outcome::DryRunDenied,
                 (false, _) => Outcome::Admitted,
             };
-            self.tally.count(met.policy, outcome);
+            self.count(met.policy, outcome);
             result = result.max(outcome.into());
         }
         self.settled(
@@ -379,7 +381,7 @@ impl Decider {
         let mut longest = Duration::ZERO;
         let violated = denying
             .map(|(met, retry)| {
-                self.tally.count_exceeded(met.policy);
+                self.count_exceeded(met.policy);
                 longest = longest.max(retry);
                 met.violated()
             })
@@ -391,6 +393,18 @@ impl Decider {
             headers,
             result,
         })
+    }
+
+    fn count(&self, policy: usize, outcome: Outcome) {
+        self.tally.count(policy, outcome);
+        if matches!(outcome, Outcome::FallbackAdmitted | Outcome::FallbackDenied) {
+            self.changes.falls_back(policy);
+        }
+    }
+
+    fn count_exceeded(&self, policy: usize) {
+        self.tally.count_exceeded(policy);
+        self.changes.denies(policy);
     }
 
     fn mode(&self, met: &Met) -> OnStoreFailure {

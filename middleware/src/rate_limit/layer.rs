@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use tower_layer::Layer;
 
+use super::changes::Changes;
 use super::decide::{Bound, Decider};
 use super::deny_cache::DenyCache;
 use super::exempt::Exemptions;
@@ -184,10 +185,16 @@ impl RateLimitLayerBuilder {
                 start: Instant::now(),
             },
         };
+        let shared = match &store {
+            Bound::Embedded(_) => None,
+            Bound::Shared { store, .. } => Some(Arc::clone(store)),
+        };
+        let tally = Arc::new(Tally::new(names.iter().cloned()));
         let decider = Decider {
+            changes: Arc::new(Changes::new(&policies, &tally, shared)),
+            tally,
             renderer: Renderer::new(self.headers, policies.iter().map(|policy| policy.quota)),
             rejecter: Rejecter::new(&policies, self.reject),
-            tally: Arc::new(Tally::new(names.iter().cloned())),
             names: names.into(),
             by_segment: policies.iter().any(|policy| !policy.by_segment.is_empty()),
             policies: policies.into(),

@@ -22,6 +22,11 @@
 //! of that window at most. In an outage, a remembered denial stands for policies that are kept locally; an open policy
 //! lets pass and a closed one answers 503.
 //!
+//! **State changes are logged.** The first denial of a policy and the first request that it decides without its store are
+//! a line each of the target `palisade::rate_limit`, and so is the end: a window of the policy (10 s at least) without a
+//! denial, or 5 s without a fallback. The end is seen by a task that needs tokio's timer: a runtime of your own needs
+//! `enable_time`.
+//!
 //! Limits of one process, by client address:
 //!
 //! ```
@@ -73,6 +78,7 @@
 //! assert_eq!(layer.tally().policies().count(), 2);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+mod changes;
 mod decide;
 mod decision;
 mod deny_cache;

@@ -84,6 +84,18 @@ pub enum OnStoreFailure {
     Closed,
 }
 
+impl OnStoreFailure {
+    /// How configuration files and logs write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Policy {
     /// A policy with cost 1 for every route, enforced, that falls back to this process's own log.
     ///

@@ -116,6 +116,8 @@ fn unidentified(request: &Parts) -> Client {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::rate_limit",
+            event = "rate_limit_without_client",
             "rate limits found no `Client` in the request's extensions, so all requests count as one client; add \
              `ClientLayer` outside of `RateLimitLayer`"
         );

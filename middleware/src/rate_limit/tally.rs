@@ -72,19 +72,21 @@ impl Tally {
     pub fn policies(&self) -> impl Iterator<Item = (&str, PolicyCounts)> {
         self.names
             .iter()
-            .zip(&self.counters)
-            .map(|(name, counters)| {
-                let sum = |counter: usize| counters.sum(counter);
-                let counts = PolicyCounts {
-                    admitted: sum(Outcome::Admitted as usize),
-                    denied: sum(Outcome::Denied as usize),
-                    dry_run_denied: sum(Outcome::DryRunDenied as usize),
-                    fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
-                    fallback_denied: sum(Outcome::FallbackDenied as usize),
-                    exceeded: sum(EXCEEDED),
-                };
-                (&**name, counts)
-            })
+            .enumerate()
+            .map(|(policy, name)| (&**name, self.counts(policy)))
+    }
+
+    /// What a policy decided so far.
+    pub(super) fn counts(&self, policy: usize) -> PolicyCounts {
+        let sum = |counter| self.counters[policy].sum(counter);
+        PolicyCounts {
+            admitted: sum(Outcome::Admitted as usize),
+            denied: sum(Outcome::Denied as usize),
+            dry_run_denied: sum(Outcome::DryRunDenied as usize),
+            fallback_admitted: sum(Outcome::FallbackAdmitted as usize),
+            fallback_denied: sum(Outcome::FallbackDenied as usize),
+            exceeded: sum(EXCEEDED),
+        }
     }
 }
 

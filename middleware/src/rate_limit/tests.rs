@@ -1,5 +1,6 @@
 //! The layer around real services, without a network.
 
+mod changes;
 mod outage;
 
 use std::convert::Infallible;

@@ -101,6 +101,8 @@ impl Actions {
         let found = self.names().position(|known| known == name);
         if found.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
+                target: "palisade::segment",
+                event = "segment_action_unknown",
                 action = name,
                 "a handler named an action that the segments do not declare; it is not counted"
             );

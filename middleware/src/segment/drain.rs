@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -124,8 +123,12 @@ impl Registry {
 
     /// The store has these changes, which were sent at these versions of their customers.
     pub(super) fn settle(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
-        if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("customers' changes are written again");
+        if self.failing.succeed() {
+            tracing::info!(
+                target: "palisade::segment",
+                event = "customers_restored",
+                "customers' changes are written again"
+            );
         }
         let now = self.now();
         let answers = versions.iter().copied().zip(applied);
@@ -150,9 +153,11 @@ impl Registry {
         let singly = error.kind() == StoreErrorKind::Failed;
         self.writer.put_back(batch, singly);
         // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-        if error.kind() != StoreErrorKind::Rejected && !self.failing.swap(true, Ordering::Relaxed) {
+        if error.kind() != StoreErrorKind::Rejected && self.failing.fail() {
             let cause = error.source().map(ToString::to_string);
             tracing::warn!(
+                target: "palisade::segment",
+                event = "customers_delayed",
                 %error,
                 cause,
                 "customers' changes wait in this process: the store does not take them"

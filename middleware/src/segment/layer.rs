@@ -16,6 +16,7 @@ use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
+use crate::outage::Outage;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
 ///
@@ -233,7 +234,7 @@ impl SegmentLayerBuilder {
                 convert: self.convert,
                 sweep_every,
                 sweeping: AtomicBool::new(false),
-                failing: AtomicBool::new(false),
+                failing: Outage::new(),
                 loss_told: AtomicU64::new(0),
             })),
         })

@@ -20,6 +20,7 @@ use super::{
     Timestamp, WallClock,
 };
 use crate::client::{Country, UserId};
+use crate::outage::Outage;
 
 pub(super) struct Registry {
     pub(super) store: Arc<dyn KeepCustomers>,
@@ -33,7 +34,7 @@ pub(super) struct Registry {
     pub(super) sweep_every: Duration,
     pub(super) sweeping: AtomicBool,
     /// Whether the store failed when it was last written to.
-    pub(super) failing: AtomicBool,
+    pub(super) failing: Outage,
     /// Milliseconds since 1970 of the last word about lost changes; 0 for none.
     pub(super) loss_told: AtomicU64,
 }
@@ -175,6 +176,8 @@ impl Registry {
         } else {
             if self.tally.leave_unconverted() == 0 {
                 tracing::warn!(
+                    target: "palisade::segment",
+                    event = "amount_unconverted",
                     currency = %money.currency,
                     counted_in = %self.criteria.currency,
                     "an amount in another currency adds nothing to its customer's spend; set a conversion"
@@ -187,6 +190,8 @@ impl Registry {
         }
         if self.tally.settle(kind, Fate::Refused) == 0 {
             tracing::warn!(
+                target: "palisade::segment",
+                event = "amount_refused",
                 kind = kind.as_str(),
                 amount,
                 "an amount below zero or beyond 2^53 - 1 is not recorded"
@@ -224,6 +229,8 @@ impl Registry {
             let [activities, orders, refunds] =
                 ChangeKind::ALL.map(|kind| self.tally.changes(kind, Fate::Lost));
             tracing::error!(
+                target: "palisade::segment",
+                event = "customers_lost",
                 activities,
                 orders,
                 refunds,

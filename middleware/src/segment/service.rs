@@ -111,6 +111,8 @@ fn warn_of_nobody() {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::segment",
+            event = "segments_without_client",
             "customers cannot be told without a `Client` in the request's extensions; add `ClientLayer` outside of \
              `SegmentLayer`"
         );

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tower_layer::Layer;
 
@@ -15,6 +14,7 @@ use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
 use crate::client::Secret;
+use crate::outage::Outage;
 use crate::rate_limit::Exemptions;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
@@ -208,7 +208,7 @@ impl SuspicionLayerBuilder {
                     hash_clients: self.hash_clients,
                     observers: self.observers,
                 },
-                local: AtomicBool::new(false),
+                local: Outage::new(),
             }),
         })
     }

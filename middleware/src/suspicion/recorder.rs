@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -15,6 +14,7 @@ use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Wat
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
+use crate::outage::Outage;
 use crate::rate_limit::{Exemptions, StoreErrorKind};
 
 /// Everything that the requests of one layer share.
@@ -30,7 +30,7 @@ pub(super) struct Recorder {
     /// Where bans are on.
     pub(super) warden: Option<Warden>,
     /// Whether the shared store failed when it was last asked.
-    pub(super) local: AtomicBool,
+    pub(super) local: Outage,
 }
 
 pub(super) enum Bound {
@@ -90,6 +90,8 @@ impl Recorder {
         }
         if let Some(dropped) = pushed.tell {
             tracing::warn!(
+                target: "palisade::suspicion",
+                event = "failures_dropped",
                 dropped,
                 "failed requests come faster than they can be counted: so many were dropped since this was last said"
             );
@@ -113,18 +115,22 @@ impl Recorder {
             Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
             Bound::Shared { store, local } => match store.count(requests).await {
                 Ok(incidents) => {
-                    if self.local.swap(false, Ordering::Relaxed) {
-                        tracing::info!("failed requests are counted by the shared store again");
+                    if self.local.succeed() {
+                        tracing::info!(
+                            target: "palisade::suspicion",
+                            event = "suspicion_restored",
+                            "failed requests are counted by the shared store again"
+                        );
                     }
                     (Fate::Counted, incidents)
                 }
                 Err(error) => {
                     // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-                    if error.kind() != StoreErrorKind::Rejected
-                        && !self.local.swap(true, Ordering::Relaxed)
-                    {
+                    if error.kind() != StoreErrorKind::Rejected && self.local.fail() {
                         let cause = error.source().map(ToString::to_string);
                         tracing::warn!(
+                            target: "palisade::suspicion",
+                            event = "suspicion_fallback",
                             %error,
                             cause,
                             "failed requests are counted in this process alone: the shared store does not count them"

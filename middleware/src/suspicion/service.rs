@@ -104,6 +104,8 @@ fn warn_of_nobody() {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
         tracing::warn!(
+            target: "palisade::suspicion",
+            event = "suspicion_without_client",
             "suspicious activity cannot be told without a `Client` in the request's extensions; add `ClientLayer` \
              outside of `SuspicionLayer`"
         );

@@ -151,7 +151,11 @@ impl Admin {
         }
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("admin connections were still open after the drain and are closed");
+            tracing::warn!(
+                target: "palisade::telemetry",
+                event = "admin_drain_cut",
+                "admin connections were still open after the drain and are closed"
+            );
         }
     }
 
@@ -281,7 +285,12 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => return (stream, slot),
             Err(error) => {
-                tracing::warn!(%error, "the admin listener could not accept a connection");
+                tracing::warn!(
+                    target: "palisade::telemetry",
+                    event = "admin_accept_failed",
+                    %error,
+                    "the admin listener could not accept a connection"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -293,7 +302,13 @@ async fn metrics(prometheus: &Prometheus) -> Response<Full<Bytes>> {
         Ok(body) => answer(StatusCode::OK, Prometheus::CONTENT_TYPE, body),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(%error, cause, "/metrics failed");
+            tracing::error!(
+                target: "palisade::telemetry",
+                event = "metrics_failed",
+                %error,
+                cause,
+                "/metrics failed"
+            );
             text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
     }

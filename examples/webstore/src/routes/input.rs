@@ -56,7 +56,10 @@ impl<S: Sync> FromRequestParts<S> for Owner {
             None => match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
                 Some(ConnectInfo(peer)) => Network::of(peer.ip(), IPV6_PREFIX),
                 None => {
-                    tracing::error!("no peer address: serve the shop with ConnectInfo<SocketAddr>");
+                    tracing::error!(
+                        event = "no_peer_address",
+                        "no peer address: serve the shop with ConnectInfo<SocketAddr>"
+                    );
                     return Err(Problem::new(
                         StatusCode::INTERNAL_SERVER_ERROR,
                         "The server does not know where the request came from.",

@@ -25,7 +25,7 @@ fn a_signal_drains_the_request_in_flight_and_exits_0() {
         let mut slow = half_sent(&store);
         store.signal(signal);
         let event = store.wait_for_log("draining");
-        assert_eq!(event["fields"]["signal"], format!("SIG{signal}"));
+        assert_eq!(event["signal"], format!("SIG{signal}"));
 
         slow.write(REST);
         let response = slow.response();

@@ -104,7 +104,7 @@ impl Webstore {
                 "no event {message:?}"
             );
             let event: Value = serde_json::from_str(&line).expect("a log line of JSON");
-            if event["fields"]["message"] == message {
+            if event["message"] == message {
                 return event;
             }
         }

@@ -1,7 +1,6 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Who;
@@ -10,6 +9,7 @@ use super::tally::{Fate, VisitorTally};
 use crate::client::{Country, Secret};
 use crate::drain::{Queue, Work, leave};
 use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
+use crate::outage::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Everything that the requests of one layer share to count their visitors.
@@ -21,7 +21,7 @@ pub(in crate::funnel) struct Recorder {
     pub(super) tally: Arc<VisitorTally>,
     pub(super) observer: Option<Observer>,
     /// Whether the store failed when it was last asked.
-    pub(super) failing: AtomicBool,
+    pub(super) failing: Outage,
 }
 
 pub(super) type Observer = Arc<dyn Fn(&str, &str, Duration) + Send + Sync>;
@@ -59,6 +59,8 @@ impl Recorder {
             self.tally.settle(Fate::Dropped, 1);
             if full.first {
                 tracing::warn!(
+                    target: "palisade::funnel",
+                    event = "visitors_dropped",
                     "visitors reach stages of the funnel faster than they can be counted: some are dropped until the \
                      queue is empty"
                 );
@@ -116,15 +118,25 @@ impl Recorder {
 
     fn note_failure(&self, error: &StoreError) {
         // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-        if error.kind() != StoreErrorKind::Rejected && !self.failing.swap(true, Ordering::Relaxed) {
+        if error.kind() != StoreErrorKind::Rejected && self.failing.fail() {
             let cause = error.source().map(ToString::to_string);
-            tracing::warn!(%error, cause, "visitors of the funnel are not counted: the store does not count them");
+            tracing::warn!(
+                target: "palisade::funnel",
+                event = "funnel_paused",
+                %error,
+                cause,
+                "visitors of the funnel are not counted: the store does not count them"
+            );
         }
     }
 
     fn note_success(&self) {
-        if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("visitors of the funnel are counted again");
+        if self.failing.succeed() {
+            tracing::info!(
+                target: "palisade::funnel",
+                event = "funnel_restored",
+                "visitors of the funnel are counted again"
+            );
         }
     }
 }

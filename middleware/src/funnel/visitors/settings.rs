@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::recorder::{Bound, Observer, Recorder};
@@ -10,6 +9,7 @@ use crate::ConfigError;
 use crate::client::{Countries, Secret};
 use crate::drain::Queue;
 use crate::funnel::store::{LocalVisitStore, VisitStore};
+use crate::outage::Outage;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).
 #[must_use = "settings do nothing until they are given to a `FunnelLayerBuilder`"]
@@ -102,7 +102,7 @@ impl Visitors {
             queue: Queue::new(self.queue),
             tally: Arc::new(VisitorTally::new(stages, countries)),
             observer: self.observer,
-            failing: AtomicBool::new(false),
+            failing: Outage::new(),
         }))
     }
 }

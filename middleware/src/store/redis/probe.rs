@@ -55,8 +55,9 @@ impl Core {
             return;
         }
         tracing::warn!(
+            target: "palisade::store",
+            event = "store_breaker_opened",
             cause = %failure,
-            probe_interval = ?self.probe_interval,
             "the Redis store stopped answering: its breaker is open"
         );
         let probing = Probing {
@@ -98,13 +99,17 @@ impl Drop for Probing {
         match core.health.breaker.close(Instant::now()) {
             Some(outage) if self.succeeded => {
                 tracing::info!(
-                    ?outage,
+                    target: "palisade::store",
+                    event = "store_breaker_closed",
+                    outage_seconds = outage.as_secs_f64(),
                     "the Redis store answers again: its breaker is closed"
                 );
             }
             Some(outage) => {
                 tracing::warn!(
-                    ?outage,
+                    target: "palisade::store",
+                    event = "store_breaker_closed",
+                    outage_seconds = outage.as_secs_f64(),
                     "the probes of the Redis store ended with their runtime: its breaker is closed until it fails again"
                 );
             }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
 use crate::client::Network;
+use crate::outage::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
@@ -39,7 +39,7 @@ pub(in crate::suspicion) struct Warden {
     enforced: bool,
     tally: Arc<Tally>,
     /// Whether the shared store failed when it was last asked.
-    alone: AtomicBool,
+    alone: Outage,
 }
 
 pub(super) enum Stores {
@@ -70,7 +70,7 @@ impl Warden {
             response: bans.response,
             enforced: bans.enforced,
             tally,
-            alone: AtomicBool::new(false),
+            alone: Outage::new(),
         }
     }
 
@@ -277,17 +277,20 @@ impl Warden {
     fn note(&self, failed: Option<&StoreError>) {
         match failed {
             None => {
-                // A load keeps the line shared between cores.
-                if self.alone.load(Ordering::Relaxed) && self.alone.swap(false, Ordering::Relaxed) {
-                    tracing::info!("bans are kept by the shared store again");
+                if self.alone.succeed() {
+                    tracing::info!(
+                        target: "palisade::suspicion",
+                        event = "bans_restored",
+                        "bans are kept by the shared store again"
+                    );
                 }
             }
             Some(error) => {
-                if error.kind() != StoreErrorKind::Rejected
-                    && !self.alone.swap(true, Ordering::Relaxed)
-                {
+                if error.kind() != StoreErrorKind::Rejected && self.alone.fail() {
                     let cause = error.source().map(ToString::to_string);
                     tracing::warn!(
+                        target: "palisade::suspicion",
+                        event = "bans_fallback",
                         %error,
                         cause,
                         "only those bans hold that this process knows of: the shared store does not answer"

@@ -13,14 +13,14 @@ use super::super::{Admin, Readiness, Telemetry};
 use super::exposition::{Exposition, telemetry};
 
 /// An admin server on a port of its own.
-struct Server {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) task: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(admin: Admin) -> Self {
+    pub(super) async fn start(admin: Admin) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -34,11 +34,11 @@ impl Server {
         }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    async fn ask(&self, method: &str, path: &str) -> Answer {
+    pub(super) async fn ask(&self, method: &str, path: &str) -> Answer {
         ask(self.address, method, path).await
     }
 }
@@ -57,17 +57,17 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(super) struct Answer {
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn status(&self) -> &str {
+    pub(super) fn status(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1);
         let headers = lines.map(|line| line.split_once(": ").unwrap());
         headers.into_iter().find(|it| it.0 == name).map(|it| it.1)

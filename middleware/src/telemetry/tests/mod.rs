@@ -5,6 +5,8 @@ mod funnel;
 mod http;
 mod instruments;
 mod labels;
+#[cfg(feature = "ops")]
+mod page;
 mod rate_limit;
 mod segment;
 mod store;
