@@ -364,7 +364,7 @@
     if (errors > total / 100) found.push(['bad', 'The service fails requests', failures]);
     const lately = now.events.filter((e) => e.event === 'suspicious_activity' && now.sample.at - e.at < SPAN).length;
     if (lately > 0) {
-      found.push(['warn', 'Suspicious activity', `${lately >= 50 ? '50 or more incidents' : many(lately, 'incident')} in the last 5 minutes; ${now.bans ? `${many(now.bans.total, 'client is', 'clients are')} banned` : 'bans are off'}.`]);
+      found.push(['warn', 'Suspicious activity', `${lately >= 50 ? '50 or more incidents' : many(lately, 'incident')} in the last 5 minutes; ${!now.bans ? 'bans are off' : now.bans.total ? `${many(now.bans.total, 'client is', 'clients are')} banned` : 'nobody is banned'}.`]);
     }
     const denied = of((s) => s.requests.denied);
     if (denied > 0) found.push(['warn', 'Limits are refusing requests', `${many(denied, 'request')} ${span}: ${share(denied, total)} of all.`]);
@@ -436,7 +436,7 @@
     const [waitedBy, made] = before === store ? [store.seconds, store.calls] : [store.seconds - before.seconds, store.calls - before.calls];
     const broken = store.failed ? `${count(store.failed)} of ${many(store.calls, 'call')} failed` : many(store.calls, 'call');
     const fine = store.state === 'ok';
-    tile('tile-store', fine ? millis(made > 0 ? waitedBy / made : null) : 'failing', `${hello.store}, ${broken}`, [waited, calls], fine ? '' : 'bad', quotient);
+    tile('tile-store', fine ? millis(made > 0 ? waitedBy / made : null) : 'failing', hello.store === 'memory' ? 'in memory: none to wait for' : `${hello.store}, ${broken}`, [waited, calls], fine ? '' : 'bad', quotient);
     show(part($('tile-store'), 'small'), fine);
     const under = !bans ? 'bans are off' : bans.stale ? 'as last known' : hello.bans?.dry_run ? 'dry run: nobody is refused' : `first ${said(hello.bans?.first)}, at most ${said(hello.bans?.longest)}`;
     tile('tile-bans', bans ? count(bans.total) : '–', under, [calls], '', (_, sample) => sample.banned);
@@ -474,7 +474,7 @@
   // The next height that splits into steps which are read without thought, and into how many.
   const roundUp = (high) => {
     const unit = 10 ** Math.floor(Math.log10(high));
-    const heights = [[1, 5], [2, 4], [3, 3], [4, 4], [5, 5], [6, 3], [8, 4], [10, 5]];
+    const heights = [[1, 5], [1.5, 3], [2, 4], [3, 3], [4, 4], [5, 5], [6, 3], [8, 4], [10, 5]];
     const [n, steps] = heights.find(([m]) => m * unit >= high) ?? [10, 5];
     return [n * unit, steps];
   };
@@ -492,6 +492,7 @@
     mark(stroke, 'd', 'M0,0V6');
     made.gap = made.gaps.appendChild(shape('path', 'gap'));
     made.begun = made.gaps.appendChild(shape('path', 'begun'));
+    made.start = made.gaps.appendChild(shape('text'));
     for (let i = 0; i <= 5; i += 1) {
       const line = made.grid.appendChild(shape('path'));
       const label = made.grid.appendChild(shape('text'));
@@ -537,7 +538,12 @@
     });
     const gaps = samples.flatMap((b, i) => (i > 0 && b.uptime - samples[i - 1].uptime > GAP ? [[Math.max(samples[i - 1].uptime, latest().uptime - SPAN), b.uptime]] : []));
     mark(chart.gap, 'd', gaps.map(([a, b]) => `M${px(a)},${EDGE.top}H${px(b)}V${bottom}H${px(a)}Z`).join(''));
-    mark(chart.begun, 'd', latest().uptime < SPAN - 1000 ? `M${px(0)},${EDGE.top}V${bottom}` : '');
+    const begun = latest().uptime < SPAN - 1000;
+    mark(chart.begun, 'd', begun ? `M${px(0)},${EDGE.top}V${bottom}` : '');
+    say(chart.start, begun && Number(px(0)) > EDGE.left + 60 ? 'started' : '');
+    mark(chart.start, 'text-anchor', 'end');
+    mark(chart.start, 'x', String(Number(px(0)) - 6));
+    mark(chart.start, 'y', String(EDGE.top + 14));
     const floor = new Map();
     chart.areas.forEach((area, i) => {
       const d = runs.map((run) => {
