@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::http::Client;
 use crate::metrics::Scrape;
@@ -20,6 +22,7 @@ pub struct Webstore {
     pub shop: String,
     /// `127.0.0.1:port` of the admin listener.
     pub admin: String,
+    log: Arc<Mutex<Vec<String>>>,
     redis_url: Option<String>,
     arguments: Vec<String>,
     config: tempfile::NamedTempFile,
@@ -79,9 +82,17 @@ impl Webstore {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("webstore starts");
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let (kept, stderr) = (Arc::clone(&log), child.stderr.take());
+        let lines = BufReader::new(stderr.expect("stderr is piped")).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().expect("the log is kept").push(line);
+            }
+        });
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout
@@ -102,6 +113,7 @@ impl Webstore {
             shop: address("listening on http://"),
             admin: address("admin on http://"),
             child,
+            log,
             redis_url: redis_url.map(str::to_owned),
             arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
             config: file,
@@ -145,6 +157,40 @@ impl Webstore {
         }
     }
 
+    /// The lines that it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.log.lock().expect("the log is kept").clone();
+        let parsed = lines.iter().map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+        });
+        parsed.collect()
+    }
+
+    /// Reads the log until it has `enough`, and returns it.
+    ///
+    /// # Panics
+    /// Nothing is enough `within` that time; the message says what was wanted.
+    pub async fn log_until(
+        &self,
+        wanted: &str,
+        within: Duration,
+        enough: impl Fn(&[Value]) -> bool,
+    ) -> Vec<Value> {
+        let start = Instant::now();
+        loop {
+            let log = self.log();
+            if enough(&log) {
+                return log;
+            }
+            assert!(
+                start.elapsed() < within,
+                "after {within:?}, the log still lacks: {wanted}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
@@ -176,6 +222,12 @@ impl Webstore {
 impl Drop for Webstore {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in log.iter().skip(log.len().saturating_sub(50)) {
+                eprintln!("{line}");
+            }
+        }
     }
 }
 
@@ -213,7 +265,7 @@ fn binary() -> PathBuf {
             let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
             let executable = output
                 .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
                 .find_map(|message| message["executable"].as_str().map(PathBuf::from));
             executable.expect("cargo names the executable")
         })

@@ -92,6 +92,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     };
     draining.store(true, Ordering::Relaxed);
     tracing::info!(
+        target: "webstore",
         event = "draining",
         signal,
         limit_seconds = cli.drain.as_secs(),
@@ -103,7 +104,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let drained = tokio::select! {
         ended = &mut serving => match ended {
             Ok(Ok(())) => {
-                tracing::info!(event = "drained", "drained");
+                tracing::info!(target: "webstore", event = "drained", "drained");
                 Ok(())
             }
             ended => Err(ended_early(ended)),
@@ -125,6 +126,7 @@ async fn flush(customers: &Customers) {
     let left = customers.flush(FLUSH).await.left;
     if left > 0 {
         tracing::error!(
+            target: "webstore",
             event = "customers_unwritten",
             left,
             "changes to customers' records are lost: the store did not take them"

@@ -110,7 +110,12 @@ async fn accept(
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 // Most likely out of file descriptors: accepting again at once would only burn a core.
-                tracing::error!(event = "accept_failed", %error, "cannot accept connections");
+                tracing::error!(
+                    target: "webstore",
+                    event = "accept_failed",
+                    %error,
+                    "cannot accept connections"
+                );
                 drop(permit);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

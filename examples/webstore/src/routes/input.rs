@@ -57,6 +57,7 @@ impl<S: Sync> FromRequestParts<S> for Owner {
                 Some(ConnectInfo(peer)) => Network::of(peer.ip(), IPV6_PREFIX),
                 None => {
                     tracing::error!(
+                        target: "webstore",
                         event = "no_peer_address",
                         "no peer address: serve the shop with ConnectInfo<SocketAddr>"
                     );

@@ -1,0 +1,319 @@
+//! Whatever comes in whatever number, in process: few lines, each as documented, and nothing that a client wrote.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use palisade::client::{Peer, Route};
+use palisade::config::Config;
+use palisade::stack::{Stack, StackBuilder};
+use palisade::suspicion::Fate;
+use palisade_tests::redis::RedisServer;
+use serde_json::Value;
+use tower::{Layer, Service, service_fn};
+use tracing::subscriber::DefaultGuard;
+
+use super::documented::Documented;
+
+/// What was written on this thread.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    /// In the webstore's format.
+    fn json() -> (Self, DefaultGuard) {
+        let written = Self::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        (written, guard)
+    }
+
+    /// In the default format of `tracing_subscriber`, which writes fields as they are.
+    fn plain() -> (Self, DefaultGuard) {
+        let written = Self::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        (written, guard)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines, each of which is as documented.
+    fn lines(&self) -> Vec<Value> {
+        let documented = Documented::read();
+        let lines = self.text();
+        let lines = lines.lines().map(|line| {
+            let line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            documented.check(&line);
+            line
+        });
+        lines.collect()
+    }
+}
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many lines of each event there are; access lines by class.
+fn counted(lines: &[Value]) -> BTreeMap<&str, u64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let name = line["class"].as_str().or(line["event"].as_str()).unwrap();
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+/// The requests that the lines of a class stand for.
+fn represented(lines: &[Value], class: &str) -> u64 {
+    let of_class = lines.iter().filter(|line| line["class"] == class);
+    of_class
+        .map(|line| line["represents"].as_u64().unwrap())
+        .sum()
+}
+
+/// The most lines of a class in the time since then: the seconds of the log's clock that it touches, at ten lines each.
+fn most_lines(since: Instant) -> u64 {
+    10 * (since.elapsed().as_secs() + 2)
+}
+
+fn stack(config: &str, also: impl FnOnce(StackBuilder) -> StackBuilder) -> Stack {
+    let config = Config::from_toml(&format!("[log]\naccess = 10\n{config}")).unwrap();
+    let builder = Stack::builder()
+        .config(config)
+        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()));
+    also(builder).build().unwrap()
+}
+
+fn request(address: [u8; 4]) -> Request<()> {
+    let mut request = Request::new(());
+    request
+        .extensions_mut()
+        .insert(Peer((address, 5_000).into()));
+    request
+}
+
+/// The status of an answer that needs no wait.
+fn at_once<S>(service: &mut S, request: Request<()>) -> u16
+where
+    S: Service<Request<()>, Response = Response<Bytes>, Error = Infallible>,
+{
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut context).is_ready());
+    match pin!(service.call(request)).poll(&mut context) {
+        Poll::Ready(Ok(response)) => response.status().as_u16(),
+        Poll::Pending => panic!("the answer needs a wait"),
+    }
+}
+
+fn answering(
+    status: StatusCode,
+) -> impl Service<Request<()>, Response = Response<Bytes>, Error = Infallible, Future: Send + 'static>
++ Clone {
+    service_fn(move |_: Request<()>| async move {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        Ok(response)
+    })
+}
+
+#[tokio::test]
+async fn a_million_denied_requests_write_a_dozen_lines_a_second_that_stand_for_all_of_them() {
+    const REQUESTS: u64 = 1_000_000;
+    let (written, _guard) = Written::json();
+    let stack = stack("[rate_limit]\nip = '1/24h'\n", |builder| builder);
+    let mut service = stack.layer(answering(StatusCode::OK));
+    let started = Instant::now();
+    assert_eq!(at_once(&mut service, request([192, 0, 2, 1])), 200);
+    for _ in 0..REQUESTS {
+        assert_eq!(at_once(&mut service, request([192, 0, 2, 1])), 429);
+    }
+    let (lines, most) = (written.lines(), most_lines(started));
+    println!("{} lines in {:?}", lines.len(), started.elapsed());
+    let counts = counted(&lines);
+    assert!(counts["refused"] <= most, "{counts:?}, above {most}");
+    let others: Vec<_> = counts
+        .iter()
+        .filter(|(name, _)| **name != "refused")
+        .collect();
+    assert_eq!(others, [(&"ok", &1), (&"rate_limit_denying", &1)]);
+
+    // A line of a later second stands for all that had none.
+    let (mut requests, so_far) = (REQUESTS, written.lines().len());
+    while written.text().lines().count() == so_far {
+        at_once(&mut service, request([192, 0, 2, 1]));
+        requests += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(represented(&written.lines(), "refused"), requests);
+}
+
+#[tokio::test]
+async fn a_flood_of_404s_is_an_incident_and_few_lines() {
+    const REQUESTS: u64 = 100_000;
+    let (written, _guard) = Written::json();
+    let stack = stack("[rate_limit]\nip = '1000000/1h'\n", |builder| builder);
+    let mut service = stack.layer(answering(StatusCode::NOT_FOUND));
+    let started = Instant::now();
+    for sent in 0..REQUESTS {
+        assert_eq!(at_once(&mut service, request([192, 0, 2, 1])), 404);
+        if sent % 1_000 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let tally = stack.suspicion_tally();
+    while Fate::ALL
+        .map(|fate| tally.failures(fate))
+        .iter()
+        .sum::<u64>()
+        < REQUESTS
+    {
+        tokio::task::yield_now().await;
+    }
+    let lines = written.lines();
+    let mut counts = counted(&lines);
+    let most = most_lines(started);
+    assert!(counts.remove("client_error").unwrap() <= most);
+    // Of scanning and of abuse.
+    assert_eq!(counts.remove("suspicious_activity"), Some(2));
+    assert!(counts.remove("failures_dropped").unwrap_or(0) <= 1 + started.elapsed().as_secs() / 60);
+    assert!(counts.is_empty(), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_flood_of_failing_store_calls_is_a_line_for_each_that_does_without() {
+    const REQUESTS: u64 = 20_000;
+    let (written, _guard) = Written::json();
+    let server = RedisServer::stopped();
+    let config = format!(
+        "[store]\nredis_url = '{}'\n[rate_limit]\nip = '1000000/1h'\nuser = '1000000/1h'\n\
+         [suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n",
+        server.url()
+    );
+    let stack = stack(&config, |builder| builder);
+    let mut service = stack.layer(answering(StatusCode::UNAUTHORIZED));
+    let started = Instant::now();
+    for sent in 0..REQUESTS {
+        let mut request = request([192, 0, (sent % 250) as u8, 1]);
+        request.headers_mut().insert("user", "ada".parse().unwrap());
+        service.call(request).await.unwrap();
+    }
+    let (lines, most) = (written.lines(), most_lines(started));
+    let mut counts = counted(&lines);
+    let answered = counts.remove("client_error").unwrap() + counts.remove("refused").unwrap_or(0);
+    assert!(answered <= 2 * most, "{answered}, above {most}");
+    // An incident and a ban for a client and kind, of which there are three for a 401; this process counts now.
+    assert!(counts.remove("suspicious_activity").unwrap_or(0) <= 3 * 250);
+    assert!(counts.remove("client_banned").unwrap_or(0) <= 250);
+    counts.remove("failures_dropped");
+    counts.remove("secret_missing");
+    // Of two policies.
+    assert_eq!(counts.remove("rate_limit_fallback"), Some(2));
+    assert_eq!(counts.remove("store_breaker_opened"), Some(1));
+    assert!(counts.values().all(|lines| *lines == 1), "{counts:?}");
+    let expected = ["suspicion_fallback", "bans_fallback", "customers_delayed"];
+    let unexpected = counts.keys().filter(|name| !expected.contains(*name));
+    assert_eq!(unexpected.count(), 0, "{counts:?}");
+}
+
+/// What a hostile client might make a careless service say: a line of its own, a terminal's escape, a turned text.
+const HOSTILE: &str = "/x\n{\"event\":\"client_banned\"}\r\u{1b}[2J\u{202e}\0\u{9b}é\u{10ffff}\"\\ WARN event=\"client_banned\"";
+
+async fn hostile_requests() {
+    let template: Arc<str> = HOSTILE.repeat(100).into();
+    let stack = stack("[rate_limit]\nip = '30/1h'\n", |builder| {
+        builder.route(move |_: &Method, _: &Uri, _: &Extensions| {
+            Some(Route::from(Arc::clone(&template)))
+        })
+    });
+    let mut service = stack.layer(answering(StatusCode::NOT_FOUND));
+    let odd = Method::from_bytes("EV!L'|~$%&".repeat(50).as_bytes()).unwrap();
+    for _ in 0..40 {
+        let mut request = request([192, 0, 2, 1]);
+        *request.method_mut() = odd.clone();
+        *request.uri_mut() = "/%0a%1b[2J?event=client_banned".parse().unwrap();
+        request
+            .headers_mut()
+            .insert("user", "ada\"} event=client_banned".parse().unwrap());
+        at_once(&mut service, request);
+        tokio::task::yield_now().await;
+    }
+    let tally = stack.suspicion_tally();
+    while tally.failures(Fate::Counted) < 30 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_harmless(text: &str) {
+    let harmful = text
+        .chars()
+        .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+    assert_eq!(harmful, None);
+    for words in ["EV!L", "%0a", "?event", "ada"] {
+        assert!(!text.contains(words), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn no_line_has_a_clients_own_text() {
+    let (written, _guard) = Written::json();
+    hostile_requests().await;
+    is_harmless(&written.text());
+    let lines = written.lines();
+    let counts = counted(&lines);
+    assert!(
+        counts["client_error"] > 0 && counts["refused"] > 0 && counts["suspicious_activity"] > 0
+    );
+    assert!(!counts.contains_key("client_banned"), "{counts:?}");
+    for line in lines.iter().filter(|line| line["event"] == "access") {
+        assert_eq!(line["method"], "_OTHER");
+        let route = line["route"].as_str().unwrap();
+        // 128 bytes, each at most six characters when escaped: `\u{1b}`.
+        assert!(
+            route.starts_with("/x\\n") && route.len() <= 6 * 128,
+            "{route}"
+        );
+        let keys: Vec<_> = line.as_object().unwrap().keys().collect();
+        assert!(
+            keys.iter()
+                .all(|key| !["client", "user", "address"].contains(&key.as_str()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn nor_does_a_line_of_plain_text() {
+    let (written, _guard) = Written::plain();
+    hostile_requests().await;
+    let text = written.text();
+    is_harmless(&text);
+    assert!(text.lines().count() > 20);
+    for line in text.lines() {
+        assert!(line.contains(" palisade::"), "not a line of ours: {line}");
+        assert!(line.starts_with("20"), "not a line of ours: {line}");
+    }
+}
