@@ -4,6 +4,7 @@
 
 pub mod alertmanager;
 pub mod dashboard;
+pub mod browser;
 pub mod distance;
 pub mod events;
 pub mod http;

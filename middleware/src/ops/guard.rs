@@ -74,7 +74,12 @@ impl Token {
     pub(super) fn random() -> Option<Self> {
         let mut random = [0; 16];
         if let Err(error) = getrandom::fill(&mut random) {
-            tracing::error!(%error, "no random bytes for the live page's token: it only shows");
+            tracing::error!(
+                target: "palisade::ops",
+                event = "live_page_read_only",
+                %error,
+                "no random bytes for the live page's token: it shows, and may do nothing"
+            );
             return None;
         }
         let mut token = [0; 32];

@@ -188,8 +188,9 @@ fn frame(event: &str, id: Option<u64>, data: &impl Serialize) -> Option<Bytes> {
             text.extend_from_slice(b"\n\n");
             Some(text.into())
         }
+        // Numbers, texts and lists of them can always be written.
         Err(error) => {
-            tracing::error!(%error, event, "the live page's stream could not be written");
+            tracing::debug!(%error, "the live page's stream could not be written");
             None
         }
     }

@@ -168,7 +168,7 @@ async fn a_fallback_says_so_once_and_once_that_the_store_decides_again() {
         let fallback = format!("WARN rate_limit_fallback mode={} policy=ip", mode.as_str());
         let mut begun = lines.take();
         begun.retain(|line| !line.contains("rate_limit_denying"));
-        assert_eq!(begun, [fallback.clone()]);
+        assert_eq!(begun, [fallback]);
 
         // While its breaker is open, a store without traffic is not restored.
         store.is_open.store(true, Ordering::Relaxed);
