@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod alertmanager;
-pub mod dashboard;
 pub mod browser;
+pub mod dashboard;
 pub mod distance;
 pub mod events;
 pub mod http;

@@ -45,13 +45,17 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "URL", exclusive = true)]
     pub(crate) health: Option<Uri>,
 
-    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some twenty requests a second
+    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some forty requests a second
     ///
     /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
     /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for
     /// VIPs are on unless the file says otherwise.
     #[arg(long)]
     pub(crate) demo: bool,
+
+    /// Serve the shop without any layer around it: nothing is limited or counted. To measure against (scripts/load-test.sh)
+    #[arg(long, conflicts_with_all = ["config", "demo"])]
+    pub(crate) bare: bool,
 }
 
 const EXAMPLES: &str = "\
