@@ -12,6 +12,14 @@ use palisade_tests::webstore::Webstore;
 use crate::{firing, names};
 
 const WATCHED: [&str; 3] = ["CheckoutStalled", "CredentialStuffing", "RateLimitFallback"];
+/// Nobody orders anything without Redis.
+const CLOSED: &str = "
+[rate_limit.policies.orders]
+key = 'ip'
+quota = '1000/1m'
+routes = ['POST /{country}/orders']
+on_store_failure = 'closed'
+";
 /// How long everything is as it should be.
 const CALM: Duration = Duration::from_secs(20);
 /// CheckoutStalled looks back five minutes, over the last order, and waits for two more.
@@ -22,8 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(9 * 60);
 async fn an_outage_and_an_attack_fire_what_is_meant_for_them_and_calm_fires_nothing() {
     load::binary();
     let mut redis = RedisServer::start();
-    // Orders are `closed` in it: none without Redis.
-    let webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
+    // Its own `checkout` is for users alone: without Redis, anonymous customers would still be served.
+    let config = text("load/webstore.toml") + CLOSED;
+    let webstore = Webstore::start(Some(&redis.url()), &config);
     let prometheus =
         Prometheus::in_folder(prometheus_with(&webstore.admin, None, every_second), &[]).await;
     let run_time = format!("--run-time={}s", (CALM + PATIENCE).as_secs());
