@@ -60,10 +60,14 @@ fn main() -> ExitCode {
 async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
     let ops = live_page(&cli.admin_host)?;
-    let (stack, demo) = configured(cli, &telemetry, &ops).await?;
-    let store = stack.store_health().cloned();
-    let customers = stack.customers();
-    let shop = webstore::guarded(Arc::new(Shop::new()), stack);
+    let shop = Arc::new(Shop::new());
+    let (shop, store, customers, demo) = if cli.bare {
+        (webstore::router(shop), None, None, None)
+    } else {
+        let (stack, demo) = configured(cli, &telemetry, &ops).await?;
+        let (store, customers) = (stack.store_health().cloned(), stack.customers());
+        (webstore::guarded(shop, stack), store, customers, demo)
+    };
 
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
