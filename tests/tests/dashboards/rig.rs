@@ -32,7 +32,7 @@ impl Run {
     pub(crate) async fn new(length: Duration, metric: &str, name: &str) -> Self {
         load::binary();
         let redis = RedisServer::start();
-        let webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
+        let mut webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
         let rename = |config: &mut Value| {
             every_second(config);
             config["scrape_configs"][0]["metric_relabel_configs"] = json!([{
@@ -90,7 +90,18 @@ impl Run {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        let log = webstore.log();
+        webstore.signal("TERM");
+        webstore.wait(Duration::from_secs(30));
+        // The last line may still be on its way.
+        let ended = Instant::now();
+        let log = loop {
+            let log = webstore.log();
+            if log.iter().any(|line| line["event"] == "drained") {
+                break log;
+            }
+            assert!(ended.elapsed() < Duration::from_secs(30), "not drained");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         Self {
             prometheus,
             renamed,
