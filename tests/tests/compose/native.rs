@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use palisade_tests::alertmanager::Alertmanager;
 use palisade_tests::dashboard::list;
+use palisade_tests::load::Load;
 use palisade_tests::prometheus::Prometheus;
 use palisade_tests::redis::RedisServer;
-use palisade_tests::repository::{path, prometheus_with, text};
+use palisade_tests::repository::{path, prometheus_with, text, yaml};
 use palisade_tests::webstore::Webstore;
 
 /// Two scrapes and an evaluation, each every 15 s, take 45 s.
@@ -75,6 +76,39 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
             "{line}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_generator_of_the_compose_file_meets_what_it_expects() {
+    let redis = RedisServer::configured(&path("redis/redis.conf"));
+    // Here it comes from loopback.
+    let config = text("examples/webstore/compose.toml").replace("172.30.64.10/32", "127.0.0.1/32");
+    let webstore = Webstore::start(Some(&redis.url()), &config);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.html");
+    let compose = yaml("docker-compose.yml");
+    let options: Vec<_> = list(&compose["services"]["load"]["command"])
+        .iter()
+        .filter_map(|option| option.as_str())
+        .filter(|option| !option.starts_with("--host="))
+        .map(|option| match option.split_once('=') {
+            Some(("--run-time", _)) => "--run-time=10s".to_owned(),
+            Some(("--report-file", _)) => format!("--report-file={}", report.display()),
+            _ => option.to_owned(),
+        })
+        .collect();
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let mut load = Load::start(&webstore.shop, &options);
+    let ended = load.wait(Duration::from_secs(60)).await;
+    assert!(ended.success(), "{ended}");
+    assert!(report.exists());
+    let denied = webstore.scrape().await;
+    assert!(
+        denied.sum(
+            "webstore_funnel_stage_total",
+            &[("stage", "checkout_complete")]
+        ) > 0.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
