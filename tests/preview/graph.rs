@@ -138,8 +138,8 @@ fn line_of(
         let (mut path, mut back) = (String::new(), String::new());
         for (time, bottom, top) in part {
             let first = if path.is_empty() { 'M' } else { 'L' };
-            path += &format!("{first}{:.1} {:.1}", x(*time), y(*top));
-            back = format!("L{:.1} {:.1}{back}", x(*time), y(*bottom));
+            path += &format!("{first}{:.0} {:.1}", x(*time), y(*top));
+            back = format!("L{:.0} {:.1}{back}", x(*time), y(*bottom));
         }
         if part.len() == 1 {
             path += "h1";

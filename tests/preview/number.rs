@@ -7,7 +7,13 @@ pub(crate) fn show(value: f64, unit: &str, decimals: Option<usize>) -> String {
     }
     match unit {
         "percentunit" => {
-            let decimals = decimals.unwrap_or(if (value * 100.0).abs() < 10.0 { 1 } else { 0 });
+            let usual = match (value * 100.0).abs() {
+                0.0 => 0,
+                small if small < 1.0 => 2,
+                middle if middle < 10.0 => 1,
+                _ => 0,
+            };
+            let decimals = decimals.unwrap_or(usual);
             format!("{:.decimals$} %", value * 100.0)
         }
         "s" => seconds(value, decimals),

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::picture::{PALETTE, named};
 
+/// What a series is called whose legend comes to nothing.
+const NAMELESS: &str = "none";
+
 /// A line of a panel.
 pub(crate) struct Series {
     pub(crate) name: String,
@@ -61,6 +64,16 @@ impl<'a> Panel<'a> {
                     points: points(series),
                 });
             }
+        }
+        // What stands in where nothing happened, once something has.
+        if panel.series.len() > 1 {
+            panel.series.retain(|series| {
+                let is_bare = series
+                    .labels
+                    .as_object()
+                    .is_some_and(serde_json::Map::is_empty);
+                !(is_bare && series.name == NAMELESS && series.points.iter().all(|p| p.1 == 0.0))
+            });
         }
         panel
     }
@@ -125,7 +138,7 @@ fn name(legend: &str, labels: &Value) -> String {
         text(&labels[&found[1]])
     });
     let name = name.trim();
-    if name.is_empty() { "none" } else { name }.to_owned()
+    if name.is_empty() { NAMELESS } else { name }.to_owned()
 }
 
 fn points(series: &Value) -> Vec<(f64, f64)> {

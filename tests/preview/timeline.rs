@@ -14,14 +14,17 @@ pub(crate) fn draw(picture: &mut Picture, area: Area, panel: &Panel<'_>) {
         let top = area.y + 10.0 + at as f64 * height;
         let name = fitting(&series.name, 12.0, left - 8.0);
         picture.text((area.x, top + height / 2.0 + 4.0), 12.0, TEXT, &name);
-        for pair in series.points.windows(2) {
+        for same in series.points.chunk_by(|one, next| one.1 == next.1) {
+            let (first, last) = (same[0].0, same[same.len() - 1].0);
+            // Until the next one, which is as far away as the points are from each other.
+            let step = series.points[1.min(series.points.len() - 1)].0 - series.points[0].0;
             let state = Area {
-                x: area.x + left + (pair[0].0 - start) / (end - start) * room,
+                x: area.x + left + (first - start) / (end - start) * room,
                 y: top + 4.0,
-                width: (pair[1].0 - pair[0].0) / (end - start) * room + 0.3,
+                width: (last - first + step).min(end - first) / (end - start) * room,
                 height: height - 8.0,
             };
-            picture.rectangle(state, state_of(panel, pair[0].1).0, 0.8);
+            picture.rectangle(state, state_of(panel, same[0].1).0, 0.8);
         }
     }
     let mut column = area.x;

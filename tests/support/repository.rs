@@ -24,22 +24,18 @@ pub fn text(inside: &str) -> String {
     std::fs::read_to_string(path(inside)).unwrap_or_else(|error| panic!("{inside}: {error}"))
 }
 
-/// The content of a YAML file.
+/// The content of a YAML file, with what `<<` merges.
 ///
 /// # Panics
 /// It is none.
 #[must_use]
 pub fn yaml(inside: &str) -> Value {
-    parse_yaml(inside, &text(inside))
-}
-
-/// The content of a YAML text; `name` is for the message.
-///
-/// # Panics
-/// It is no YAML.
-#[must_use]
-pub fn parse_yaml(name: &str, text: &str) -> Value {
-    serde_yaml_ng::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
+    let read = || {
+        let mut content: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text(inside))?;
+        content.apply_merge()?;
+        serde_yaml_ng::from_value(content)
+    };
+    read().unwrap_or_else(|error: serde_yaml_ng::Error| panic!("{inside}: {error}"))
 }
 
 /// The files of a folder with this ending, sorted, by their path in the repository.

@@ -1,6 +1,7 @@
 //! What Loki, Alloy and Grafana read. They cannot be had here, so their files are only read: names, ports, paths, labels.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use palisade_tests::repository::{self, text, yaml};
 use regex::Regex;
@@ -138,4 +139,61 @@ fn prometheus_finds_the_containers_by_the_services_names() {
         let targets = yaml(&format!("prometheus/targets/compose/{list}.yml"));
         assert_eq!(targets[0]["targets"], serde_json::json!([target]), "{list}");
     }
+}
+
+/// What Docker sends to a build, by `.dockerignore`: its patterns are folders and files, and two of endings.
+fn is_sent(file: &str) -> bool {
+    let mut sent = true;
+    for line in text(".dockerignore").lines() {
+        let (keeps, pattern) = match line.strip_prefix('!') {
+            Some(pattern) => (true, pattern),
+            None => (false, line),
+        };
+        let matches = match pattern.strip_prefix("**/") {
+            _ if line.is_empty() || line.starts_with('#') => continue,
+            _ if pattern == "*" => true,
+            Some(name) => match name.strip_prefix('*') {
+                Some(ending) => file.ends_with(ending),
+                None => file.split('/').any(|part| part == name),
+            },
+            None => file == pattern || file.starts_with(&format!("{pattern}/")),
+        };
+        if matches {
+            sent = keeps;
+        }
+    }
+    sent
+}
+
+#[test]
+fn what_docker_builds_from_is_a_whole_workspace_and_nothing_beside_it() {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(repository::path(""))
+        .output()
+        .expect("git runs");
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let context = tempfile::tempdir().unwrap();
+    for file in files.lines().filter(|file| is_sent(file)) {
+        let copy = context.path().join(file);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(repository::path(file), copy).unwrap();
+    }
+    for not_needed in [
+        ".git",
+        "README.md",
+        "docs",
+        "grafana",
+        "tests/tests",
+        "fuzz",
+    ] {
+        assert!(!context.path().join(not_needed).exists(), "{not_needed}");
+    }
+    let read = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version=1"])
+        .current_dir(context.path())
+        .output()
+        .expect("cargo runs");
+    let complaint = String::from_utf8_lossy(&read.stderr);
+    assert!(read.status.success(), "{complaint}");
 }

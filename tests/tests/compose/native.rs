@@ -102,13 +102,9 @@ async fn the_load_generator_of_the_compose_file_meets_what_it_expects() {
     let ended = load.wait(Duration::from_secs(60)).await;
     assert!(ended.success(), "{ended}");
     assert!(report.exists());
-    let denied = webstore.scrape().await;
-    assert!(
-        denied.sum(
-            "webstore_funnel_stage_total",
-            &[("stage", "checkout_complete")]
-        ) > 0.0
-    );
+    let orders = [("stage", "checkout_complete")];
+    let scrape = webstore.scrape().await;
+    assert!(scrape.sum("webstore_funnel_stage_total", &orders) > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

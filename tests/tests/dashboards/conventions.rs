@@ -223,6 +223,14 @@ fn careless(query: &Query, has_country: bool) -> Vec<String> {
             }
         }
     }
+    // A series without labels beside those that have some would be drawn as a line of its own.
+    let is_grouped = query.expression.contains(" by (");
+    if is_grouped
+        && query.expression.ends_with(" or vector(0)")
+        && !is_one_number(&query.expression)
+    {
+        problems.push("`or vector(0)` beside groups: `or on () vector(0)`".into());
+    }
     let rated = [
         "rate(",
         "irate(",
@@ -246,6 +254,13 @@ fn careless(query: &Query, has_country: bool) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Whether the outermost aggregation leaves no label.
+fn is_one_number(expression: &str) -> bool {
+    ["sum(", "count(", "avg(", "min(", "max("]
+        .iter()
+        .any(|outermost| expression.starts_with(outermost))
 }
 
 fn by_country(metric: &str) -> bool {
