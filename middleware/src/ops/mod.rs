@@ -112,7 +112,8 @@ mod sampler;
 mod service;
 mod sources;
 mod stream;
-#[cfg(test)]
+// They read configurations.
+#[cfg(all(test, feature = "serde"))]
 mod tests;
 mod top;
 
