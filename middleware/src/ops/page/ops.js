@@ -749,7 +749,8 @@
     say(part(row, '.strikes'), ban.strikes);
     mark(part(row, '.strikes'), 'data-unit', ban.strikes === 1 ? 'strike' : 'strikes');
     const left = part(row, '.left');
-    say(left, lasting(ban.until - serverNow()));
+    const remains = ban.until - serverNow();
+    say(left, remains > 0 ? lasting(remains) : 'ending');
     mark(left, 'title', `Since ${dayAndClock.format(ban.since)}, until ${dayAndClock.format(ban.until)}`);
   };
   const ask = (row, sure) => {
