@@ -244,7 +244,8 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// Builds the example once, and tells where it is.
-fn binary() -> PathBuf {
+#[must_use]
+pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY
         .get_or_init(|| {

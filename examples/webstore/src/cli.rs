@@ -43,6 +43,10 @@ pub(crate) struct Cli {
     /// VIPs are on unless the file says otherwise.
     #[arg(long)]
     pub(crate) demo: bool,
+
+    /// Serve the shop without any layer around it: nothing is limited or counted. To measure against (scripts/load-test.sh)
+    #[arg(long, conflicts_with_all = ["config", "demo"])]
+    pub(crate) bare: bool,
 }
 
 const EXAMPLES: &str = "\

@@ -60,10 +60,14 @@ fn main() -> ExitCode {
 async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
     let ops = live_page(&cli.admin_host)?;
-    let (stack, demo) = configured(cli, &telemetry, &ops).await?;
-    let store = stack.store_health().cloned();
-    let customers = stack.customers();
-    let shop = webstore::guarded(Arc::new(Shop::new()), stack);
+    let shop = Arc::new(Shop::new());
+    let (shop, store, customers, demo) = if cli.bare {
+        (webstore::router(shop), None, None, None)
+    } else {
+        let (stack, demo) = configured(cli, &telemetry, &ops).await?;
+        let (store, customers) = (stack.store_health().cloned(), stack.customers());
+        (webstore::guarded(shop, stack), store, customers, demo)
+    };
 
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
@@ -167,7 +171,12 @@ async fn configured(
         header = Some(config.client.forwarded_header);
         config.segments.get_or_insert_default();
         if let Err(error) = demo::remember(&config, &memory).await {
-            tracing::warn!(%error, "the demo's customers have no past: the store did not take it");
+            tracing::warn!(
+                target: "webstore",
+                event = "demo_without_past",
+                %error,
+                "the demo's customers have no past: the store did not take it"
+            );
         }
     }
     let stack = webstore::stack_on(config, telemetry, ops, memory).map_err(|error| {

@@ -127,7 +127,7 @@ fn one_page_is_fed_by_one_stack() {
     let ops = Ops::new("shop");
     let first = Stack::builder().ops(&ops).build();
     assert!(first.is_ok());
-    let error = Stack::builder().ops(&ops.clone()).build().unwrap_err();
+    let error = Stack::builder().ops(&ops).build().unwrap_err();
     assert_eq!(error.key(), "ops");
 }
 
