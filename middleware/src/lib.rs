@@ -78,6 +78,9 @@ mod stripes;
 pub mod suspicion;
 #[cfg(feature = "otel")]
 pub mod telemetry;
+mod waiting;
+#[cfg(test)]
+mod warnings;
 
 use cidr::Cidrs;
 pub use error::ConfigError;

@@ -2,6 +2,7 @@
 // A test fails by panicking, and so does what it is made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod browser;
 pub mod distance;
 pub mod events;
 pub mod http;

@@ -23,13 +23,46 @@ pub struct Webstore {
     /// `127.0.0.1:port` of the admin listener.
     pub admin: String,
     log: Arc<Mutex<Vec<String>>>,
-    _config: tempfile::NamedTempFile,
+    redis_url: Option<String>,
+    arguments: Vec<String>,
+    config: tempfile::NamedTempFile,
 }
 
 impl Webstore {
     /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
+        Self::start_with(redis_url, config, &[])
+    }
+
+    /// [`start`](Self::start) with more arguments.
+    #[must_use]
+    pub fn start_with(redis_url: Option<&str>, config: &str, arguments: &[&str]) -> Self {
+        let free = "127.0.0.1:0";
+        Self::start_at([free, free], redis_url, config, arguments)
+    }
+
+    /// Kills the process: no drain, no farewell.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Kills the process and starts another on the same ports, with the same configuration.
+    pub fn restart(&mut self) {
+        self.kill();
+        let config = std::fs::read_to_string(self.config.path()).expect("the configuration");
+        let redis_url = self.redis_url.as_deref();
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        *self = Self::start_at([&self.shop, &self.admin], redis_url, &config, &arguments);
+    }
+
+    fn start_at(
+        [shop, admin]: [&str; 2],
+        redis_url: Option<&str>,
+        config: &str,
+        arguments: &[&str],
+    ) -> Self {
         let file = tempfile::Builder::new()
             .suffix(".toml")
             .tempfile()
@@ -37,14 +70,9 @@ impl Webstore {
         std::fs::write(file.path(), config).expect("the configuration is written");
         let mut command = Command::new(binary());
         command
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--config",
-            ])
-            .arg(file.path());
+            .args(["--listen", shop, "--admin", admin, "--config"])
+            .arg(file.path())
+            .args(arguments);
         command
             .env_remove("REDIS_URL")
             .env("PALISADE_SECRET", "a secret that the tests share");
@@ -86,7 +114,9 @@ impl Webstore {
             admin: address("admin on http://"),
             child,
             log,
-            _config: file,
+            redis_url: redis_url.map(str::to_owned),
+            arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
+            config: file,
         }
     }
 
@@ -191,8 +221,7 @@ impl Webstore {
 
 impl Drop for Webstore {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             for line in log.iter().skip(log.len().saturating_sub(50)) {
@@ -215,7 +244,8 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// Builds the example once, and tells where it is.
-fn binary() -> PathBuf {
+#[must_use]
+pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY
         .get_or_init(|| {

@@ -35,6 +35,18 @@ pub(crate) struct Cli {
     /// How long a drain may take before requests in flight are cut, with exit status 1
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
+
+    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some forty requests a second
+    ///
+    /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
+    /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for
+    /// VIPs are on unless the file says otherwise.
+    #[arg(long)]
+    pub(crate) demo: bool,
+
+    /// Serve the shop without any layer around it: nothing is limited or counted. To measure against (scripts/load-test.sh)
+    #[arg(long, conflicts_with_all = ["config", "demo"])]
+    pub(crate) bare: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -47,6 +59,9 @@ Environment:
 Examples:
   webstore
       the shop on http://127.0.0.1:8000, nothing else needed; http://127.0.0.1:9464/ shows what happens
+
+  webstore --demo
+      the same with visitors: http://127.0.0.1:9464/metrics has something to tell within seconds
 
   REDIS_URL=redis://127.0.0.1:6379 webstore --config webstore.toml
       limits from the file, shared through Redis

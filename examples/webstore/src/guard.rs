@@ -10,6 +10,7 @@ use palisade::config::{Config, CountVisitors};
 use palisade::funnel::Visitors;
 use palisade::ops::Ops;
 use palisade::stack::Stack;
+use palisade::store::memory::MemoryStore;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 
 use crate::{Shop, auth, country, customers, funnel, router};
@@ -23,14 +24,28 @@ const ACCESS_LINES: u16 = 5;
 /// # Errors
 /// A setting that cannot be used.
 pub fn stack(
+    config: Config,
+    telemetry: &Telemetry,
+    ops: &Ops,
+) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+    stack_on(config, telemetry, ops, MemoryStore::new())
+}
+
+/// [`stack`] on a memory that already knows customers.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn stack_on(
     mut config: Config,
     telemetry: &Telemetry,
     ops: &Ops,
+    memory: MemoryStore,
 ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
     config.segments.get_or_insert_default();
     config.log.access.get_or_insert(ACCESS_LINES);
     Stack::builder()
         .config(config)
+        .memory(memory)
         // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
         // and then the handlers' 401.
         .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))

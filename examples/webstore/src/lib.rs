@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod country;
 mod customers;
+pub mod demo;
 mod funnel;
 mod guard;
 mod identifier;
@@ -13,6 +14,6 @@ mod routes;
 pub mod server;
 mod shop;
 
-pub use guard::{guarded, stack};
+pub use guard::{guarded, stack, stack_on};
 pub use routes::router;
 pub use shop::{MAX_CARTS, MAX_ORDERS, Shop};

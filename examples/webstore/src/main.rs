@@ -6,7 +6,6 @@ mod signals;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +13,18 @@ use std::time::Duration;
 
 use clap::Parser;
 use palisade::ConfigError;
+use palisade::client::ForwardedHeader;
 use palisade::config::{Config, RedisUrl};
 use palisade::ops::{Ops, OpsBuilder};
 use palisade::segment::Customers;
 use palisade::stack::Stack;
+use palisade::store::memory::MemoryStore;
 use palisade::store::redis::StoreHealth;
 use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use webstore::demo::{self, Traffic};
 use webstore::{Shop, server};
 
 use cli::Cli;
@@ -58,15 +60,20 @@ fn main() -> ExitCode {
 async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
     let ops = live_page(&cli.admin_host)?;
-    let stack = configured(cli.config.as_deref(), &telemetry, &ops)?;
-    let store = stack.store_health().cloned();
-    let customers = stack.customers();
-    let shop = webstore::guarded(Arc::new(Shop::new()), stack);
+    let shop = Arc::new(Shop::new());
+    let (shop, store, customers, demo) = if cli.bare {
+        (webstore::router(shop), None, None, None)
+    } else {
+        let (stack, demo) = configured(cli, &telemetry, &ops).await?;
+        let (store, customers) = (stack.store_health().cloned(), stack.customers());
+        (webstore::guarded(shop, stack), store, customers, demo)
+    };
 
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
     let admin_listener = bind(cli.admin, "--admin").await?;
-    announce(&shop_listener, &admin_listener)?;
+    announce(&shop_listener, &admin_listener, cli.demo)?;
+    let shop_address = shop_listener.local_addr()?;
 
     let draining = Arc::new(AtomicBool::new(false));
     let admin = telemetry.admin().page(&ops).readiness({
@@ -81,6 +88,8 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
         let _ = stopped.await;
     }));
 
+    let demo = demo.map(|header| Traffic::start(shop_address, header));
+
     let signal = tokio::select! {
         signal = signals.next() => signal,
         ended = &mut serving => return Err(ended_early(ended)),
@@ -93,6 +102,8 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
         limit_seconds = cli.drain.as_secs(),
         "draining"
     );
+    // Its visitors leave first, so that the drain waits for nobody who is not real.
+    drop(demo);
     let _ = stop.send(());
     let drained = tokio::select! {
         ended = &mut serving => match ended {
@@ -133,19 +144,42 @@ fn live_page(hosts: &[String]) -> Result<Ops, ConfigError> {
     hosts.iter().fold(page, OpsBuilder::allow_host).build()
 }
 
-/// The layers as the file and the environment want them.
-fn configured(
-    file: Option<&Path>,
+/// The layers as the file and the environment want them, and which header the demo's visitors name themselves in, if
+/// there is a demo.
+async fn configured(
+    cli: &Cli,
     telemetry: &Telemetry,
     ops: &Ops,
-) -> Result<Stack<HttpMetricsLayer>, Failure> {
-    let mut config = file.map_or_else(|| Ok(Config::default()), Config::from_file)?;
+) -> Result<(Stack<HttpMetricsLayer>, Option<ForwardedHeader>), Failure> {
+    let file = cli.config.as_deref();
+    let mut config = match file {
+        file if cli.demo => demo::settings(file)?,
+        None => Config::default(),
+        Some(file) => Config::from_file(file)?,
+    };
     let redis_url = std::env::var(REDIS_URL).ok().filter(|url| !url.is_empty());
     let url_from_environment = redis_url.is_some();
     if let Some(url) = redis_url {
         config.store.redis_url = Some(RedisUrl::from(url));
     }
-    webstore::stack(config, telemetry, ops).map_err(|error| {
+    let memory = MemoryStore::new();
+    let mut header = None;
+    if cli.demo {
+        if let Some(obstacle) = demo::obstacle(cli.listen, cli.admin, &config) {
+            return Err(Failure::Demo(obstacle));
+        }
+        header = Some(config.client.forwarded_header);
+        config.segments.get_or_insert_default();
+        if let Err(error) = demo::remember(&config, &memory).await {
+            tracing::warn!(
+                target: "webstore",
+                event = "demo_without_past",
+                %error,
+                "the demo's customers have no past: the store did not take it"
+            );
+        }
+    }
+    let stack = webstore::stack_on(config, telemetry, ops, memory).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {
             Failure::RedisUrl(error)
         } else {
@@ -154,7 +188,8 @@ fn configured(
                 None => error,
             })
         }
-    })
+    })?;
+    Ok((stack, header))
 }
 
 /// What `/readyz` says. Without its Redis the shop stays ready: each policy has its way to go on.
@@ -181,15 +216,22 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, 
 }
 
 /// Says on stdout where the process listens and what to open: the bound addresses, so that port 0 is of use to a script.
-fn announce(shop: &TcpListener, admin: &TcpListener) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(
-        stdout,
-        "webstore listening on http://{}, admin on http://{}",
+/// Nobody is to take the demo's visitors for real ones.
+fn announce(shop: &TcpListener, admin: &TcpListener, is_demo: bool) -> io::Result<()> {
+    let admin = admin.local_addr()?;
+    let mut text = format!(
+        "webstore listening on http://{}, admin on http://{admin}\nlive page on http://{admin}/\n",
         shop.local_addr()?,
-        admin.local_addr()?
-    )?;
-    writeln!(stdout, "live page on http://{}/", admin.local_addr()?)?;
+    );
+    if is_demo {
+        text.push_str(
+            "webstore: THIS IS DEMO TRAFFIC: all visitors are made up, and some of them are attackers; whoever connects \
+             may claim any client address\n",
+        );
+    }
+    let mut stdout = io::stdout().lock();
+    // In one piece, so that a reader of the first line alone may close the pipe.
+    stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
@@ -204,6 +246,8 @@ fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Failure
 /// Why the process ends with another status than 0.
 enum Failure {
     Config(ConfigError),
+    /// Why there can be no demo.
+    Demo(String),
     /// The URL that the environment gives, which may hold a password and is not repeated.
     RedisUrl(ConfigError),
     Bind {
@@ -219,7 +263,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::RedisUrl(_) => ExitCode::from(2),
+            Self::Config(_) | Self::RedisUrl(_) | Self::Demo(_) => ExitCode::from(2),
             Self::Bind { .. } | Self::Io(_) | Self::DrainTooLong(_) | Self::Interrupted(_) => {
                 ExitCode::from(1)
             }
@@ -231,6 +275,7 @@ impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Demo(obstacle) => f.write_str(obstacle),
             Self::RedisUrl(error) => write!(f, "{REDIS_URL} in the environment: {error}"),
             Self::Bind {
                 address,

@@ -1,13 +1,11 @@
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
-use tracing::span;
 
 use super::*;
+use crate::warnings::Warnings;
 
 static_assertions::assert_impl_all!(ClientLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(IdentifyClient<()>: Send, Sync, Clone);
@@ -161,32 +159,12 @@ async fn axum_connect_info_is_the_peer_and_an_explicit_peer_beats_it() {
     );
 }
 
-/// Counts warnings.
-struct Warnings(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::WARN
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[tokio::test(flavor = "current_thread")]
 async fn requests_without_a_peer_are_one_client_and_warned_of_once() {
-    let warnings = Arc::new(AtomicUsize::new(0));
-    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+    let warnings = Warnings::count_from_now();
     let layer = behind_proxies().build().unwrap();
     identify(&layer, from("192.0.2.1:1")).await;
-    assert_eq!(warnings.load(Ordering::Relaxed), 0);
+    assert_eq!(warnings.so_far(), 0);
     for _ in 0..3 {
         let request = with(Request::new(()), "x-forwarded-for", "203.0.113.9");
         assert_eq!(
@@ -194,5 +172,5 @@ async fn requests_without_a_peer_are_one_client_and_warned_of_once() {
             "0.0.0.0"
         );
     }
-    assert_eq!(warnings.load(Ordering::Relaxed), 1);
+    assert_eq!(warnings.so_far(), 1);
 }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::task::{Context, Waker};
 
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
-use tracing::span;
 
 use super::*;
 use crate::client::{Client, Countries, Country, Route};
 use crate::stack::Stack;
+use crate::warnings::Warnings;
 
 static_assertions::assert_impl_all!(FunnelLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Funnel<()>: Send, Sync, Clone);
@@ -241,36 +240,16 @@ async fn a_stage_that_a_handler_names_needs_its_status_class_too() {
     assert_eq!(counted(&layer), only([]));
 }
 
-/// Counts warnings.
-struct Warnings(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::WARN
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[tokio::test(flavor = "current_thread")]
 async fn an_unknown_stage_counts_nothing_and_is_warned_of_once() {
-    let warnings = Arc::new(AtomicUsize::new(0));
-    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+    let warnings = Warnings::count_from_now();
     let layer = shop();
     say(&layer, Reached::stage("view")).await;
-    assert_eq!(warnings.load(Ordering::Relaxed), 0);
+    assert_eq!(warnings.so_far(), 0);
     for _ in 0..3 {
         say(&layer, Reached::stage("chekcout")).await;
     }
-    assert_eq!(warnings.load(Ordering::Relaxed), 1);
+    assert_eq!(warnings.so_far(), 1);
     assert_eq!(counted(&layer), only([("view US", 1)]));
 }
 

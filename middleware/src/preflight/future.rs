@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Request;
 use pin_project_lite::pin_project;
@@ -11,6 +11,7 @@ use super::layer::Asker;
 use crate::client::Network;
 use crate::rate_limit::Question;
 use crate::segment::{Looked, Segment};
+use crate::waiting::{Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Preflight`](super::Preflight) service.
@@ -19,21 +20,7 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: State<S, ReqBody>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        /// The store was asked, and the request waits with the service that is ready for it.
-        ///
-        /// Boxed, so that the future of a request that need not wait stays small: it is moved several times.
-        Asked { asked: Option<Box<Asked<S, ReqBody>>> },
-        Inner { #[pin] future: S::Future },
+        state: Waiting<Asked<S, ReqBody>, S::Future, (), S::Response>,
     }
 }
 
@@ -45,11 +32,12 @@ pub(super) struct Awaited {
     pub(super) customer: Option<Pin<Box<dyn Future<Output = Option<Segment>> + Send>>>,
 }
 
-struct Asked<S, ReqBody> {
-    awaited: Awaited,
-    asker: Arc<Asker>,
-    service: S,
-    request: Request<ReqBody>,
+/// A request about which the store was asked.
+pub(super) struct Asked<S, ReqBody> {
+    pub(super) awaited: Awaited,
+    pub(super) asker: Arc<Asker>,
+    pub(super) service: S,
+    pub(super) request: Request<ReqBody>,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -57,28 +45,13 @@ where
     S: Service<Request<ReqBody>>,
 {
     pub(super) fn inner(future: S::Future) -> Self {
-        Self {
-            state: State::Inner { future },
-        }
+        let state = Waiting::inner(future, None);
+        Self { state }
     }
 
-    pub(super) fn asked(
-        awaited: Awaited,
-        asker: Arc<Asker>,
-        service: S,
-        request: Request<ReqBody>,
-    ) -> Self {
-        let asked = Asked {
-            awaited,
-            asker,
-            service,
-            request,
-        };
-        Self {
-            state: State::Asked {
-                asked: Some(Box::new(asked)),
-            },
-        }
+    pub(super) fn asked(asked: Asked<S, ReqBody>) -> Self {
+        let state = Waiting::asked(asked);
+        Self { state }
     }
 }
 
@@ -89,31 +62,25 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Inner { future } => return future.poll(cx),
-                StateProj::Asked { asked } => {
-                    let Some(waiting) = asked else {
-                        // Polled again after it was done, which no caller may do.
-                        return Poll::Pending;
-                    };
-                    ready!(waiting.poll_answers(cx));
-                    let Some(answered) = asked.take() else {
-                        return Poll::Pending;
-                    };
-                    let Asked {
-                        mut service,
-                        request,
-                        ..
-                    } = *answered;
-                    State::Inner {
-                        future: service.call(request),
-                    }
-                }
-            };
-            state.set(next);
-        }
+        self.project().state.poll(cx)
+    }
+}
+
+impl<S, ReqBody> Ask for Asked<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    type Answer = ();
+    type Future = S::Future;
+    type After = ();
+    type Response = S::Response;
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_answers(cx)
+    }
+
+    fn settle(mut self, (): ()) -> Settlement<S::Future, (), S::Response> {
+        Settlement::Pass(self.service.call(self.request), None)
     }
 }
 

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Extensions, Request};
 use tower_service::Service;
 
-use super::future::{Awaited, ResponseFuture};
+use super::future::{Asked, Awaited, ResponseFuture};
 use super::layer::Asker;
 use crate::client::{Client, Network};
 use crate::rate_limit::{Gate, Preparation, Resolved};
@@ -53,7 +53,12 @@ where
                 // The service that was polled ready goes with the request; a clone waits for the next.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                ResponseFuture::asked(awaited, asker, ready, request)
+                ResponseFuture::asked(Asked {
+                    awaited,
+                    asker,
+                    service: ready,
+                    request,
+                })
             }
         }
     }

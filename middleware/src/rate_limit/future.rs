@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use tower_service::Service;
 
 use super::decide::{AllMet, Decider, Pending, Settled};
 use super::headers::Rendered;
+use super::{StoreError, Verdict};
 use crate::observe::Notes;
+use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit) service.
@@ -20,32 +22,18 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: State<S, ReqBody>,
+        state: Waiting<Asked<S, ReqBody>, S::Future, Rendered, S::Response>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        /// The store was asked, and the request waits with the service that is ready for it.
-        ///
-        /// Boxed, so that the future of a request that need not wait stays small: it is moved several times.
-        Asked { asked: Option<Box<Asked<S, ReqBody>>> },
-        Inner { #[pin] future: S::Future, headers: Option<Rendered> },
-        Refused { response: Option<S::Response> },
-    }
-}
-
-struct Asked<S, ReqBody> {
-    pending: Pending,
-    met: AllMet,
-    sent: Duration,
-    service: S,
-    request: Request<ReqBody>,
-    decider: Arc<Decider>,
+/// A request about which the store was asked.
+pub(super) struct Asked<S, ReqBody> {
+    pub(super) pending: Pending,
+    pub(super) met: AllMet,
+    pub(super) sent: Duration,
+    pub(super) service: S,
+    pub(super) request: Request<ReqBody>,
+    pub(super) decider: Arc<Decider>,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -53,40 +41,18 @@ where
     S: Service<Request<ReqBody>>,
 {
     pub(super) fn inner(future: S::Future, headers: Option<Rendered>) -> Self {
-        Self {
-            state: State::Inner { future, headers },
-        }
+        let state = Waiting::inner(future, headers);
+        Self { state }
     }
 
     pub(super) fn refused(response: S::Response) -> Self {
-        Self {
-            state: State::Refused {
-                response: Some(response),
-            },
-        }
+        let state = Waiting::refused(response);
+        Self { state }
     }
 
-    pub(super) fn asked(
-        pending: Pending,
-        met: AllMet,
-        sent: Duration,
-        service: S,
-        request: Request<ReqBody>,
-        decider: Arc<Decider>,
-    ) -> Self {
-        let asked = Asked {
-            pending,
-            met,
-            sent,
-            service,
-            request,
-            decider,
-        };
-        Self {
-            state: State::Asked {
-                asked: Some(Box::new(asked)),
-            },
-        }
+    pub(super) fn asked(asked: Asked<S, ReqBody>) -> Self {
+        let state = Waiting::asked(asked);
+        Self { state }
     }
 }
 
@@ -98,45 +64,25 @@ where
     type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Inner { future, headers } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some(headers) = headers.take() {
-                        headers.append_to(response.headers_mut());
-                    }
-                    return Poll::Ready(Ok(response));
-                }
-                StateProj::Refused { response } => {
-                    return match response.take() {
-                        Some(response) => Poll::Ready(Ok(response)),
-                        // Polled again after it was done, which no caller may do.
-                        None => Poll::Pending,
-                    };
-                }
-                StateProj::Asked { asked } => {
-                    let Some(waiting) = asked else {
-                        return Poll::Pending;
-                    };
-                    let result = ready!(waiting.pending.as_mut().poll(cx));
-                    let Some(asked) = asked.take() else {
-                        return Poll::Pending;
-                    };
-                    asked.settle(result)
-                }
-            };
-            state.set(next);
-        }
+        self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody, ResBody> Asked<S, ReqBody>
+impl<S, ReqBody, ResBody> Ask for Asked<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     ResBody: From<Bytes>,
 {
-    fn settle(self, result: Result<super::Verdict, super::StoreError>) -> State<S, ReqBody> {
+    type Answer = Result<Verdict, StoreError>;
+    type Future = S::Future;
+    type After = Rendered;
+    type Response = S::Response;
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer> {
+        self.pending.as_mut().poll(cx)
+    }
+
+    fn settle(self, result: Self::Answer) -> Settlement<S::Future, Rendered, S::Response> {
         let Self {
             met,
             sent,
@@ -154,18 +100,18 @@ where
                 headers, decision, ..
             } => {
                 request.extensions_mut().insert(decision);
-                State::Inner {
-                    future: service.call(request),
-                    headers: Some(headers),
-                }
+                Settlement::Pass(service.call(request), Some(headers))
             }
             Settled::Refuse(refusal) => {
                 let (parts, _) = request.into_parts();
-                let response = decider.respond(refusal, &parts).map(ResBody::from);
-                State::Refused {
-                    response: Some(response),
-                }
+                Settlement::Refuse(decider.respond(refusal, &parts).map(ResBody::from))
             }
         }
+    }
+}
+
+impl<ResBody> After<Response<ResBody>> for Rendered {
+    fn heed(self, response: &mut Response<ResBody>) {
+        self.append_to(response.headers_mut());
     }
 }

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::decide::{Answer, Decider, Settled};
-use super::future::ResponseFuture;
+use super::future::{Asked, ResponseFuture};
 use super::prepare::Prepared;
 use crate::client::{Client, MatchedRoute, ResolveRoute};
 use crate::observe::Notes;
@@ -64,14 +64,14 @@ where
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::asked(
+                ResponseFuture::asked(Asked {
                     pending,
                     met,
                     sent,
-                    ready,
+                    service: ready,
                     request,
-                    Arc::clone(&self.decider),
-                )
+                    decider: Arc::clone(&self.decider),
+                })
             }
         }
     }

@@ -78,7 +78,7 @@ impl Tally {
 
     /// What a policy decided so far.
     pub(super) fn counts(&self, policy: usize) -> PolicyCounts {
-        let sum = |counter| self.counters[policy].sum(counter);
+        let sum = |counter: usize| self.counters[policy].sum(counter);
         PolicyCounts {
             admitted: sum(Outcome::Admitted as usize),
             denied: sum(Outcome::Denied as usize),

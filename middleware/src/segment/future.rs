@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::Standing;
 use super::events::CustomerEvents;
 use super::registry::{Awaited, Registry, Visit};
+use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Segmented`](super::Segmented) service.
@@ -18,29 +19,16 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: State<S, ReqBody>,
+        state: Waiting<Looking<S, ReqBody>, S::Future, Visited, S::Response>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        /// The store was asked, and the request waits with the service that is ready for it.
-        ///
-        /// Boxed, so that the future of a request that need not wait stays small: it is moved several times.
-        Looking { looking: Option<Box<Looking<S, ReqBody>>> },
-        Inner { #[pin] future: S::Future, visited: Option<Visited> },
-    }
-}
-
-struct Looking<S, ReqBody> {
-    pending: Awaited,
-    service: S,
-    request: Request<ReqBody>,
-    visited: Visited,
+/// A request whose customer is looked up.
+pub(super) struct Looking<S, ReqBody> {
+    pub(super) pending: Awaited,
+    pub(super) service: S,
+    pub(super) request: Request<ReqBody>,
+    pub(super) visited: Visited,
 }
 
 /// A request of an identified customer, whose response is looked at.
@@ -54,28 +42,13 @@ where
     S: Service<Request<ReqBody>>,
 {
     pub(super) fn inner(future: S::Future, visited: Option<Visited>) -> Self {
-        Self {
-            state: State::Inner { future, visited },
-        }
+        let state = Waiting::inner(future, visited);
+        Self { state }
     }
 
-    pub(super) fn looking(
-        pending: Awaited,
-        service: S,
-        request: Request<ReqBody>,
-        visited: Visited,
-    ) -> Self {
-        let looking = Looking {
-            pending,
-            service,
-            request,
-            visited,
-        };
-        Self {
-            state: State::Looking {
-                looking: Some(Box::new(looking)),
-            },
-        }
+    pub(super) fn looking(looking: Looking<S, ReqBody>) -> Self {
+        let state = Waiting::asked(looking);
+        Self { state }
     }
 }
 
@@ -86,39 +59,24 @@ where
     type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Inner { future, visited } => {
-                    let response = ready!(future.poll(cx))?;
-                    if let Some(Visited { visit, registry }) = visited.take() {
-                        let events = response.extensions().get::<CustomerEvents>();
-                        registry.heed(&visit, response.status(), events);
-                    }
-                    return Poll::Ready(Ok(response));
-                }
-                StateProj::Looking { looking } => {
-                    let Some(waiting) = looking else {
-                        // Polled again after it was done, which no caller may do.
-                        return Poll::Pending;
-                    };
-                    let standing = ready!(waiting.pending.as_mut().poll(cx));
-                    let Some(found) = looking.take() else {
-                        return Poll::Pending;
-                    };
-                    found.enter(standing)
-                }
-            };
-            state.set(next);
-        }
+        self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody> Looking<S, ReqBody>
+impl<S, ReqBody> Ask for Looking<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    fn enter(self, standing: Option<Standing>) -> State<S, ReqBody> {
+    type Answer = Option<Standing>;
+    type Future = S::Future;
+    type After = Visited;
+    type Response = S::Response;
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Standing>> {
+        self.pending.as_mut().poll(cx)
+    }
+
+    fn settle(self, standing: Option<Standing>) -> Settlement<S::Future, Visited, S::Response> {
         let Self {
             mut service,
             mut request,
@@ -126,9 +84,13 @@ where
             ..
         } = self;
         visited.enter(standing.map(Standing::segment), false, &mut request);
-        State::Inner {
-            future: service.call(request),
-            visited: Some(visited),
-        }
+        Settlement::Pass(service.call(request), Some(visited))
+    }
+}
+
+impl<ResBody> After<Response<ResBody>> for Visited {
+    fn heed(self, response: &mut Response<ResBody>) {
+        let events = response.extensions().get::<CustomerEvents>();
+        self.registry.heed(&self.visit, response.status(), events);
     }
 }

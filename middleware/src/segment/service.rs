@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::future::{ResponseFuture, Visited};
+use super::future::{Looking, ResponseFuture, Visited};
 use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
 use super::sweep::Sweeper;
@@ -73,7 +73,12 @@ where
                     // The service that was polled ready goes with the request; a clone waits for the next.
                     let next = self.inner.clone();
                     let ready = mem::replace(&mut self.inner, next);
-                    return ResponseFuture::looking(pending, ready, request, visited);
+                    return ResponseFuture::looking(Looking {
+                        pending,
+                        service: ready,
+                        request,
+                        visited,
+                    });
                 }
             },
         };

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::Answering;
 use super::recorder::{Recorder, Sender};
 use crate::rate_limit::{Rejected, StoreError};
+use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Suspicion`](super::Suspicion) service.
@@ -20,30 +21,16 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: State<S, ReqBody>,
+        state: Waiting<Asked<S, ReqBody>, S::Future, Watched, S::Response>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<S, ReqBody>
-    where
-        S: Service<Request<ReqBody>>,
-    {
-        /// The store was asked for a ban, and the request waits with the service that is ready for it.
-        ///
-        /// Boxed, so that the future of a request that need not wait stays small.
-        Asked { asked: Option<Box<Asked<S, ReqBody>>> },
-        Inner { #[pin] future: S::Future, watched: Option<Watched> },
-        Refused { response: Option<S::Response> },
-    }
-}
-
-struct Asked<S, ReqBody> {
-    pending: Answering<Option<Duration>>,
-    service: S,
-    request: Request<ReqBody>,
-    watched: Watched,
+/// A request whose client the store was asked for a ban.
+pub(super) struct Asked<S, ReqBody> {
+    pub(super) pending: Answering<Option<Duration>>,
+    pub(super) service: S,
+    pub(super) request: Request<ReqBody>,
+    pub(super) watched: Watched,
 }
 
 /// A request whose response is looked at.
@@ -57,36 +44,18 @@ where
     S: Service<Request<ReqBody>>,
 {
     pub(super) fn inner(future: S::Future, watched: Option<Watched>) -> Self {
-        Self {
-            state: State::Inner { future, watched },
-        }
+        let state = Waiting::inner(future, watched);
+        Self { state }
     }
 
     pub(super) fn refused(response: S::Response) -> Self {
-        Self {
-            state: State::Refused {
-                response: Some(response),
-            },
-        }
+        let state = Waiting::refused(response);
+        Self { state }
     }
 
-    pub(super) fn asked(
-        pending: Answering<Option<Duration>>,
-        service: S,
-        request: Request<ReqBody>,
-        watched: Watched,
-    ) -> Self {
-        let asked = Asked {
-            pending,
-            service,
-            request,
-            watched,
-        };
-        Self {
-            state: State::Asked {
-                asked: Some(Box::new(asked)),
-            },
-        }
+    pub(super) fn asked(asked: Asked<S, ReqBody>) -> Self {
+        let state = Waiting::asked(asked);
+        Self { state }
     }
 }
 
@@ -98,53 +67,25 @@ where
     type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Inner { future, watched } => {
-                    let response = ready!(future.poll(cx))?;
-                    let status = response.status();
-                    let extensions = response.extensions();
-                    let login = watched
-                        .as_ref()
-                        .and_then(|watched| watched.recorder.logins.as_ref()?.told(extensions));
-                    if (status.is_client_error() || login.is_some())
-                        && extensions.get::<Rejected>().is_none()
-                        && let Some(Watched { sender, recorder }) = watched.take()
-                    {
-                        recorder.note(status, login, sender);
-                    }
-                    return Poll::Ready(Ok(response));
-                }
-                StateProj::Refused { response } => {
-                    return match response.take() {
-                        Some(response) => Poll::Ready(Ok(response)),
-                        // Polled again after it was done, which no caller may do.
-                        None => Poll::Pending,
-                    };
-                }
-                StateProj::Asked { asked } => {
-                    let Some(waiting) = asked else {
-                        return Poll::Pending;
-                    };
-                    let answer = ready!(waiting.pending.as_mut().poll(cx));
-                    let Some(asked) = asked.take() else {
-                        return Poll::Pending;
-                    };
-                    asked.settle(answer)
-                }
-            };
-            state.set(next);
-        }
+        self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody, ResBody> Asked<S, ReqBody>
+impl<S, ReqBody, ResBody> Ask for Asked<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     ResBody: From<Bytes>,
 {
-    fn settle(self, answer: Result<Option<Duration>, StoreError>) -> State<S, ReqBody> {
+    type Answer = Result<Option<Duration>, StoreError>;
+    type Future = S::Future;
+    type After = Watched;
+    type Response = S::Response;
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer> {
+        self.pending.as_mut().poll(cx)
+    }
+
+    fn settle(self, answer: Self::Answer) -> Settlement<S::Future, Watched, S::Response> {
         let Self {
             mut service,
             request,
@@ -156,14 +97,23 @@ where
             && warden.turns_away()
         {
             let (parts, _) = request.into_parts();
-            let response = warden.respond(left, &parts).map(ResBody::from);
-            return State::Refused {
-                response: Some(response),
-            };
+            return Settlement::Refuse(warden.respond(left, &parts).map(ResBody::from));
         }
-        State::Inner {
-            future: service.call(request),
-            watched: Some(watched),
+        Settlement::Pass(service.call(request), Some(watched))
+    }
+}
+
+impl<ResBody> After<Response<ResBody>> for Watched {
+    fn heed(self, response: &mut Response<ResBody>) {
+        let Self { sender, recorder } = self;
+        let extensions = response.extensions();
+        let login = recorder
+            .logins
+            .as_ref()
+            .and_then(|logins| logins.told(extensions));
+        let status = response.status();
+        if (status.is_client_error() || login.is_some()) && extensions.get::<Rejected>().is_none() {
+            recorder.note(status, login, sender);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::future::{ResponseFuture, Watched};
+use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
 use super::{Known, Screened};
 use crate::client::Client;
@@ -92,7 +92,12 @@ impl<S> Suspicion<S> {
                 // The service that was polled ready goes with the request; a clone waits for the next.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                ResponseFuture::asked(pending, ready, request, watched)
+                ResponseFuture::asked(Asked {
+                    pending,
+                    service: ready,
+                    request,
+                    watched,
+                })
             }
             _ => ResponseFuture::inner(self.inner.call(request), Some(watched)),
         }

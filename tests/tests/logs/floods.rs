@@ -39,6 +39,19 @@ impl Written {
         (written, guard)
     }
 
+    /// In the webstore's format, without what is no warning.
+    fn warnings() -> (Self, DefaultGuard) {
+        let written = Self::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        (written, guard)
+    }
+
     /// In the default format of `tracing_subscriber`, which writes fields as they are.
     fn plain() -> (Self, DefaultGuard) {
         let written = Self::default();
@@ -238,6 +251,21 @@ async fn a_flood_of_failing_store_calls_is_a_line_for_each_that_does_without() {
     let expected = ["suspicion_fallback", "bans_fallback", "customers_delayed"];
     let unexpected = counts.keys().filter(|name| !expected.contains(*name));
     assert_eq!(unexpected.count(), 0, "{counts:?}");
+}
+
+#[tokio::test]
+async fn exchanges_of_a_level_that_nobody_subscribed_to_are_neither_written_nor_represented() {
+    let (written, _guard) = Written::warnings();
+    let stack = stack("[rate_limit]\nip = '5/1h'\n", |builder| builder);
+    let mut fine = stack.layer(answering(StatusCode::OK));
+    let mut failing = stack.layer(answering(StatusCode::SERVICE_UNAVAILABLE));
+    for _ in 0..3 {
+        assert_eq!(at_once(&mut fine, request([192, 0, 2, 1])), 200);
+        assert_eq!(at_once(&mut failing, request([192, 0, 2, 2])), 503);
+    }
+    let lines = written.lines();
+    assert_eq!(counted(&lines), BTreeMap::from([("server_error", 3)]));
+    assert_eq!(represented(&lines, "server_error"), 3);
 }
 
 /// What a hostile client might make a careless service say: a line of its own, a terminal's escape, a turned text.

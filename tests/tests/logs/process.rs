@@ -207,3 +207,18 @@ async fn a_hung_redis_is_told_once_and_once_that_it_is_back() {
     let deadline = "[store]\ndeadline = '1s'\n";
     tells_once(deadline, |server| server.pause(), |server| server.resume()).await;
 }
+
+#[tokio::test]
+async fn without_a_setting_the_webstore_logs_five_requests_a_second_of_a_class() {
+    let store = Webstore::start(None, "");
+    let client = store.client();
+    let asked = std::time::Instant::now();
+    for _ in 0..50 {
+        assert_eq!(client.get("/us/products", &[]).await.status, 200);
+    }
+    let seconds = asked.elapsed().as_secs() + 2;
+    let log = store
+        .log_until("five lines", SOON, |log| of(log, "access").len() >= 5)
+        .await;
+    assert!(of(&log, "access").len() as u64 <= 5 * seconds);
+}

@@ -164,17 +164,16 @@ async fn a_server_at_some_distance_is_asked_without_waiting_for_the_call_before(
     }
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 #[test]
 fn a_blocked_thread_keeps_no_other_runtime_waiting_past_the_deadline() {
     let server = RedisServer::start();
     let store = store(&server);
     let limits = limits(&store);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     let first = runtime();
     assert_eq!(first.block_on(admit(&limits)), Ok(true));
     // A lane is started on the first runtime, which then drives nothing any more.
@@ -329,12 +328,6 @@ fn serves_another_runtime_after_its_first_was_shut_down_midway() {
     let server = RedisServer::start();
     let store = store(&server);
     let limits = limits(&store);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     let first = runtime();
     assert_eq!(first.block_on(admit(&limits)), Ok(true));
     // Under way, and never finished.
@@ -355,12 +348,6 @@ fn an_open_breaker_does_not_outlive_the_runtime_of_its_probes() {
     let mut server = RedisServer::stopped();
     let store = store(&server);
     let limits = limits(&store);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     runtime().block_on(open_breaker(&store, &limits, &[StoreErrorKind::Failed]));
     server.restart();
     assert_eq!(runtime().block_on(admit(&limits)), Ok(true));

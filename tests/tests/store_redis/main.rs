@@ -3,6 +3,7 @@
 
 mod alike;
 mod bans;
+mod bans_shared;
 mod clock;
 mod decide;
 mod failure;

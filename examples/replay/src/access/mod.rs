@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
     let limited = Replay::new(limits.config.clone(), &limits.routes, limits.bans.as_ref())?;
     let unlimited = Replay::new(limits.in_dry_run(), &limits.routes, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .map_err(|error| Failure::Input(format!("the replay cannot start: {error}")))?;
 

@@ -10,6 +10,7 @@
 mod cart;
 mod catalogue;
 mod configuration;
+mod demo;
 mod limits;
 mod login;
 mod orders;

@@ -194,3 +194,21 @@ fn a_head_of_64_kib_without_an_end_is_431() {
     connection.write(&"y".repeat(64 * 1024 - start.len()));
     assert_eq!(connection.response().status, 431);
 }
+
+#[test]
+fn a_bare_shop_is_served_without_a_layer_and_drains_like_any_other() {
+    let store = Webstore::start(&["--bare"]);
+    let mut connection = store.connect();
+    for _ in 0..201 {
+        let response = connection.ask(Request::get("/US/products"));
+        assert_eq!((response.status, response.header("ratelimit")), (200, None));
+    }
+    assert!(!store.admin("/metrics").body.contains("webstore_rate_limit"));
+    store.signal("TERM");
+    assert_eq!(store.wait().0, Some(0));
+
+    for other in ["--demo", "--config=x.toml"] {
+        let ended = run(&["--bare", other]);
+        assert_eq!(ended.status.code(), Some(2));
+    }
+}

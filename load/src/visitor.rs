@@ -1,0 +1,110 @@
+//! A persona as a scenario of goose.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use goose::prelude::*;
+use tokio::time::Instant;
+use webstore::demo::personas::{Answer, Ask, Kind, Persona, World};
+
+use crate::send::{Sent, send};
+use crate::tally::Tally;
+
+/// What the visitors of a run share.
+pub(crate) struct Run {
+    pub(crate) world: Arc<World>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) expects_outage: bool,
+    pub(crate) client: reqwest::Client,
+}
+
+/// Connections that wait longer than this are closed by the client: the webstore closes them after 15 seconds, and a
+/// request that is on its way then would be lost.
+pub(crate) const IDLE: Duration = Duration::from_secs(8);
+/// How long an answer may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest that one transaction waits: between two, goose learns that the run is over.
+const NAP: Duration = Duration::from_millis(200);
+
+/// One transaction: the visitor's next request, or a while of waiting for it.
+pub(crate) fn steps(kind: Kind, run: &Arc<Run>) -> TransactionFunction {
+    let run = Arc::clone(run);
+    Arc::new(move |user| Box::pin(step(user, kind, Arc::clone(&run))))
+}
+
+/// A visitor, kept by goose from one transaction to the next.
+#[derive(Clone)]
+struct Visitor(Arc<Mutex<State>>);
+
+struct State {
+    persona: Box<dyn Persona>,
+    next: Option<(Instant, Ask)>,
+}
+
+enum Next {
+    In(Duration),
+    Now(Ask),
+}
+
+impl Visitor {
+    fn of(user: &mut GooseUser, kind: Kind, run: &Run) -> Self {
+        if let Some(visitor) = user.get_session_data::<Self>() {
+            return visitor.clone();
+        }
+        let state = State {
+            persona: kind.visit(&run.world),
+            next: None,
+        };
+        let visitor = Self(Arc::new(Mutex::new(state)));
+        user.set_session_data(visitor.clone());
+        user.client = run.client.clone();
+        visitor
+    }
+
+    fn next(&self) -> Next {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (due, ask) = state.next.take().unwrap_or_else(|| {
+            let ask = state.persona.next();
+            (now + ask.pause, ask)
+        });
+        if due <= now {
+            return Next::Now(ask);
+        }
+        state.next = Some((due, ask));
+        Next::In(due - now)
+    }
+
+    fn hear(&self, answer: Answer) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.persona.hear(answer);
+    }
+}
+
+async fn step(user: &mut GooseUser, kind: Kind, run: Arc<Run>) -> TransactionResult {
+    let visitor = Visitor::of(user, kind, &run);
+    let ask = match visitor.next() {
+        Next::Now(ask) => ask,
+        Next::In(wait) => {
+            tokio::time::sleep(wait.min(NAP)).await;
+            return Ok(());
+        }
+    };
+    let mut expected = ask.expected.to_vec();
+    if run.expects_outage && ask.is_checkout {
+        expected.push(503);
+    }
+    match send(user, kind, &ask, &expected).await? {
+        Sent::Answered(answer) => {
+            run.tally.count(kind, &ask, &expected, answer.status);
+            visitor.hear(answer);
+        }
+        Sent::Failed(why) => {
+            run.tally.count_failure(kind, &ask, &why);
+            // A server that is gone is not asked again at once.
+            tokio::time::sleep(NAP).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The future of a layer whose request may have to wait for a store before the service inside is called.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+pin_project! {
+    #[project = WaitingProj]
+    pub(crate) enum Waiting<Q, F, A, R> {
+        /// A store was asked, and the request waits with the service that is ready for it.
+        ///
+        /// Boxed, so that the future of a request that need not wait stays small: it is moved several times.
+        Asked { question: Option<Box<Q>> },
+        Inner { #[pin] future: F, after: Option<A> },
+        Refused { response: Option<R> },
+    }
+}
+
+/// What a request waits for: the answers, and the request with its service.
+pub(crate) trait Ask {
+    type Answer;
+    /// The future of the service inside.
+    type Future;
+    type After;
+    type Response;
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer>;
+
+    /// Calls the service inside, or refuses.
+    fn settle(self, answer: Self::Answer) -> Settlement<Self::Future, Self::After, Self::Response>;
+}
+
+/// What an answer leads to.
+pub(crate) enum Settlement<F, A, R> {
+    Pass(F, Option<A>),
+    Refuse(R),
+}
+
+/// What a layer does with the response of the service inside.
+pub(crate) trait After<R> {
+    fn heed(self, response: &mut R);
+}
+
+impl<R> After<R> for () {
+    fn heed(self, _: &mut R) {}
+}
+
+impl<Q, F, A, R> Waiting<Q, F, A, R> {
+    pub(crate) fn asked(question: Q) -> Self {
+        Self::Asked {
+            question: Some(Box::new(question)),
+        }
+    }
+
+    pub(crate) fn inner(future: F, after: Option<A>) -> Self {
+        Self::Inner { future, after }
+    }
+
+    pub(crate) fn refused(response: R) -> Self {
+        Self::Refused {
+            response: Some(response),
+        }
+    }
+}
+
+impl<Q, F, A, R, E> Future for Waiting<Q, F, A, R>
+where
+    Q: Ask<Future = F, After = A, Response = R>,
+    F: Future<Output = Result<R, E>>,
+    A: After<R>,
+{
+    type Output = F::Output;
+
+    /// Polled again after it was done, which no caller may do, it stays pending.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            let settled = match self.as_mut().project() {
+                WaitingProj::Inner { future, after } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(after) = after.take() {
+                        after.heed(&mut response);
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+                WaitingProj::Refused { response } => {
+                    return match response.take() {
+                        Some(response) => Poll::Ready(Ok(response)),
+                        None => Poll::Pending,
+                    };
+                }
+                WaitingProj::Asked { question } => {
+                    let Some(waiting) = question else {
+                        return Poll::Pending;
+                    };
+                    let answer = ready!(waiting.poll_answer(cx));
+                    let Some(answered) = question.take() else {
+                        return Poll::Pending;
+                    };
+                    answered.settle(answer)
+                }
+            };
+            self.set(match settled {
+                Settlement::Pass(future, after) => Self::inner(future, after),
+                Settlement::Refuse(response) => Self::refused(response),
+            });
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What the page makes of a stream that the test writes itself.
+
+use palisade_tests::browser::Browser;
+use palisade_tests::webstore::Webstore;
+use serde_json::{Value, json};
+
+use super::config;
+use super::contrast::assert_readable;
+
+/// The service's own page, whose stream is the test's.
+struct Told {
+    browser: Browser,
+    _webstore: Webstore,
+}
+
+impl Told {
+    async fn open() -> Self {
+        let webstore = Webstore::start(None, &config());
+        let browser = Browser::start().await;
+        browser.run_first(include_str!("told.js")).await;
+        browser.open(&format!("http://{}/", webstore.admin)).await;
+        Self {
+            browser,
+            _webstore: webstore,
+        }
+    }
+
+    /// Tells the page something, and returns what an expression is after it has drawn that.
+    async fn after(&self, tell: &str, expression: &str) -> Value {
+        let script = format!("{tell}; return drawn().then(() => ({expression}))");
+        self.browser.run(&script).await
+    }
+
+    async fn text(&self, tell: &str, selector: &str) -> String {
+        let expression = format!("document.querySelector({selector:?}).innerText");
+        let text = self.after(tell, &expression).await;
+        text.as_str().unwrap().to_owned()
+    }
+}
+
+const RATE: &str = "#tile-requests .figure span";
+const TOTAL: &str = "#legend tr:last-child .total";
+
+#[tokio::test]
+async fn rates_are_differences_of_samples_by_uptime() {
+    let told = Told::open().await;
+    let tell = "tell('hello', hello(steady(1, 100))); tell('now', now(sample(101_000, 1_010)))";
+    assert_eq!(told.text(tell, RATE).await, "10");
+    // Half a second with 100 requests, whatever the wall clock says meanwhile.
+    let tell = "tell('now', now(sample(101_500, 1_110, { at: 5 })))";
+    assert_eq!(told.text(tell, RATE).await, "19");
+    // A message that is told again changes nothing.
+    assert_eq!(told.text(tell, RATE).await, "19");
+}
+
+#[tokio::test]
+async fn a_process_that_restarted_starts_afresh() {
+    let told = Told::open().await;
+    told.after(
+        "tell('hello', hello(steady(1, 100))); tell('now', now(sample(101_000, 9_000)))",
+        "1",
+    )
+    .await;
+    let restart = "tell('hello', hello([sample(1_000, 4)], { started: 1_790_000_200_000 })); tell('now', now(sample(2_000, 6)))";
+    assert_eq!(told.text(restart, RATE).await, "3.0");
+    assert_eq!(told.text("", TOTAL).await, "6");
+    // Also one that says nothing of it.
+    assert_eq!(
+        told.text("tell('now', now(sample(1_000, 2)))", RATE).await,
+        "2.0"
+    );
+    let runs = "document.querySelector('#chart-svg .o-ok').getAttribute('d')";
+    assert_eq!(told.after("", runs).await, json!(""));
+}
+
+#[tokio::test]
+async fn time_that_nobody_told_of_is_not_drawn_as_zero() {
+    let told = Told::open().await;
+    let tell = "tell('hello', hello([...steady(1, 60), ...steady(90, 119)])); tell('now', now(sample(120_000, 1_200)))";
+    let drawn = "[
+        document.querySelector('#chart-svg .o-ok').getAttribute('d').split('M').length - 1,
+        document.querySelector('#chart-svg .gap').getBBox().width / document.querySelector('#chart-svg .grid path').getBBox().width,
+        document.querySelector('#tile-requests .line').getAttribute('d').split('M').length - 1,
+    ]";
+    let drawn = told.after(tell, drawn).await;
+    assert_eq!([&drawn[0], &drawn[2]], [&json!(2), &json!(2)]);
+    let gap = drawn[1].as_f64().unwrap();
+    assert!((gap - 0.1).abs() < 0.005, "30 s of 300 s are {gap}");
+    // Ten a second before and after, so the height is one throughout.
+    let heights = "[...new Set(document.querySelector('#tile-requests .line').getAttribute('d').match(/,[\\d.]+/g))].length";
+    assert_eq!(told.after("", heights).await, json!(1));
+}
+
+#[tokio::test]
+async fn odd_text_stays_text() {
+    let told = Told::open().await;
+    let tell = r#"
+        const odd = '<img src=x onerror="document.title=1">';
+        const top = { clients: [{ client: odd, count: 5, error: 2, banned: true }], total: 9, error: 2, missing: 3 };
+        tell('hello', hello([], { service: odd, watches: [{ kind: odd, count: 2, window: odd }], stages: [odd] }));
+        tell('now', now(sample(2_000, 1), {
+          limited: top, suspicious: top, incidents: [[odd, 1]], segments: [[odd, 1]],
+          events: [{ number: 1, at: 1, event: odd, kind: odd, client: odd, detail: odd }],
+          bans: { list: [{ ...ban(odd), reason: odd }], total: 1, stale: false },
+          store: { state: 'failing', last_error: odd, corrupt_keys: 1, calls: 1, failed: 1, seconds: 0 },
+        }))"#;
+    let expression =
+        "[document.images.length, document.body.innerText.split('<img src=x').length > 12]";
+    assert_eq!(told.after(tell, expression).await, json!([0, true]));
+    assert_eq!(told.browser.console().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn counts_say_in_words_how_wrong_they_may_be() {
+    let told = Told::open().await;
+    let tell = "
+        const top = { clients: [
+          { client: '192.0.2.1', count: 90, error: 12, banned: true },
+          { client: '192.0.2.2', count: 40, error: 0, banned: false },
+        ], total: 210, error: 12, missing: 30 };
+        tell('hello', hello([]));
+        tell('now', now(sample(2_000, 1), { limited: top }))";
+    let rows = "[...document.querySelectorAll('#limited-list tr')].map((it) => it.innerText.split(/\\s+/).join(' '))";
+    assert_eq!(
+        told.after(tell, rows).await,
+        json!([
+            "192.0.2.1 banned 90 at most 12 too high",
+            "192.0.2.2 40 exact"
+        ])
+    );
+    assert_eq!(
+        told.text("", "#limited-foot").await,
+        "210 denied in all; no count is more than 12 too high, and nobody missing has more than 30."
+    );
+}
+
+#[tokio::test]
+async fn what_is_off_is_said_or_left_out() {
+    let told = Told::open().await;
+    let tell = "
+        const off = { bans: null, watches: [], policies: [], stages: [], segments: false };
+        tell('hello', hello([], off));
+        tell('now', now({ ...sample(2_000, 1), decisions: [], stages: [] },
+          { bans: null, population: null, segments: [], incidents: [] }))";
+    let hidden = "['funnel', 'segments', 'customers'].map((it) => document.getElementById(it).checkVisibility())";
+    assert_eq!(told.after(tell, hidden).await, json!([false, false, false]));
+    let page = told.text("", "main").await;
+    for text in [
+        "Bans are off. With [suspicion.bans] in the configuration,",
+        "No limits are active.",
+        "Nothing is watched for.",
+        "Suspicious activity is not watched for; one appears when a client is banned",
+    ] {
+        assert!(page.contains(text), "{text:?} is not in {page}");
+    }
+    let elsewhere = "
+        tell('hello', hello([]));
+        tell('now', now(sample(2_000, 1), { population: null }))";
+    let foot = told.text(elsewhere, "#segments-foot").await;
+    assert!(
+        foot.starts_with("One process at a time counts the population"),
+        "{foot}"
+    );
+    assert_readable(&told.browser).await;
+}
+
+#[tokio::test]
+async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
+    let told = Told::open().await;
+    let tell = "
+        window.sent = [];
+        window.fetch = async (url, { headers, body }) => {
+          sent.push([url, body, headers['x-palisade-token'].length]);
+          return new Response('{\"detail\": \"The store did not answer.\"}', { status: 503 });
+        };
+        tell('hello', hello([]));
+        tell('now', now(sample(2_000, 1), { bans: { list: [ban('192.0.2.1'), ban('192.0.2.2')], total: 2, stale: true } }))";
+    told.after(tell, "1").await;
+    let lift = "
+        const row = document.querySelector('#bans-list tr');
+        row.querySelector('.lift').click();
+        row.querySelector('.yes').click()";
+    let shown = "[
+        document.querySelector('#bans-list .outcome').innerText,
+        document.activeElement.getAttribute('aria-label'),
+        sent,
+        document.getElementById('bans-note').innerText,
+    ]";
+    assert_eq!(
+        told.after(lift, shown).await,
+        json!([
+            "The store did not answer.",
+            "Lift the ban of 192.0.2.1",
+            [["bans/lift", r#"{"client":"192.0.2.1"}"#, 32]],
+            "The store does not tell now: this is what was last known."
+        ])
+    );
+    assert_readable(&told.browser).await;
+    // What comes each second takes neither the text nor the focus away, whatever order the bans are in.
+    let tell = "tell('now', now(sample(3_000, 1), { bans: { list: [ban('192.0.2.3'), ban('192.0.2.2'), ban('192.0.2.1')], total: 3, stale: false } }))";
+    let kept = "[document.querySelector('#bans-list tr:last-child .outcome').innerText, document.activeElement.getAttribute('aria-label')]";
+    assert_eq!(
+        told.after(tell, kept).await,
+        json!(["The store did not answer.", "Lift the ban of 192.0.2.1"])
+    );
+}
+
+#[tokio::test]
+async fn a_hidden_page_draws_nothing_and_catches_up_when_it_is_seen() {
+    let told = Told::open().await;
+    told.after(
+        "tell('hello', hello([])); tell('now', now(sample(2_000, 20)))",
+        "1",
+    )
+    .await;
+    let hide = "
+        let hidden = true;
+        Object.defineProperty(document, 'hidden', { get: () => hidden });
+        window.reveal = () => { hidden = false; document.dispatchEvent(new Event('visibilitychange')); };
+        tell('now', now(sample(3_000, 40)))";
+    assert_eq!(told.text(hide, TOTAL).await, "20");
+    assert_eq!(told.text("reveal()", TOTAL).await, "40");
+}
+
+#[tokio::test]
+async fn less_motion_is_none_where_it_is_wanted() {
+    let told = Told::open().await;
+    let event = |number: u32| {
+        format!(
+            "tell('now', now(sample({number}000, 1), {{ events: [{{ number: {number}, at: 1_790_000_000_000 + {number}000, \
+             event: 'client_banned', kind: 'abuse', client: '192.0.2.1', detail: 'x' }}] }}))"
+        )
+    };
+    let moving = "document.getAnimations().length";
+    let first = format!("tell('hello', hello([])); {}", event(2));
+    assert_eq!(told.after(&first, moving).await, json!(1));
+    told.browser
+        .prefer(&[("prefers-reduced-motion", "reduce")])
+        .await;
+    assert_eq!(told.after(&event(3), moving).await, json!(0));
+}
+
+#[tokio::test]
+async fn hours_take_no_more_memory_than_minutes() {
+    let told = Told::open().await;
+    // Each second has other clients, events and bans, as many as there may be.
+    let script = "
+        window.hours = (from, to) => {
+          if (from === 1) tell('hello', hello([]));
+          for (let i = from; i <= to; i += 1) {
+            const of = (n, make) => Array.from({ length: n }, (_, k) => make(i * 100 + k));
+            const clients = of(10, (k) => ({ client: `client ${k}`, count: k, error: 0, banned: false }));
+            const top = { clients, total: 1, error: 0, missing: 0 };
+            tell('now', now(sample(i * 1_000, i), {
+              limited: top, suspicious: top, bans: { list: of(100, (k) => ban(`client ${k}`)), total: 100, stale: false },
+              events: of(50, (k) => ({ number: i * 100 - k, at: 1, event: 'client_banned', kind: 'abuse', client: 'x', detail: `${k}` })),
+            }));
+          }
+        };
+        window.frame = async (from, to) => { for (let i = from; i <= to; i += 30) { hours(i, i + 29); await drawn(); } }";
+    told.after(script, "1").await;
+    let mut sizes = Vec::new();
+    for (from, to) in [(1, 330), (331, 660), (661, 1_980)] {
+        let run =
+            format!("return frame({from}, {to}).then(() => document.querySelectorAll('*').length)");
+        let nodes = told.browser.run(&run).await.as_u64().unwrap();
+        told.browser
+            .devtools("HeapProfiler.collectGarbage", &json!({}))
+            .await;
+        let heap = told
+            .browser
+            .devtools("Runtime.getHeapUsage", &json!({}))
+            .await;
+        sizes.push((nodes, heap["usedSize"].as_f64().unwrap() / 1e6));
+    }
+    let [_, (nodes, heap), (nodes_later, heap_later)] = sizes[..] else {
+        panic!("{sizes:?}");
+    };
+    assert_eq!(nodes, nodes_later, "{sizes:?}");
+    assert!(heap_later < heap + 1.0, "megabytes: {sizes:?}");
+}
