@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
 
-    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some twenty requests a second
+    /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some forty requests a second
     ///
     /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
     /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for

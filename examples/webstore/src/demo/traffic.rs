@@ -28,7 +28,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Sends visitors to the shop at this address, who name themselves in this header: with their pauses, some twenty
+    /// Sends visitors to the shop at this address, who name themselves in this header: with their pauses, some forty
     /// requests a second, and for a few seconds a hundred more when a flood comes. Needs a runtime.
     #[must_use]
     pub fn start(shop: SocketAddr, header: ForwardedHeader) -> Self {

@@ -51,9 +51,10 @@ impl Persona for Reseller {
     fn hear(&mut self, answer: Answer) {
         if self.orders == 0 {
             self.denied += u32::from(answer.is_denied());
+        } else if std::mem::take(&mut self.has_filled) {
+            self.orders -= 1;
         } else {
-            self.orders -= u32::from(self.has_filled);
-            self.has_filled = !self.has_filled;
+            self.has_filled = !answer.is_denied();
         }
         if self.denied >= Self::DENIALS || self.attacker.made >= Self::REQUESTS {
             *self = Self::new(&self.attacker.world);
