@@ -2,13 +2,19 @@
 // A test fails by panicking, and so does what it is made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod alertmanager;
 pub mod browser;
+pub mod dashboard;
 pub mod distance;
 pub mod events;
 pub mod http;
 pub mod imports;
+pub mod load;
+pub mod logql;
 pub mod memory;
 pub mod metrics;
 pub mod prometheus;
+pub mod promql;
 pub mod redis;
+pub mod repository;
 pub mod webstore;

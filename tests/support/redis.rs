@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,10 @@ use tempfile::TempDir;
 /// How long a server may take to start; it takes some milliseconds.
 const START: Duration = Duration::from_secs(10);
 
-/// A server on a port of its own that persists nothing; dropped, it is killed.
+/// A server on a port of its own that persists nothing unless its file says so; dropped, it is killed.
 pub struct RedisServer {
     port: u16,
+    config: Option<PathBuf>,
     options: Vec<String>,
     directory: TempDir,
     process: Option<Child>,
@@ -28,9 +29,20 @@ impl RedisServer {
 
     /// A server with options as on its command line: `&["--maxmemory", "1mb"]`.
     pub fn start_with(options: &[&str]) -> Self {
+        let options = ["--save", "", "--appendonly", "no"].iter().chain(options);
+        Self::start_as(None, options.map(|&option| option.to_owned()).collect())
+    }
+
+    /// A server with a configuration file, but on a port of its own of 127.0.0.1 and in a folder of its own.
+    pub fn configured(file: &Path) -> Self {
+        Self::start_as(Some(file.to_owned()), Vec::new())
+    }
+
+    fn start_as(config: Option<PathBuf>, options: Vec<String>) -> Self {
         let mut server = Self {
             port: free_port(),
-            options: options.iter().map(|&option| option.to_owned()).collect(),
+            config,
+            options,
             directory: TempDir::new().expect("a temporary directory"),
             process: None,
         };
@@ -66,7 +78,7 @@ impl RedisServer {
         }
     }
 
-    /// Kills the server if it runs, and starts an empty one on the same port.
+    /// Kills the server if it runs, and starts one on the same port: empty, unless its file made it persist.
     pub fn restart(&mut self) {
         self.kill();
         assert!(self.spawn(), "port {} was taken", self.port);
@@ -105,7 +117,8 @@ impl RedisServer {
     fn spawn(&mut self) -> bool {
         let log = self.log_file();
         let process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.config)
+            .args(["--bind", "127.0.0.1"])
             .args(["--port", &self.port.to_string()])
             .arg("--dir")
             .arg(self.directory.path())

@@ -247,28 +247,23 @@ pub fn signal(pid: u32, name: &str) {
 #[must_use]
 pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| {
-            let built = Command::new(env!("CARGO"))
-                .args([
-                    "build",
-                    "--quiet",
-                    "--package",
-                    "webstore",
-                    "--message-format",
-                    "json",
-                ])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("cargo runs");
-            assert!(built.status.success(), "cargo build -p webstore failed");
-            let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
-            let executable = output
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-            executable.expect("cargo names the executable")
-        })
-        .clone()
+    BINARY.get_or_init(|| build("webstore")).clone()
+}
+
+/// Builds the program of a package of the workspace, and tells where it is.
+pub(crate) fn build(package: &str) -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "--package", package])
+        .args(["--message-format", "json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(built.status.success(), "cargo build -p {package} failed");
+    let output = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
+    let executable = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executable.expect("cargo names the executable")
 }

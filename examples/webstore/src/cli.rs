@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::Uri;
 use clap::Parser;
 
 /// A small shop that stands behind palisade's rate limits.
@@ -35,6 +36,14 @@ pub(crate) struct Cli {
     /// How long a drain may take before requests in flight are cut, with exit status 1
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
+
+    /// Write the log to this file too; at 16 MiB it is moved to FILE.1 and begun anew
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// Ask a running webstore instead of being one: exit status 0 if the URL answers with a 2xx, otherwise 1
+    #[arg(long, value_name = "URL", exclusive = true)]
+    pub(crate) health: Option<Uri>,
 
     /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some forty requests a second
     ///

@@ -1,14 +1,17 @@
 //! `webstore`: the shop, its admin listener, and an orderly end.
 
 mod cli;
+mod health;
+mod log_file;
 mod signals;
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser;
@@ -24,10 +27,12 @@ use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use webstore::demo::{self, Traffic};
 use webstore::{Shop, server};
 
 use cli::Cli;
+use log_file::LogFile;
 use signals::Signals;
 
 /// How long the last changes to customers' records may take.
@@ -38,6 +43,22 @@ const REDIS_URL: &str = "REDIS_URL";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(url) = &cli.health {
+        return health::check(url).map_or_else(
+            |failure| {
+                eprintln!("webstore: {failure}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
+    let log = match log_writer(cli.log_file.as_deref()) {
+        Ok(log) => log,
+        Err(failure) => {
+            eprintln!("webstore: {failure}");
+            return failure.exit_code();
+        }
+    };
     tracing_subscriber::fmt()
         .json()
         // A line is one object: `timestamp`, `level`, `target`, `message`, `event` and the fields of the event.
@@ -45,7 +66,7 @@ fn main() -> ExitCode {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
         )
-        .with_writer(io::stderr)
+        .with_writer(log)
         .init();
     match start(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,6 +75,18 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Where the log goes: stderr, and the file if there is one.
+fn log_writer(file: Option<&Path>) -> Result<BoxMakeWriter, Failure> {
+    let Some(path) = file else {
+        return Ok(BoxMakeWriter::new(io::stderr));
+    };
+    let file = LogFile::open(path, log_file::LIMIT).map_err(|error| Failure::LogFile {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(BoxMakeWriter::new(io::stderr.and(Mutex::new(file))))
 }
 
 #[tokio::main]
@@ -255,6 +288,10 @@ enum Failure {
         option: &'static str,
         error: io::Error,
     },
+    LogFile {
+        path: PathBuf,
+        error: io::Error,
+    },
     Io(io::Error),
     DrainTooLong(Duration),
     Interrupted(&'static str),
@@ -264,9 +301,11 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::RedisUrl(_) | Self::Demo(_) => ExitCode::from(2),
-            Self::Bind { .. } | Self::Io(_) | Self::DrainTooLong(_) | Self::Interrupted(_) => {
-                ExitCode::from(1)
-            }
+            Self::Bind { .. }
+            | Self::LogFile { .. }
+            | Self::Io(_)
+            | Self::DrainTooLong(_)
+            | Self::Interrupted(_) => ExitCode::from(1),
         }
     }
 }
@@ -287,6 +326,11 @@ impl Display for Failure {
                     "cannot listen on {address} ({error}); choose another address with {option}"
                 )
             }
+            Self::LogFile { path, error } => write!(
+                f,
+                "cannot write the log to {} ({error}); choose another file with --log-file",
+                path.display()
+            ),
             Self::Io(error) => error.fmt(f),
             Self::DrainTooLong(limit) => write!(
                 f,

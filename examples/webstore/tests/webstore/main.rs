@@ -10,6 +10,7 @@
 mod cart;
 mod catalogue;
 mod configuration;
+mod container;
 mod demo;
 mod limits;
 mod login;

@@ -1,0 +1,141 @@
+//! What Loki, Alloy and Grafana read. They cannot be had here, so their files are only read: names, ports, paths, labels.
+
+use std::collections::BTreeSet;
+
+use palisade_tests::repository::{self, text, yaml};
+use regex::Regex;
+
+/// The labels of a log line, of which each has few values.
+const LABELS: [&str; 4] = ["service", "level", "event", "segment"];
+
+/// What is written between `name = [` or `name = {` and its end, once in Alloy's file.
+fn blocks(alloy: &str, pattern: &str) -> Vec<String> {
+    let pattern = Regex::new(pattern).unwrap();
+    let found = pattern.captures_iter(alloy);
+    found.map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn alloy_reads_the_file_that_the_webstore_writes_and_sends_it_to_loki() {
+    let alloy = text("alloy/config.alloy");
+    let compose = text("docker-compose.yml");
+    let paths = blocks(&alloy, r#""__path__" = "([^"]+)""#);
+    assert_eq!(paths, ["/var/log/webstore/webstore.log"]);
+    assert!(compose.contains(&format!("--log-file={}", paths[0])));
+
+    let loki = yaml("loki/loki.yml");
+    let port = &loki["server"]["http_listen_port"];
+    let urls = blocks(&alloy, r#"url = "([^"]+)""#);
+    assert_eq!(urls, [format!("http://loki:{port}/loki/api/v1/push")]);
+
+    // Every component that is named as a receiver or a target is there, and each brace has its other half.
+    let exists: BTreeSet<_> = Regex::new(r#"(?m)^([a-z_.]+) "([a-z]+)" \{"#)
+        .unwrap()
+        .captures_iter(&alloy)
+        .map(|found| format!("{}.{}", &found[1], &found[2]))
+        .collect();
+    let named = blocks(&alloy, r"[\[ ]([a-z]+\.[a-z_.]+)\.(?:receiver|targets)\b");
+    assert_eq!(named.len(), 3);
+    for component in named {
+        assert!(exists.contains(&component), "{component} of {exists:?}");
+    }
+    let code = Regex::new(r#"//.*|"[^"]*""#)
+        .unwrap()
+        .replace_all(&alloy, "");
+    for (open, close) in [('{', '}'), ('[', ']')] {
+        assert_eq!(code.matches(open).count(), code.matches(close).count());
+    }
+}
+
+#[test]
+fn a_log_line_has_the_four_labels_and_no_other() {
+    let alloy = text("alloy/config.alloy");
+    let words = |list: &str| -> Vec<String> {
+        let word = Regex::new(r"[a-z_]+").unwrap();
+        word.find_iter(list)
+            .map(|found| found.as_str().to_owned())
+            .collect()
+    };
+    let kept = blocks(&alloy, r"(?s)stage\.label_keep \{\s*values = \[([^\]]*)\]");
+    assert_eq!(words(&kept[0]), LABELS);
+    let set = blocks(&alloy, r"(?s)stage\.labels \{\s*values = \{([^}]*)\}");
+    assert_eq!(words(&set[0]), ["level", "event", "segment"]);
+    let always = blocks(
+        &alloy,
+        r"(?s)stage\.static_labels \{\s*values = \{([^}]*)\}",
+    );
+    assert_eq!(words(&always[0]), ["service", "webstore"]);
+    let read = blocks(&alloy, r"(?s)stage\.json \{\s*expressions = \{([^}]*)\}");
+    assert_eq!(words(&read[0]), ["timestamp", "level", "event", "segment"]);
+    assert_eq!(
+        yaml("loki/loki.yml")["limits_config"]["max_label_names_per_series"],
+        LABELS.len()
+    );
+}
+
+#[test]
+fn loki_keeps_everything_on_its_volume_and_deletes_what_is_old() {
+    let loki = yaml("loki/loki.yml");
+    for path in [
+        &loki["common"]["path_prefix"],
+        &loki["common"]["storage"]["filesystem"]["chunks_directory"],
+        &loki["common"]["storage"]["filesystem"]["rules_directory"],
+        &loki["compactor"]["working_directory"],
+    ] {
+        assert!(path.as_str().unwrap().starts_with("/loki"), "{path}");
+    }
+    assert_eq!(loki["compactor"]["retention_enabled"], true);
+    assert_eq!(loki["limits_config"]["retention_period"], "336h");
+    assert_eq!(loki["schema_config"]["configs"][0]["schema"], "v13");
+}
+
+#[test]
+fn grafana_finds_its_datasources_by_the_services_names_and_every_dashboard() {
+    let mut found = BTreeSet::new();
+    for file in repository::files("grafana/provisioning/datasources", ".yml") {
+        for source in yaml(&file)["datasources"].as_array().unwrap() {
+            let field = |name: &str| source[name].as_str().unwrap_or_default().to_owned();
+            assert_eq!(field("access"), "proxy", "{file}");
+            found.insert((field("uid"), field("type"), field("url")));
+        }
+    }
+    let source = |kind: &str, url: &str| (kind.to_owned(), kind.to_owned(), url.to_owned());
+    let wanted = [
+        source("prometheus", "http://prometheus:9090"),
+        source("loki", "http://loki:3100"),
+    ];
+    assert_eq!(found, BTreeSet::from(wanted));
+
+    let compose = text("docker-compose.yml");
+    let mut folders = Vec::new();
+    for file in repository::files("grafana/provisioning/dashboards", ".yml") {
+        for provider in yaml(&file)["providers"].as_array().unwrap() {
+            folders.push(provider["options"]["path"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(folders.len(), 1);
+    assert!(
+        compose.contains(&format!("./grafana/dashboards:{}:ro", folders[0])),
+        "{folders:?}"
+    );
+    let names = repository::files("grafana/dashboards", ".json");
+    assert_eq!(
+        names,
+        [
+            "grafana/dashboards/logs-explorer.json",
+            "grafana/dashboards/service-health.json",
+            "grafana/dashboards/webstore-overview.json"
+        ]
+    );
+}
+
+#[test]
+fn prometheus_finds_the_containers_by_the_services_names() {
+    for (list, target) in [
+        ("webstore", "webstore:9464"),
+        ("alertmanager", "alertmanager:9093"),
+    ] {
+        let targets = yaml(&format!("prometheus/targets/compose/{list}.yml"));
+        assert_eq!(targets[0]["targets"], serde_json::json!([target]), "{list}");
+    }
+}
