@@ -383,7 +383,7 @@ impl StackBuilder {
     /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
     ///
     /// # Errors
-    /// A setting that cannot be used, and an [`Ops`](crate::ops::Ops) that another stack feeds.
+    /// A setting that cannot be used, and an [`Ops`] that another stack feeds.
     #[cfg(feature = "ops")]
     pub fn build(mut self) -> Result<Stack, ConfigError> {
         let Some(ops) = self.ops.take() else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use palisade_tests::browser::Browser;
 use palisade_tests::redis::RedisServer;
-use palisade_tests::webstore::Webstore;
+use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// As wide as the page becomes.
 const WIDTH: u32 = 1_600;
@@ -23,7 +23,8 @@ async fn main() {
         it.parse().expect("SECONDS is a whole number of seconds")
     });
     let redis = RedisServer::start();
-    let webstore = Webstore::start_with(Some(&redis.url()), "", &["--demo"]);
+    // A busy machine's late answers are not what the picture is about.
+    let webstore = Webstore::start_with(Some(&redis.url()), PATIENT, &["--demo"]);
     let browser = Browser::start().await;
     browser.open(&format!("http://{}/", webstore.admin)).await;
     println!("visiting http://{}/ for {seconds} s", webstore.admin);

@@ -112,7 +112,9 @@ mod sampler;
 mod service;
 mod sources;
 mod stream;
+// They read configurations.
 #[cfg(test)]
+#[cfg(feature = "serde")]
 mod tests;
 mod top;
 

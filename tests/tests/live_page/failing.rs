@@ -1,5 +1,9 @@
 //! What fails is said.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use palisade_tests::browser::Browser;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::Webstore;
 
@@ -116,4 +120,25 @@ async fn says_that_the_store_fails_and_what_the_limits_then_do() {
     let mended = "return document.querySelector('#tile-store .under').textContent.startsWith('redis') && document.getElementById('verdict').dataset.level !== 'bad'";
     browser.until("the store answers again", SOON, mended).await;
     assert_eq!(browser.console().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn says_why_when_too_many_pages_are_open_and_recovers() {
+    let webstore = Webstore::start(None, &config());
+    let open = |_| {
+        let mut stream = TcpStream::connect(&webstore.admin).unwrap();
+        let request = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        stream
+    };
+    let pages: Vec<_> = (0..8).map(open).collect();
+    let browser = Browser::start().await;
+    browser.open(&format!("http://{}/", webstore.admin)).await;
+    let why = "return document.getElementById('verdict-detail').textContent.startsWith('The service says: 8 pages are open')";
+    browser.until("it says why", SOON, why).await;
+    drop(pages);
+    browser.until("it is live", SOON, IS_LIVE).await;
 }

@@ -207,6 +207,7 @@
   let state = 'connecting'; // live, stale, reconnecting
   let again = 0;
   let tries = 0;
+  let trouble = '';
 
   const become = (next) => {
     if (state === next) return;
@@ -232,6 +233,19 @@
     become(news === null && tries < 1 ? 'connecting' : 'reconnecting');
     again = setTimeout(connect, Math.min(500 * 2 ** tries, 5000));
     tries += 1;
+    if (tries > 1) askWhy();
+  };
+  // A stream that is refused tells its page nothing; the same question asked otherwise is told why.
+  const askWhy = async () => {
+    const stop = new AbortController();
+    try {
+      const reply = await fetch('events', { signal: stop.signal });
+      trouble = reply.ok ? '' : `The service says: ${(await reply.json()).detail}.`;
+    } catch {
+      trouble = '';
+    }
+    stop.abort();
+    draw();
   };
   const heard = (event, take) => {
     let told;
@@ -242,6 +256,7 @@
     }
     news = performance.now();
     tries = 0;
+    trouble = '';
     take(told);
   };
   const greet = (told) => {
@@ -298,7 +313,7 @@
       asked = false;
       if (document.hidden) return;
       drawConnection();
-      if (!hello || !now) return;
+      if (!hello || !now) return void say($('verdict-detail'), trouble || 'They come within a second of the connection.');
       drawVerdict();
       drawTiles();
       drawTraffic();
@@ -345,7 +360,7 @@
     const of = (pick) => growth(60_000, pick)?.by ?? 0;
     const span = latest().uptime < 60_000 ? 'since start' : 'in the last minute';
     if (state !== 'live') {
-      found.push(['bad', 'No news from the service', `What stands here is from ${moment(now.sample.at)}. This page goes on asking.`]);
+      found.push(['bad', 'No news from the service', `What stands here is from ${moment(now.sample.at)}. This page goes on asking. ${trouble}`.trim()]);
     }
     if (now.store.state !== 'ok') {
       const modes = (mode) => hello.policies.filter((p) => !p.dry_run && p.on_store_failure === mode).map((p) => p.name).join(', ');
@@ -734,7 +749,8 @@
     say(part(row, '.strikes'), ban.strikes);
     mark(part(row, '.strikes'), 'data-unit', ban.strikes === 1 ? 'strike' : 'strikes');
     const left = part(row, '.left');
-    say(left, lasting(ban.until - serverNow()));
+    const remains = ban.until - serverNow();
+    say(left, remains > 0 ? lasting(remains) : 'ending');
     mark(left, 'title', `Since ${dayAndClock.format(ban.since)}, until ${dayAndClock.format(ban.until)}`);
   };
   const ask = (row, sure) => {
@@ -759,6 +775,7 @@
     return token.value;
   };
   const lift = async (row, client) => {
+    if (row.dataset.state === 'busy') return;
     const outcome = part(row, '.outcome');
     row.dataset.state = 'busy';
     row.querySelectorAll('.sure button').forEach((button) => mark(button, 'aria-disabled', 'true'));
