@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use palisade_tests::alertmanager::Alertmanager;
 use palisade_tests::dashboard::list;
+use palisade_tests::http::Client;
 use palisade_tests::load::Load;
 use palisade_tests::prometheus::Prometheus;
 use palisade_tests::redis::RedisServer;
@@ -52,6 +53,18 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
         &[("limit_type", "user")],
     );
     assert_eq!(denied, 2.0);
+
+    // Prometheus asks by the service's name, a browser comes through the published port; the page is for the latter.
+    let admin = Client::new(&webstore.admin);
+    for (host, path, status) in [
+        ("webstore:9464", "/metrics", 200),
+        ("localhost:9464", "/", 200),
+        ("127.0.0.1:9464", "/", 200),
+        ("webstore:9464", "/", 421),
+    ] {
+        let reply = admin.get(path, &[("host", host)]).await;
+        assert_eq!(reply.status, status, "{host}{path}");
+    }
 
     // The log of admissions outlives a crash of Redis, by its file.
     let kept = |redis: &RedisServer| redis.cli(&["GET", "palisade:rate:user:ada"]);

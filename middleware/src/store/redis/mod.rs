@@ -41,9 +41,11 @@
 //!
 //! So a client that fails from a fresh IPv6 /64 each time, against which no limit for each client helps, takes up to 1.1 kB
 //! with each 401: a whole /48 (65,536 networks) 70 MB, and 1,000 fresh networks a second 2.5 GB in the steady state, most of
-//! it for the slow kind. What bounds that is Redis's `maxmemory` with a `volatile-*` policy, since every key expires; the
-//! queue of each process, which drops what comes faster than it is counted; `client.ipv6_prefix = 56` or `48`, under which
-//! such a client is one of few, and meets the `ip` limit; and a kind that is off takes nothing.
+//! it for the slow kind. What bounds that is Redis's `maxmemory`: with `noeviction` a full server is an outage, for which there
+//! are the failure modes, until keys expire; with a `volatile-*` policy it forgets, since every key expires, and nobody hears
+//! of it (`redis/redis.conf` in the repository weighs them). Further, the queue of each process, which drops what comes faster
+//! than it is counted; `client.ipv6_prefix = 56` or `48`, under which such a client is one of few, and meets the `ip` limit;
+//! and a kind that is off takes nothing.
 //!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
