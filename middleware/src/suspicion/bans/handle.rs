@@ -65,6 +65,9 @@ impl Suspicions {
     /// Ends a client's ban and forgets its offences: in this process at once, in others within a second. Whether the
     /// client was banned; never where bans are off.
     ///
+    /// Another process learns of it when the client next asks something of it. Should the store fail before, the ban holds
+    /// there until the store answers, its time is up, or it is lifted there too.
+    ///
     /// # Errors
     /// The store's failure. Then the ban ends in this process alone, and holds again once the store answers and knows of it.
     pub async fn lift(&self, client: Network) -> Result<bool, StoreError> {

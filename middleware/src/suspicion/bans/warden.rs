@@ -247,8 +247,10 @@ impl Warden {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
             Stores::Shared { store, local } => {
                 let lifted = store.lift(client).await;
-                // Even if the store does not answer: it may know nothing of a ban that holds here alone.
-                let lifted_here = local.lift_now(client);
+                // Even if the store does not answer: it may know nothing of a ban that holds here alone. Any other is a
+                // copy for the time that the store fails, and no ban where the store knows of none.
+                let held_alone = self.cache.is_good_to_its_end(client, self.now());
+                let lifted_here = local.lift_now(client) && held_alone;
                 self.cache.remove(client);
                 Ok(lifted? || lifted_here)
             }
