@@ -11,6 +11,8 @@ pub(super) struct Hello {
     pub(super) version: &'static str,
     /// When the process began to watch, in milliseconds since 1970.
     pub(super) started: u64,
+    /// Whether a stack feeds the page; without one nothing is counted, whatever the service serves.
+    pub(super) fed: bool,
     /// `memory` or `redis`.
     pub(super) store: &'static str,
     /// The active limits, in their order.
