@@ -214,7 +214,7 @@ pub(super) struct Bans {
     pub(super) list: Vec<BanNow>,
     /// All that are known of, of which `list` is the first 100.
     pub(super) total: usize,
-    /// Whether the store failed to tell: `list` is then what was last known.
+    /// Whether the store failed to tell: `list` is then what was last known, and what this process imposed alone since.
     pub(super) stale: bool,
 }
 

@@ -210,7 +210,7 @@ async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
             "The store did not answer.",
             "Lift the ban of 192.0.2.1",
             [["bans/lift", r#"{"client":"192.0.2.1"}"#, 32]],
-            "The store does not tell now: this is what was last known."
+            "The store does not tell now: this is what was last known, and what this process imposed alone since."
         ])
     );
     assert_readable(&told.browser).await;

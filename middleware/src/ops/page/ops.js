@@ -719,7 +719,7 @@
     say($('bans-sub'), `${bans.total ? `${shown}; ` : ''}first ${said(hello.bans.first)}, at most ${said(hello.bans.longest)}`);
     const notes = [
       hello.bans.dry_run && 'Dry run: bans are noted, nobody is refused.',
-      bans.stale && 'The store does not tell now: this is what was last known.',
+      bans.stale && 'The store does not tell now: this is what was last known, and what this process imposed alone since.',
     ].filter(Boolean);
     show($('bans-note'), notes.length > 0);
     say($('bans-note'), notes.join(' '));

@@ -45,6 +45,13 @@ impl Suspicions {
         }
     }
 
+    /// Of the bans that last, those that hold in this process alone.
+    #[cfg(feature = "ops")]
+    pub(crate) fn bans_here(&self) -> Vec<Ban> {
+        let warden = self.recorder.warden.as_ref();
+        warden.map_or_else(Vec::new, |warden| warden.list_here(Self::MOST_BANS))
+    }
+
     /// Bans a client for [`Ban::SHORTEST`] to [`Ban::LONGEST`]; a ban that would last longer anyway stays as it is. The
     /// ban as it then stands, in this process at once and in others within a second.
     ///
