@@ -113,7 +113,8 @@ mod service;
 mod sources;
 mod stream;
 // They read configurations.
-#[cfg(all(test, feature = "serde"))]
+#[cfg(test)]
+#[cfg(feature = "serde")]
 mod tests;
 mod top;
 
