@@ -70,6 +70,7 @@ mod outage;
 pub mod preflight;
 mod problem;
 pub mod rate_limit;
+mod sampler;
 pub mod segment;
 mod shield;
 pub mod stack;

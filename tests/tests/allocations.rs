@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::{Request, Response};
 use palisade::client::Peer;
 use palisade::config::Config;
-use palisade::stack::Stack;
+use palisade::ops::Ops;
+use palisade::stack::{Stack, StackBuilder};
 use palisade_tests::redis::RedisServer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -22,11 +23,15 @@ const EVERYTHING: &str = "[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24
 /// Allocations of a request by one user from one address, in the steady state, beyond those of the handler and of
 /// making the request.
 async fn each(config: &str) -> f64 {
-    let stack = Stack::builder()
+    of_each(config, |builder| builder).await
+}
+
+/// As [`each`], for a stack that is built further.
+async fn of_each(config: &str, also: impl FnOnce(StackBuilder) -> StackBuilder) -> f64 {
+    let builder = Stack::builder()
         .config(Config::from_toml(config).unwrap())
-        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
-        .build()
-        .unwrap();
+        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()));
+    let stack = also(builder).build().unwrap();
     let handler =
         service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Bytes::new())) });
     let mut service = stack.layer(handler);
@@ -79,6 +84,22 @@ async fn a_request_allocates_as_little_as_is_documented() {
             found <= most,
             "{name}: {found} allocations a request, above {most}"
         );
+    }
+    // Observers cost four, however many they are: what the exchange came to, what the layers note of it, and a place for
+    // that among the request's extensions, which grow for a fourth. Nobody subscribed to the access log's few lines here.
+    let ops = Ops::new("shop");
+    let log = format!("[log]\naccess = 10\n{LIMITS}");
+    let unobserved = each(LIMITS).await;
+    for (name, observed) in [
+        ("access log", each(&log).await),
+        (
+            "access log and live page",
+            of_each(&log, |builder| builder.ops(&ops)).await,
+        ),
+    ] {
+        println!("memory, {name}: {observed:.1} allocations a request");
+        let more = observed - unobserved;
+        assert!((3.5..4.5).contains(&more), "{name}: {more} more");
     }
     drop(profiler);
 }

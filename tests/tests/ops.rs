@@ -296,6 +296,39 @@ async fn sigterm_with_open_pages_exits_0() {
 }
 
 #[tokio::test]
+async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_logged() {
+    let redis = RedisServer::start();
+    let config = format!("{PATIENT}{PROXIED}[suspicion.bans]\n");
+    let webstore = Webstore::start(Some(&redis.url()), &config);
+    let mut page = Events::open(&webstore.admin).await;
+    for n in 0..10 {
+        from(&webstore.client(), SCANNER, &format!("/wp-admin/{n}")).await;
+    }
+    let banned = |now: &Value| now["bans"]["total"] == 1;
+    page.until("the ban", SOON, banned).await;
+
+    let token = token(&webstore.admin).await;
+    redis.pause();
+    let mut stream = TcpStream::connect(&webstore.admin).await.unwrap();
+    let body = json!({ "client": SCANNER }).to_string();
+    let request = format!(
+        "POST /bans/lift HTTP/1.1\r\nhost: localhost\r\nx-palisade-token: {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    // The end of the connection, without an answer.
+    let mut reply = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut reply)).await;
+    assert_eq!(read.unwrap().unwrap(), 0);
+    redis.resume();
+    let lifted = |now: &Value| now["events"][0]["event"] == "ban_lifted";
+    let now = page.until("the lift among the events", SOON, lifted).await;
+    assert_eq!(now["events"][0]["client"], SCANNER);
+}
+
+#[tokio::test]
 async fn while_redis_hangs_the_page_goes_on_and_says_so() {
     let redis = RedisServer::start();
     let config = format!("[store]\ndeadline = '50ms'\n{PROXIED}[suspicion.bans]\n");
@@ -327,6 +360,21 @@ async fn while_redis_hangs_the_page_goes_on_and_says_so() {
         }
         assert!(start.elapsed() < SOON, "it does not say so: {now}");
     }
+    // Whom this process bans alone meanwhile can be found, and let in.
+    let alone = "203.0.113.8";
+    for n in 0..10 {
+        from(&shop, alone, &format!("/wp-admin/{n}")).await;
+    }
+    let lists = |now: &Value| {
+        let bans = now["bans"]["list"].as_array().unwrap();
+        bans.iter().any(|ban| ban["client"] == alone)
+    };
+    let now = page.until("the ban that holds here", SOON, lists).await;
+    assert_eq!(now["bans"]["total"], 2, "{now}");
+    assert_eq!(lift(&webstore.admin, alone).await.status, 503);
+    page.until("none of that client", SOON, |now| !lists(now))
+        .await;
+    assert_eq!(from(&shop, alone, "/us/products").await, 200);
     // The store cannot lift: the answer says so, and what can be done.
     let refused = lift(&webstore.admin, "203.0.113.7").await;
     assert_eq!(refused.status, 503);

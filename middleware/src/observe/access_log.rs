@@ -3,9 +3,9 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use super::sampler::Sampler;
 use super::{Class, Exchange, ObserveExchange};
 use crate::methods;
+use crate::sampler::Sampler;
 
 /// The access log: one line of the target `palisade::access` for an exchange, of each [`Class`] a bounded number in a
 /// second.

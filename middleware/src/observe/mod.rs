@@ -40,7 +40,6 @@ mod future;
 mod layer;
 mod notes;
 mod open;
-mod sampler;
 mod service;
 #[cfg(test)]
 mod tests;

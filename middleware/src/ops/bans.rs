@@ -28,6 +28,10 @@ pub(super) struct BanWatch(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     bans: Vec<Ban>,
+    /// Those that this process imposed since, if the store does not tell.
+    here: Vec<Ban>,
+    /// Rises with each lift: an answer to what was asked before it is of no use.
+    lifts: u64,
     told: Option<Instant>,
     failed: bool,
     asked: Option<Instant>,
@@ -55,21 +59,33 @@ impl BanWatch {
             return;
         }
         state.asked = Some(Instant::now());
-        let suspicions = suspicions.clone();
+        let (suspicions, lifts) = (suspicions.clone(), state.lifts);
         state.question = Some(runtime.spawn(async move {
             let answer = tokio::time::timeout(PATIENCE, suspicions.bans()).await;
+            let answer = match answer {
+                Ok(Ok(bans)) => Ok(bans),
+                Ok(Err(_)) | Err(_) => Err(suspicions.bans_here()),
+            };
             if let Some(hub) = hub.upgrade() {
-                hub.bans.tell(answer.ok().and_then(Result::ok));
+                hub.bans.tell(lifts, answer);
             }
         }));
     }
 
-    fn tell(&self, bans: Option<Vec<Ban>>) {
+    /// The store's answer, or for want of one what holds in this process alone.
+    fn tell(&self, lifts: u64, answer: Result<Vec<Ban>, Vec<Ban>>) {
         let mut state = self.lock();
-        state.failed = bans.is_none();
-        if let Some(bans) = bans {
-            state.bans = bans;
-            state.told = Some(Instant::now());
+        if state.lifts != lifts {
+            return;
+        }
+        state.failed = answer.is_err();
+        match answer {
+            Ok(bans) => {
+                state.bans = bans;
+                state.here = Vec::new();
+                state.told = Some(Instant::now());
+            }
+            Err(here) => state.here = here,
         }
     }
 
@@ -77,6 +93,8 @@ impl BanWatch {
     pub(super) fn lifted(&self, client: Network) {
         let mut state = self.lock();
         state.bans.retain(|ban| ban.client != client);
+        state.here.retain(|ban| ban.client != client);
+        state.lifts += 1;
         state.asked = None;
     }
 
@@ -84,9 +102,13 @@ impl BanWatch {
     pub(super) fn now(&self) -> (stream::Bans, HashSet<Network>) {
         let state = self.lock();
         let now = SystemTime::now();
-        // Those that ended since the store told.
-        let lasting = || state.bans.iter().filter(|ban| ban.until > now);
-        let listed = lasting().take(LISTED).map(|ban| stream::BanNow {
+        // Without those that ended since the store told.
+        let mut lasting: Vec<_> = state.bans.iter().filter(|ban| ban.until > now).collect();
+        let mut banned: HashSet<_> = lasting.iter().map(|ban| ban.client).collect();
+        let here = state.here.iter().filter(|ban| ban.until > now);
+        lasting.extend(here.filter(|ban| banned.insert(ban.client)));
+        lasting.sort_by_key(|ban| std::cmp::Reverse(ban.until));
+        let listed = lasting.iter().take(LISTED).map(|ban| stream::BanNow {
             client: ban.client.to_string(),
             reason: ban.reason.as_str(),
             strikes: ban.strikes,
@@ -95,10 +117,10 @@ impl BanWatch {
         });
         let bans = stream::Bans {
             list: listed.collect(),
-            total: lasting().count(),
+            total: lasting.len(),
             stale: state.failed || state.told.is_none_or(|told| told.elapsed() > FRESH),
         };
-        (bans, lasting().map(|ban| ban.client).collect())
+        (bans, banned)
     }
 }
 
@@ -110,5 +132,57 @@ impl Hub {
         {
             self.bans.ask(Arc::downgrade(self), &sources.suspicions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suspicion::BanReason;
+
+    /// Bans that last, of clients by their last octet.
+    fn bans(octets: &[u8]) -> Vec<Ban> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let (now, left) = (now.unwrap(), Duration::from_secs(600));
+        let ban = |octet: &u8| {
+            let client = Network::of([192, 0, 2, *octet].into(), 64);
+            // The higher the octet, the sooner it ends.
+            let until = now + left - Duration::from_secs((*octet).into());
+            Ban::new(client, BanReason::Manual, 0, [now, until, left])
+        };
+        octets.iter().map(ban).collect()
+    }
+
+    fn listed(watch: &BanWatch) -> Vec<String> {
+        let (bans, banned) = watch.now();
+        assert_eq!((bans.total, bans.list.len()), (banned.len(), banned.len()));
+        let octet = |ban: stream::BanNow| ban.client.replace("192.0.2.", "");
+        bans.list.into_iter().map(octet).collect()
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_before_a_lift_does_not_bring_the_ban_back() {
+        let watch = BanWatch::default();
+        watch.tell(0, Ok(bans(&[1, 2])));
+        watch.lifted(bans(&[1])[0].client);
+        assert_eq!(listed(&watch), ["2"]);
+        watch.tell(0, Ok(bans(&[1, 2])));
+        assert_eq!(listed(&watch), ["2"]);
+        watch.tell(1, Ok(bans(&[2, 3])));
+        assert_eq!(listed(&watch), ["2", "3"]);
+    }
+
+    #[test]
+    fn while_the_store_does_not_tell_what_holds_here_alone_is_listed_too() {
+        let watch = BanWatch::default();
+        watch.tell(0, Ok(bans(&[2, 4])));
+        watch.tell(0, Err(bans(&[1, 2, 3])));
+        assert_eq!(listed(&watch), ["1", "2", "3", "4"]);
+        assert!(watch.now().0.stale);
+        watch.tell(0, Err(bans(&[3])));
+        assert_eq!(listed(&watch), ["2", "3", "4"]);
+        watch.tell(0, Ok(bans(&[4])));
+        assert_eq!(listed(&watch), ["4"]);
+        assert!(!watch.now().0.stale);
     }
 }

@@ -96,9 +96,17 @@ pub(super) async fn lift<B: Body>(hub: Arc<Hub>, body: B) -> Response<OpsBody> {
     let Some(sources) = hub.sources.get() else {
         return unavailable("no stack feeds this page, so there are no bans");
     };
-    match tokio::time::timeout(STORE, sources.suspicions.lift(network)).await {
-        Ok(Ok(lifted)) => {
+    let suspicions = sources.suspicions.clone();
+    // On a task of its own: a client that leaves now must not keep the log from telling of a ban that was lifted.
+    let lifting = tokio::spawn(async move {
+        let answer = tokio::time::timeout(STORE, suspicions.lift(network)).await;
+        if matches!(answer, Ok(Ok(_))) {
             hub.bans.lifted(network);
+        }
+        answer
+    });
+    match lifting.await {
+        Ok(Ok(Ok(lifted))) => {
             let json = HeaderValue::from_static("application/json");
             let answer = if lifted {
                 r#"{"lifted":true}"#
@@ -107,7 +115,7 @@ pub(super) async fn lift<B: Body>(hub: Arc<Hub>, body: B) -> Response<OpsBody> {
             };
             text(StatusCode::OK, json, Bytes::from_static(answer.as_bytes()))
         }
-        Ok(Err(_)) | Err(_) => {
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
             let detail = format!(
                 "the store did not take it: the ban of {network} ends in this process alone, and holds again once the \
                  store answers; try again then"

@@ -138,6 +138,7 @@ impl Hub {
             service: self.service.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started: millis(self.started),
+            fed: sources.is_some(),
             store: sources.map_or("memory", |it| it.store),
             policies: sources.map(|it| it.limits()).unwrap_or_default(),
             watches: sources.map(|it| it.watches()).unwrap_or_default(),

@@ -65,6 +65,13 @@ impl OpsService {
         self.hub.line.wake();
     }
 
+    /// A service that is [closed](Self::close) apart from this one.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
+    pub(crate) fn apart(mut self) -> Self {
+        self.closed = Arc::default();
+        self
+    }
+
     /// Whether a path, with a known prefix, is one of the page's.
     #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     pub(crate) fn answers(&self, path: &str) -> bool {

@@ -11,6 +11,8 @@ pub(super) struct Hello {
     pub(super) version: &'static str,
     /// When the process began to watch, in milliseconds since 1970.
     pub(super) started: u64,
+    /// Whether a stack feeds the page; without one nothing is counted, whatever the service serves.
+    pub(super) fed: bool,
     /// `memory` or `redis`.
     pub(super) store: &'static str,
     /// The active limits, in their order.
@@ -212,7 +214,7 @@ pub(super) struct Bans {
     pub(super) list: Vec<BanNow>,
     /// All that are known of, of which `list` is the first 100.
     pub(super) total: usize,
-    /// Whether the store failed to tell: `list` is then what was last known.
+    /// Whether the store failed to tell: `list` is then what was last known, and what this process imposed alone since.
     pub(super) stale: bool,
 }
 

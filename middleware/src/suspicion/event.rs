@@ -1,14 +1,15 @@
 //! What the layer reports: one structured line of the log each, and the same to whoever observes.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::store::{FailedRequest, Incident};
-use super::{Ban, BanReason};
+use super::{Ban, BanReason, Kind};
 use crate::client::{Network, Route, Secret, UserId};
+use crate::sampler::Sampler;
 use crate::shield::shielded;
 
-/// One event of the security log, told when its line is written.
+/// One event of the security log, told when it happens; of a flood of them, not each has a line there.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SecurityEvent<'a> {
@@ -64,14 +65,39 @@ impl SecurityEvent<'_> {
 
 pub(super) type ObserveEvent = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 
+/// Lines in a second, of the incidents of each kind and as many of the bans for them: a client has few, but an attacker
+/// with an IPv6 /48 is 65,536 clients.
+const LINES: u16 = 20;
+
 /// Writes the events, and tells them to the observers.
 pub(super) struct Reporter {
     /// Keys the hash that stands for a client, where addresses are not to be written.
-    pub(super) hash_clients: Option<Secret>,
-    pub(super) observers: Vec<ObserveEvent>,
+    hash_clients: Option<Secret>,
+    observers: Vec<ObserveEvent>,
+    started: Instant,
+    /// By kind.
+    incidents: [Sampler; Kind::ALL.len()],
+    /// By the kind that they are for.
+    bans: [Sampler; Kind::ALL.len()],
 }
 
 impl Reporter {
+    pub(super) fn new(hash_clients: Option<Secret>, observers: Vec<ObserveEvent>) -> Self {
+        let samplers = || Kind::ALL.map(|_| Sampler::new(LINES));
+        Self {
+            hash_clients,
+            observers,
+            started: Instant::now(),
+            incidents: samplers(),
+            bans: samplers(),
+        }
+    }
+
+    /// How many events a line stands for; `None` for an event without a line.
+    fn represents(&self, sampler: &Sampler) -> Option<u64> {
+        sampler.offer(self.started.elapsed().as_secs())
+    }
+
     pub(super) fn report(
         &self,
         incident: &Incident,
@@ -87,23 +113,26 @@ impl Reporter {
             .filter(|_| incident.watch.kind.is_of_an_account());
         let account = account.map(|login| login.account);
         let name = self.name(request.client);
-        tracing::warn!(
-            target: "palisade::security",
-            event = "suspicious_activity",
-            kind = incident.watch.kind.as_str(),
-            client = %name,
-            user = user.map(tracing::field::display),
-            account = account.map(tracing::field::display),
-            status = request.status.as_u16(),
-            count = incident.count,
-            estimated = incident.estimated.then_some(true),
-            threshold = incident.watch.threshold.count(),
-            window = %humantime::format_duration(incident.watch.threshold.window()),
-            routes = ?Routes(&incident.routes),
-            first_seen = %humantime::format_rfc3339_millis(first_seen),
-            last_seen = %humantime::format_rfc3339_millis(last_seen),
-            "suspicious activity"
-        );
+        if let Some(represents) = self.represents(&self.incidents[incident.watch.kind as usize]) {
+            tracing::warn!(
+                target: "palisade::security",
+                event = "suspicious_activity",
+                kind = incident.watch.kind.as_str(),
+                client = %name,
+                user = user.map(tracing::field::display),
+                account = account.map(tracing::field::display),
+                status = request.status.as_u16(),
+                count = incident.count,
+                estimated = incident.estimated.then_some(true),
+                threshold = incident.watch.threshold.count(),
+                window = %humantime::format_duration(incident.watch.threshold.window()),
+                routes = ?Routes(&incident.routes),
+                first_seen = %humantime::format_rfc3339_millis(first_seen),
+                last_seen = %humantime::format_rfc3339_millis(last_seen),
+                represents,
+                "suspicious activity"
+            );
+        }
         let occurrence = Occurrence::Incident {
             incident,
             request,
@@ -119,16 +148,24 @@ impl Reporter {
         // The jitter's microseconds tell nobody anything.
         let seconds = Duration::from_secs(length.as_secs());
         let name = self.name(ban.client);
-        tracing::warn!(
-            target: "palisade::security",
-            event = "client_banned",
-            client = %name,
-            reason = reason.as_str(),
-            strikes = ban.strikes,
-            r#for = %humantime::format_duration(seconds),
-            until = %humantime::format_rfc3339_millis(ban.until),
-            "client banned"
-        );
+        let represents = match reason {
+            BanReason::Incident(kind) => self.represents(&self.bans[kind as usize]),
+            // The service's own act has its line, as a lift has.
+            BanReason::Manual => Some(1),
+        };
+        if let Some(represents) = represents {
+            tracing::warn!(
+                target: "palisade::security",
+                event = "client_banned",
+                client = %name,
+                reason = reason.as_str(),
+                strikes = ban.strikes,
+                r#for = %humantime::format_duration(seconds),
+                until = %humantime::format_rfc3339_millis(ban.until),
+                represents,
+                "client banned"
+            );
+        }
         self.tell(ban.client, &name, Occurrence::Banned { reason, ban });
     }
 

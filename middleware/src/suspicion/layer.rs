@@ -139,8 +139,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Is told of each event of the security log when its line is written, whether or not anybody subscribed to it;
-    /// several may be added.
+    /// Is told of each event of the security log, whether or not it has a line there; several may be added.
     ///
     /// It runs in the task that counts failures, or in the call that bans or lifts, so it must not block. Should it
     /// panic, nothing else suffers.
@@ -204,10 +203,7 @@ impl SuspicionLayerBuilder {
                 queue: Queue::new(self.queue),
                 warden: self.bans.map(|bans| bans.start(&tally)),
                 tally,
-                reporter: Reporter {
-                    hash_clients: self.hash_clients,
-                    observers: self.observers,
-                },
+                reporter: Reporter::new(self.hash_clients, self.observers),
                 local: Outage::new(),
             }),
         })

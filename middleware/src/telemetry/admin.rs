@@ -123,7 +123,16 @@ impl Admin {
     ///
     /// Dropping the future closes everything at once. Failures of the listener are logged, not returned: they
     /// pass, as too many open files do.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(
+        #[cfg_attr(not(feature = "ops"), allow(unused_mut))] mut self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        // A clone may serve another listener, whose streams end with that.
+        #[cfg(feature = "ops")]
+        {
+            self.page = self.page.map(OpsService::apart);
+        }
         let mut shutdown = pin!(shutdown);
         let (stop, stopped) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));

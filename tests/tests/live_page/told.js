@@ -21,7 +21,7 @@ window.sample = (uptime, ok, more = {}) => ({
   stages: [ok, ok / 2], visitors: [], ...more,
 });
 window.hello = (history, more = {}) => ({
-  service: 'told', version: '1.2.3', started: 1_790_000_000_000, store: 'memory',
+  service: 'told', fed: true, version: '1.2.3', started: 1_790_000_000_000, store: 'memory',
   policies: [{ name: 'ip', key: 'ip', quota: '200/1m', by_segment: [['vip', '400/1m']], routes: [], on_store_failure: 'local', dry_run: false }],
   watches: [{ kind: 'abuse', count: 20, window: '5m' }], bans: { first: '10m', longest: '1day', dry_run: false },
   stages: ['look', 'buy'], visitors: false, segments: true, actions: true, top: { counters: 256, seconds: 600 }, history, ...more,

@@ -165,6 +165,24 @@ async fn what_is_off_is_said_or_left_out() {
 }
 
 #[tokio::test]
+async fn a_page_that_nothing_feeds_does_not_call_it_quiet() {
+    let told = Told::open().await;
+    let tell = "
+        const off = { fed: false, bans: null, watches: [], policies: [], stages: [], segments: false };
+        tell('hello', hello([], off));
+        tell('now', now({ ...sample(2_000, 0), decisions: [], stages: [] },
+          { bans: null, population: null, segments: [], incidents: [] }))";
+    let verdict = told.text(tell, "#verdict").await;
+    assert!(verdict.contains("Nothing is counted here"), "{verdict}");
+    assert!(!verdict.contains("uiet"), "{verdict}");
+    assert_eq!(
+        told.text("", "#chart-empty").await,
+        "Requests are not counted."
+    );
+    assert_readable(&told.browser).await;
+}
+
+#[tokio::test]
 async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
     let told = Told::open().await;
     let tell = "
@@ -192,7 +210,7 @@ async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
             "The store did not answer.",
             "Lift the ban of 192.0.2.1",
             [["bans/lift", r#"{"client":"192.0.2.1"}"#, 32]],
-            "The store does not tell now: this is what was last known."
+            "The store does not tell now: this is what was last known, and what this process imposed alone since."
         ])
     );
     assert_readable(&told.browser).await;

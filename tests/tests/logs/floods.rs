@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv6Addr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri};
-use palisade::client::{Peer, Route};
+use palisade::client::{Network, Peer, Route};
 use palisade::config::Config;
 use palisade::stack::{Stack, StackBuilder};
-use palisade::suspicion::Fate;
+use palisade::suspicion::{BanReason, Fate, Kind};
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 use tower::{Layer, Service, service_fn};
@@ -101,10 +102,12 @@ fn counted(lines: &[Value]) -> BTreeMap<&str, u64> {
     counts
 }
 
-/// The requests that the lines of a class stand for.
-fn represented(lines: &[Value], class: &str) -> u64 {
-    let of_class = lines.iter().filter(|line| line["class"] == class);
-    of_class
+/// The requests that the lines of a class stand for, or the events that the lines of an event do.
+fn represented(lines: &[Value], what: &str) -> u64 {
+    let of_what = lines
+        .iter()
+        .filter(|line| line["class"] == what || line["event"] == what);
+    of_what
         .map(|line| line["represents"].as_u64().unwrap())
         .sum()
 }
@@ -180,7 +183,7 @@ async fn a_million_denied_requests_write_a_dozen_lines_a_second_that_stand_for_a
     while written.text().lines().count() == so_far {
         at_once(&mut service, request([192, 0, 2, 1]));
         requests += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(represented(&written.lines(), "refused"), requests);
 }
@@ -215,6 +218,75 @@ async fn a_flood_of_404s_is_an_incident_and_few_lines() {
     assert_eq!(counts.remove("suspicious_activity"), Some(2));
     assert!(counts.remove("failures_dropped").unwrap_or(0) <= 1 + started.elapsed().as_secs() / 60);
     assert!(counts.is_empty(), "{counts:?}");
+}
+
+/// One failure above the threshold from each of ever new networks: no client writes more than a line for its incident and
+/// one for its ban, and there is no end of clients.
+#[tokio::test]
+async fn incidents_and_bans_of_ever_new_networks_write_few_lines_that_stand_for_all_of_them() {
+    const NETWORKS: u16 = 2_000;
+    let (written, _guard) = Written::json();
+    let config = "[rate_limit]\nip = '1000000/1h'\n[suspicion]\nendpoint_scanning = '1/1m'\n[suspicion.bans]\n";
+    let stack = stack(config, |builder| builder);
+    let mut service = stack.layer(answering(StatusCode::NOT_FOUND));
+    let tally = stack.suspicion_tally();
+    let scanning = BanReason::Incident(Kind::EndpointScanning);
+    let mut sent = 0;
+    let mut fail = async |service: &mut _| {
+        let mut request = Request::new(());
+        let network = Ipv6Addr::new(0x2001, 0xdb8, 0, sent, 0, 0, 0, 1);
+        let peer = Peer((network, 5_000).into());
+        request.extensions_mut().insert(peer);
+        assert_eq!(at_once(service, request), 404);
+        sent += 1;
+        while tally.bans(scanning) < sent.into() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let started = Instant::now();
+    for _ in 0..NETWORKS {
+        fail(&mut service).await;
+    }
+    let seconds = started.elapsed().as_secs() + 2;
+    let lines = written.lines();
+    println!("{} lines in {:?}", lines.len(), started.elapsed());
+    let counts = counted(&lines);
+    for event in ["suspicious_activity", "client_banned"] {
+        assert!((1..=20 * seconds).contains(&counts[event]), "{counts:?}");
+    }
+
+    // Another kind has lines of its own, and so does what an operator does.
+    let suspicions = stack.suspicions();
+    let other: Network = "192.0.2.9".parse().unwrap();
+    for _ in 0..50 {
+        suspicions
+            .ban(other, Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert!(suspicions.lift(other).await.unwrap());
+    }
+    let lines = written.lines();
+    let by_hand = lines.iter().filter(|line| line["reason"] == "manual");
+    assert_eq!(by_hand.count(), 50);
+    assert_eq!(counted(&lines)["ban_lifted"], 50);
+
+    // A line of a later second stands for all that had none.
+    let of_scanning = |lines: Vec<Value>| -> Vec<Value> {
+        let is_one = |line: &Value| {
+            line["reason"] == "endpoint_scanning" || line["kind"] == "endpoint_scanning"
+        };
+        lines.into_iter().filter(is_one).collect()
+    };
+    let (mut networks, so_far) = (u64::from(NETWORKS), of_scanning(lines).len());
+    while of_scanning(written.lines()).len() < so_far + 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        fail(&mut service).await;
+        networks += 1;
+    }
+    let lines = of_scanning(written.lines());
+    assert_eq!(tally.incidents(Kind::EndpointScanning), networks);
+    assert_eq!(represented(&lines, "suspicious_activity"), networks);
+    assert_eq!(represented(&lines, "client_banned"), networks);
 }
 
 #[tokio::test]

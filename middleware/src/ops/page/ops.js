@@ -362,6 +362,11 @@
     if (state !== 'live') {
       found.push(['bad', 'No news from the service', `What stands here is from ${moment(now.sample.at)}. This page goes on asking. ${trouble}`.trim()]);
     }
+    // Its zeros are not those of a quiet night.
+    if (!hello.fed) {
+      found.push(['warn', 'Nothing is counted here', 'No stack feeds this page: the service runs without its layers, or its stack was built without this page. Whether requests come, and what becomes of them, it cannot tell.']);
+      return found;
+    }
     if (now.store.state !== 'ok') {
       const modes = (mode) => hello.policies.filter((p) => !p.dry_run && p.on_store_failure === mode).map((p) => p.name).join(', ');
       const does = [
@@ -572,6 +577,7 @@
       mark(area, 'd', d.join(''));
     });
     show($('chart-empty'), peak === 0);
+    if (!hello.fed) say($('chart-empty'), 'Requests are not counted.');
     const points = runs.flat();
     const seen = cursor === null ? null : nearest(points, cursor);
     mark(chart.cursor, 'd', seen ? `M${px(seen.uptime)},${EDGE.top}V${bottom}` : '');
@@ -713,7 +719,7 @@
     say($('bans-sub'), `${bans.total ? `${shown}; ` : ''}first ${said(hello.bans.first)}, at most ${said(hello.bans.longest)}`);
     const notes = [
       hello.bans.dry_run && 'Dry run: bans are noted, nobody is refused.',
-      bans.stale && 'The store does not tell now: this is what was last known.',
+      bans.stale && 'The store does not tell now: this is what was last known, and what this process imposed alone since.',
     ].filter(Boolean);
     show($('bans-note'), notes.length > 0);
     say($('bans-note'), notes.join(' '));

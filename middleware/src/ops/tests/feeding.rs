@@ -34,6 +34,7 @@ async fn numbers_are_what_became_of_requests() {
     let (name, hello) = events.next().await.unwrap();
     assert_eq!(name, "hello");
     assert_eq!(hello["service"], "shop");
+    assert_eq!(hello["fed"], true);
     assert_eq!(hello["store"], "memory");
     assert_eq!(hello["policies"][0]["quota"], "4/1m");
     assert_eq!(hello["bans"], Value::Null);

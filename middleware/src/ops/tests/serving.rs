@@ -78,6 +78,13 @@ async fn head_is_get_without_a_body_and_takes_no_place() {
 }
 
 #[tokio::test]
+async fn a_page_that_no_stack_feeds_says_so() {
+    let mut events = Events::open(&Ops::new("shop").service()).await;
+    let (name, hello) = events.next().await.unwrap();
+    assert_eq!((&*name, &hello["fed"]), ("hello", &Value::Bool(false)));
+}
+
+#[tokio::test]
 async fn other_methods_and_paths_are_refused_with_a_problem() {
     let page = Ops::new("shop").service();
     for (method, path, allow) in [

@@ -94,6 +94,13 @@ impl BanCache {
         set.iter().all(|entry| entry.client != client)
     }
 
+    /// Whether a ban lasts that is good for all of its time: one that the store knows nothing of.
+    pub(super) fn is_good_to_its_end(&self, client: Network, now: Duration) -> bool {
+        let set = self.set(client);
+        let entry = set.iter().find(|entry| entry.client == client);
+        entry.is_some_and(|entry| now < entry.ends && entry.ends <= entry.fresh)
+    }
+
     pub(super) fn remove(&self, client: Network) {
         self.set(client).retain(|entry| entry.client != client);
     }
@@ -169,6 +176,17 @@ mod tests {
         assert_eq!(cache.get(client(1), millis(60_000)), Some(millis(100)));
         cache.remove(client(1));
         assert_eq!(cache.get(client(1), millis(200)), None);
+    }
+
+    #[test]
+    fn a_ban_that_the_store_knows_nothing_of_is_good_to_its_end() {
+        let cache = BanCache::new(8);
+        cache.insert(client(1), millis(5_000), millis(5_000), Duration::ZERO);
+        cache.insert(client(2), millis(5_000), millis(1_000), Duration::ZERO);
+        assert!(cache.is_good_to_its_end(client(1), millis(4_999)));
+        assert!(!cache.is_good_to_its_end(client(1), millis(5_000)));
+        assert!(!cache.is_good_to_its_end(client(2), Duration::ZERO));
+        assert!(!cache.is_good_to_its_end(client(3), Duration::ZERO));
     }
 
     #[test]

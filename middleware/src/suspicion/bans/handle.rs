@@ -45,6 +45,13 @@ impl Suspicions {
         }
     }
 
+    /// Of the bans that last, those that hold in this process alone.
+    #[cfg(feature = "ops")]
+    pub(crate) fn bans_here(&self) -> Vec<Ban> {
+        let warden = self.recorder.warden.as_ref();
+        warden.map_or_else(Vec::new, |warden| warden.list_here(Self::MOST_BANS))
+    }
+
     /// Bans a client for [`Ban::SHORTEST`] to [`Ban::LONGEST`]; a ban that would last longer anyway stays as it is. The
     /// ban as it then stands, in this process at once and in others within a second.
     ///
@@ -64,6 +71,9 @@ impl Suspicions {
 
     /// Ends a client's ban and forgets its offences: in this process at once, in others within a second. Whether the
     /// client was banned; never where bans are off.
+    ///
+    /// Another process learns of it when the client next asks something of it. Should the store fail before, the ban holds
+    /// there until the store answers, its time is up, or it is lifted there too.
     ///
     /// # Errors
     /// The store's failure. Then the ban ends in this process alone, and holds again once the store answers and knows of it.

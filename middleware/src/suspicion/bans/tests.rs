@@ -475,6 +475,24 @@ async fn a_lift_that_the_store_tells_of_is_not_undone_by_its_failure() {
 }
 
 #[tokio::test]
+async fn a_ban_that_another_process_lifted_is_not_lifted_here_again() {
+    let (store, _, layer) = shared();
+    let suspicions = layer.suspicions();
+    fail(&layer, 1, 10).await;
+    store.state().bans.insert(network(2), MINUTE);
+    assert_eq!(status(&layer, 2).await, 429);
+    // What is known of both here, for the time that the store fails, is not a ban of its own.
+    store.state().bans.clear();
+    for octet in [1, 2] {
+        assert!(!suspicions.lift(network(octet)).await.unwrap(), "{octet}");
+    }
+    store.state().fails = true;
+    for octet in [1, 2] {
+        assert_eq!(status(&layer, octet).await, 200, "{octet}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_outer_layer_heard_is_not_asked_again() {
     let (store, _, layer) = shared();
     let screened = |octet, left| {

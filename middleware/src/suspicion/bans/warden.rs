@@ -247,8 +247,10 @@ impl Warden {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
             Stores::Shared { store, local } => {
                 let lifted = store.lift(client).await;
-                // Even if the store does not answer: it may know nothing of a ban that holds here alone.
-                let lifted_here = local.lift_now(client);
+                // Even if the store does not answer: it may know nothing of a ban that holds here alone. Any other is a
+                // copy for the time that the store fails, and no ban where the store knows of none.
+                let held_alone = self.cache.is_good_to_its_end(client, self.now());
+                let lifted_here = local.lift_now(client) && held_alone;
                 self.cache.remove(client);
                 Ok(lifted? || lifted_here)
             }
@@ -258,18 +260,27 @@ impl Warden {
     pub(super) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.list_now(limit)),
-            Stores::Shared { store, local } => {
+            Stores::Shared { store, .. } => {
                 let mut bans = store.list(limit).await?;
                 let known: HashSet<_> = bans.iter().map(|ban| ban.client).collect();
-                let mut here = local.list_now(limit);
-                // What the store said is a ban by hand in the local one; the others hold here alone.
-                here.retain(|ban| ban.reason != BanReason::Manual && !known.contains(&ban.client));
-                bans.append(&mut here);
+                let here = self.list_here(limit).into_iter();
+                bans.extend(here.filter(|ban| !known.contains(&ban.client)));
                 bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
                 bans.truncate(limit);
                 Ok(bans)
             }
         }
+    }
+
+    /// The bans that hold in this process alone; none where nobody shares them.
+    pub(super) fn list_here(&self, limit: usize) -> Vec<Ban> {
+        let Stores::Shared { local, .. } = &self.stores else {
+            return Vec::new();
+        };
+        let mut here = local.list_now(limit);
+        // What the store said is a ban by hand in the local one.
+        here.retain(|ban| ban.reason != BanReason::Manual);
+        here
     }
 
     /// Logs when the shared store stops or begins to answer, once for each change; what an open breaker refuses is the

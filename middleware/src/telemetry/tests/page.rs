@@ -150,6 +150,20 @@ async fn streams_end_when_the_server_stops() {
     }
 }
 
+#[tokio::test]
+async fn the_end_of_one_listener_is_not_that_of_the_streams_on_another() {
+    let admin = telemetry().admin().page(&Ops::new("shop"));
+    let (first, second) = (
+        Server::start(admin.clone()).await,
+        Server::start(admin).await,
+    );
+    let mut stream = open(&second).await;
+    first.stop.send(()).unwrap();
+    first.task.await.unwrap();
+    next(&mut stream, "event: now\n").await;
+    open(&second).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn clients_that_never_read_lose_their_connections_and_keep_no_others_out() {
     let server = start().await;

@@ -1,3 +1,5 @@
+//! A bounded number in a second, and how many each stands for: for lines of the log.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lets so many of a stream of events through in each second, and knows how many each that passes stands for.
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// takes out of them, in one step. In any second of the clock at most [`limit`](Self::new) pass, whatever the threads: each
 /// that passes has raised the count of that second by one, by compare-and-swap, from below the limit.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     limit: u16,
     /// The second of the clock, and how many passed in it: `second << 16 | passed`.
     window: AtomicU64,
@@ -16,7 +18,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    pub(super) fn new(limit: u16) -> Self {
+    pub(crate) fn new(limit: u16) -> Self {
         Self {
             limit,
             window: AtomicU64::new(0),
@@ -27,7 +29,7 @@ impl Sampler {
     /// Offers an event in a second of the clock, below 2^48: how many events it stands for if it passes.
     ///
     /// A thread that comes late with an earlier second counts in the latest that any thread saw.
-    pub(super) fn offer(&self, second: u64) -> Option<u64> {
+    pub(crate) fn offer(&self, second: u64) -> Option<u64> {
         let mut seen = self.window.load(Ordering::Relaxed);
         loop {
             let (latest, passed) = (seen >> 16, seen & 0xffff);
