@@ -22,7 +22,7 @@
 # With a plain `cargo run -p webstore` all requests come from one client, so that the steps that need several, and those
 # whose detectors are off by default, are skipped, and said to be. `webstore --demo` has all but a limit for checkouts.
 # Run it on a webstore that was started a moment ago, or that nobody has attacked for two hours: an attack that goes on
-# is no new incident.
+# is no new incident, and is skipped where all requests come from one client.
 #
 # Exit status: 0 when all expectations are met, 1 when one is not, 2 when it cannot run.
 set -euo pipefail
