@@ -105,6 +105,11 @@ impl Fake {
         customers.insert(user(name), (record, Vec::new()));
     }
 
+    /// As a Redis does that starts without its data.
+    fn lose(&self, name: &str) {
+        self.0.customers.lock().unwrap().remove(&user(name));
+    }
+
     /// Every change that the store took, in order.
     fn written(&self) -> Vec<Change> {
         self.0.batches.lock().unwrap().concat()

@@ -45,6 +45,23 @@ async fn a_flush_writes_the_activity_that_would_have_waited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flush_leaves_nothing_where_the_store_has_lost_what_it_knew() {
+    let shop = Shop::new();
+    shop.visit("ada").await;
+    until("written", || shop.store.activities("ada") == 1).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    shop.visit("ada").await;
+    let first = Timestamp::from(shop.wall.now());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    shop.visit("ada").await;
+    shop.store.lose("ada");
+    shop.flush().await;
+    let record = shop.store.record("ada").unwrap();
+    assert_eq!(record.first_activity, first);
+    assert_eq!(record.last_activity, Timestamp::from(shop.wall.now()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_that_cannot_write_says_how_much_is_left() {
     let shop = Shop::new();
     shop.visit("bob").await;
