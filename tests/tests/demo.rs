@@ -24,13 +24,13 @@ async fn customers_of_a_demo_have_their_past_in_redis_and_a_second_demo_adds_not
     }
     // One dear order made a VIP, and the same one does not count again; other orders of the demo are not as dear, or of
     // another id.
-    let spend = redis.cli(&["HGET", "palisade:customer:{vip-0}", "spend"]);
+    let spend = redis.cli(&["HGET", "palisade-demo:customer:{vip-0}", "spend"]);
     let spend: i64 = spend.parse().expect("minor units");
-    let orders = redis.cli(&["HGET", "palisade:customer:{vip-0}", "orders"]);
+    let orders = redis.cli(&["HGET", "palisade-demo:customer:{vip-0}", "orders"]);
     let orders: i64 = orders.parse().expect("a count");
     assert!(orders >= 1 && spend >= 50_001, "{orders} {spend}");
     let untouched = (0..400).filter(|n| {
-        let key = format!("palisade:customer:{{churned-{n}}}");
+        let key = format!("palisade-demo:customer:{{churned-{n}}}");
         redis.cli(&["HMGET", &key, "orders", "spend"]) == "1\n10000"
     });
     assert!(untouched.count() >= 300, "most have not come back yet");

@@ -49,7 +49,7 @@ pub(crate) struct Cli {
     ///
     /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
     /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for
-    /// VIPs are on unless the file says otherwise.
+    /// VIPs are on unless the file says otherwise, and so is a prefix of its own, `palisade-demo:`, in Redis.
     #[arg(long)]
     pub(crate) demo: bool,
 
