@@ -38,6 +38,8 @@ pub(crate) enum Variant {
     MemoryMetrics,
     /// palisade on its memory store, every layer on.
     MemoryEverything,
+    /// palisade on its memory store, every layer on, with the access log and the live page.
+    MemoryWatched,
     /// palisade on Redis.
     Redis,
     /// palisade on Redis, every layer on.
@@ -47,12 +49,13 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const DEFAULT: [Self; 8] = [
+    pub(crate) const DEFAULT: [Self; 9] = [
         Self::Bare,
         Self::Governor,
         Self::Documents,
         Self::Memory,
         Self::MemoryEverything,
+        Self::MemoryWatched,
         Self::Redis,
         Self::RedisEverything,
         Self::Flood,
@@ -69,6 +72,7 @@ impl Variant {
             Self::MemoryPlain => "palisade, memory, no headers",
             Self::MemoryMetrics => "palisade, memory, metrics",
             Self::MemoryEverything => "palisade, memory, every layer",
+            Self::MemoryWatched => "palisade, memory, every layer, log and page",
             Self::Redis => "palisade, Redis",
             Self::RedisEverything => "palisade, Redis, every layer",
             Self::Flood => "palisade, Redis, one client flooding",
@@ -94,8 +98,11 @@ impl Variant {
             Self::Memory => palisade::memory(shop, quotas, palisade::HEADERS)?,
             Self::MemoryPlain => palisade::memory(shop, quotas, palisade::NO_HEADERS)?,
             Self::MemoryMetrics => palisade::memory_metrics(shop, quotas)?,
-            Self::MemoryEverything => return palisade::everything(shop, quotas, None),
-            Self::RedisEverything => return palisade::everything(shop, quotas, Some(url()?)),
+            Self::MemoryEverything => return palisade::everything(shop, quotas, None, false),
+            Self::MemoryWatched => return palisade::everything(shop, quotas, None, true),
+            Self::RedisEverything => {
+                return palisade::everything(shop, quotas, Some(url()?), false);
+            }
             Self::Redis | Self::Flood => return palisade::redis(shop, quotas, url()?),
         };
         Ok((limited, Box::new(|| 0)))

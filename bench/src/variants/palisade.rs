@@ -34,20 +34,24 @@ pub(super) fn redis(shop: Router, quotas: Quotas, url: &str) -> Result<(Router, 
     Ok((shop.layer(stack), fallbacks))
 }
 
-/// Every layer with all it can do, as the webstore has it, and measured.
+/// Every layer with all it can do, as the webstore has it, and measured; also watched, by the access log and the live page.
 pub(super) fn everything(
     shop: Router,
     quotas: Quotas,
     redis: Option<&str>,
+    watched: bool,
 ) -> Result<(Router, Fallbacks)> {
     const ALL: &str = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\n\
                        success_after_failures = 'on'\n[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n";
-    let config = Config::from_toml(&format!("{}{ALL}", limits(quotas, HEADERS, redis)))?;
-    let stack = webstore::stack(
-        config,
-        &Telemetry::builder("webstore").build()?,
-        &Ops::new("webstore"),
-    )?;
+    let mut config = Config::from_toml(&format!("{}{ALL}", limits(quotas, HEADERS, redis)))?;
+    if !watched {
+        config.log.access = Some(0);
+    }
+    let mut layers = webstore::layers(config);
+    if watched {
+        layers = layers.ops(&Ops::new("webstore"));
+    }
+    let stack = layers.build_measured(&Telemetry::builder("webstore").build()?)?;
     let fallbacks = fallbacks(stack.tally());
     Ok((shop.layer(stack), fallbacks))
 }

@@ -4,48 +4,24 @@ use std::sync::Arc;
 
 use axum::http::request::Parts;
 use axum::{Extension, Router};
-use palisade::ConfigError;
 use palisade::client::Origin;
 use palisade::config::{Config, CountVisitors};
 use palisade::funnel::Visitors;
-use palisade::ops::Ops;
-use palisade::stack::Stack;
-use palisade::store::memory::MemoryStore;
-use palisade::telemetry::{HttpMetricsLayer, Telemetry};
+use palisade::stack::{Stack, StackBuilder};
+use palisade::telemetry::HttpMetricsLayer;
 
 use crate::{Shop, auth, country, customers, funnel, router};
 
 /// Lines of the access log in a second of each class, where the configuration does not say.
 const ACCESS_LINES: u16 = 5;
 
-/// The layers that the configuration asks for, measured by `telemetry` and shown by `ops`. Customers are told apart unless
-/// the configuration says otherwise.
-///
-/// # Errors
-/// A setting that cannot be used.
-pub fn stack(
-    config: Config,
-    telemetry: &Telemetry,
-    ops: &Ops,
-) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
-    stack_on(config, telemetry, ops, MemoryStore::new())
-}
-
-/// [`stack`] on a memory that already knows customers.
-///
-/// # Errors
-/// A setting that cannot be used.
-pub fn stack_on(
-    mut config: Config,
-    telemetry: &Telemetry,
-    ops: &Ops,
-    memory: MemoryStore,
-) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+/// The layers that the configuration asks for. Customers are told apart, and the log has a sample of the requests, unless the
+/// configuration says otherwise.
+pub fn layers(mut config: Config) -> StackBuilder {
     config.segments.get_or_insert_default();
     config.log.access.get_or_insert(ACCESS_LINES);
     Stack::builder()
         .config(config)
-        .memory(memory)
         // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
         // and then the handlers' 401.
         .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
@@ -56,8 +32,6 @@ pub fn stack_on(
         // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
         .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))
         .actions(customers::actions())
-        .ops(ops)
-        .build_measured(telemetry)
 }
 
 /// The shop inside the layers.

@@ -14,6 +14,6 @@ mod routes;
 pub mod server;
 mod shop;
 
-pub use guard::{guarded, stack, stack_on};
+pub use guard::{guarded, layers};
 pub use routes::router;
 pub use shop::{MAX_CARTS, MAX_ORDERS, Shop};

@@ -212,7 +212,8 @@ async fn configured(
             );
         }
     }
-    let stack = webstore::stack_on(config, telemetry, ops, memory).map_err(|error| {
+    let layers = webstore::layers(config).memory(memory).ops(ops);
+    let stack = layers.build_measured(telemetry).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {
             Failure::RedisUrl(error)
         } else {
