@@ -1,0 +1,498 @@
+//! From a configuration, and what only code can say, to the layers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Extensions, Method, Response, Uri};
+use tower_layer::Identity;
+
+use super::Stack;
+use crate::ConfigError;
+use crate::client::{
+    ClientLayer, ClientLayerBuilder, Countries, ExtractUser, MatchedRoute, ResolveCountry,
+    ResolveRoute, Route, Secret, TrustedProxies,
+};
+use crate::config::{Config, CountVisitors};
+use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
+use crate::observe::{AccessLog, ObserveExchange, ObserveLayer};
+#[cfg(feature = "ops")]
+use crate::ops::Ops;
+use crate::preflight::PreflightLayer;
+use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
+use crate::segment::{Action, CustomerStore, Money, SegmentLayer, SegmentLayerBuilder};
+use crate::store::memory::MemoryStore;
+#[cfg(feature = "redis")]
+use crate::store::redis::RedisStore;
+#[cfg(feature = "redis")]
+use crate::store::{Operation, Outcome};
+use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
+#[cfg(all(feature = "otel", feature = "redis"))]
+use crate::telemetry::StoreState;
+#[cfg(feature = "otel")]
+use crate::telemetry::{HttpMetricsLayer, Telemetry};
+
+/// Settings of a [`Stack`].
+#[must_use]
+pub struct StackBuilder {
+    config: Config,
+    client: ClientLayerBuilder,
+    countries: Countries,
+    stages: Vec<Stage>,
+    visitors: CountVisitors,
+    step_observer: Option<StepObserver>,
+    observers: Vec<Box<dyn ObserveExchange>>,
+    security_observers: Vec<SecurityObserver>,
+    #[cfg(feature = "ops")]
+    ops: Option<Ops>,
+    actions: Vec<Action>,
+    convert: Option<Convert>,
+    route: Arc<dyn ResolveRoute>,
+    memory: MemoryStore,
+    reject: Option<Reject>,
+    deny_cache: Option<usize>,
+    #[cfg(feature = "redis")]
+    observer: Option<Observer>,
+}
+
+type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
+type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
+
+type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
+
+#[cfg(feature = "redis")]
+type Observer = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
+
+impl StackBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            config: Config::default(),
+            client: ClientLayer::builder(),
+            countries: Countries::default(),
+            stages: Vec::new(),
+            visitors: CountVisitors::Off,
+            step_observer: None,
+            observers: Vec::new(),
+            security_observers: Vec::new(),
+            #[cfg(feature = "ops")]
+            ops: None,
+            actions: Vec::new(),
+            convert: None,
+            route: Arc::new(MatchedRoute),
+            memory: MemoryStore::new(),
+            reject: None,
+            deny_cache: None,
+            #[cfg(feature = "redis")]
+            observer: None,
+        }
+    }
+
+    /// Everything that a configuration file can say.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How the verified user of a request is found; without it, every request is anonymous.
+    pub fn user(mut self, user: impl ExtractUser) -> Self {
+        self.client = self.client.user(user);
+        self
+    }
+
+    /// Which countries are labels, and how the country of a request is found.
+    pub fn country(mut self, countries: Countries, country: impl ResolveCountry) -> Self {
+        self.countries = countries.clone();
+        self.client = self.client.country(countries, country);
+        self
+    }
+
+    /// The stages whose responses are counted, by country; see [`funnel`](crate::funnel). None unless set.
+    pub fn funnel(mut self, stages: impl IntoIterator<Item = Stage>) -> Self {
+        self.stages = stages.into_iter().collect();
+        self
+    }
+
+    /// Whether the funnel counts visitors where the configuration does not say; off unless set. See
+    /// [`funnel`](crate::funnel#visitors) for what is kept of them.
+    pub fn visitors(mut self, visitors: CountVisitors) -> Self {
+        self.visitors = visitors;
+        self
+    }
+
+    /// Is told of every step of a visitor; see [`Visitors::observer`].
+    pub fn observe_steps(
+        mut self,
+        observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.step_observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Is told what became of each request; several may be added, and are told in their order. See
+    /// [`observe`](crate::observe).
+    pub fn observe(mut self, observer: impl ObserveExchange) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Is told of each event of the security log; several may be added. See
+    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    pub fn observe_security(
+        mut self,
+        observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.security_observers.push(Box::new(observer));
+        self
+    }
+
+    /// What customers do, counted by segment and country: names, or [`Action`]s with their routes. None unless set; they
+    /// count when the configuration has its `segments` on.
+    pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
+        self.actions = actions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Makes amounts in another currency ones in minor units of the segments' currency; see
+    /// [`convert`](SegmentLayerBuilder::convert).
+    pub fn convert(
+        mut self,
+        convert: impl Fn(Money) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        self.convert = Some(Box::new(convert));
+        self
+    }
+
+    /// How the route of a request is found; axum's `MatchedPath` unless set.
+    pub fn route(mut self, route: impl ResolveRoute) -> Self {
+        self.route = Arc::new(route);
+        self
+    }
+
+    /// The store of this process: all there is without Redis, and what `local` policies fall back to with it.
+    ///
+    /// Set it for another bound on its keys, or another clock.
+    pub fn memory(mut self, memory: MemoryStore) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Answers refusals with responses of your own; see
+    /// [`reject_with`](RateLimitLayerBuilder::reject_with).
+    pub fn reject_with(
+        mut self,
+        respond: impl Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.reject = Some(Box::new(respond));
+        self
+    }
+
+    /// How many denials are remembered; see [`deny_cache`](RateLimitLayerBuilder::deny_cache).
+    pub fn deny_cache(mut self, entries: usize) -> Self {
+        self.deny_cache = Some(entries);
+        self
+    }
+
+    /// Is told of every call to Redis, with its outcome and how long it took.
+    #[cfg(feature = "redis")]
+    pub fn observe_store(
+        mut self,
+        observer: impl Fn(Operation, Outcome, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Feeds the live page with what this stack sees; nothing is gathered for it unless set. See [`ops`](crate::ops).
+    #[cfg(feature = "ops")]
+    pub fn ops(mut self, ops: &Ops) -> Self {
+        self.ops = Some(ops.clone());
+        self
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used, and an [`Ops`] that another stack feeds.
+    #[cfg(feature = "ops")]
+    pub fn build(mut self) -> Result<Stack, ConfigError> {
+        let Some(ops) = self.ops.take() else {
+            return self.build_layers();
+        };
+        self = self
+            .observe(ops.exchanges())
+            .observe_security(ops.security_events());
+        #[cfg(feature = "redis")]
+        {
+            let (calls, own) = (ops.calls(), self.observer.take());
+            self = self.observe_store(move |operation, outcome, took| {
+                calls(operation, outcome, took);
+                if let Some(own) = &own {
+                    own(operation, outcome, took);
+                }
+            });
+        }
+        let stack = self.build_layers()?;
+        ops.attach(stack.sources())?;
+        Ok(stack)
+    }
+
+    /// The stack. With Redis it connects when the first request comes, and starts also while Redis is down.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    #[cfg(not(feature = "ops"))]
+    pub fn build(self) -> Result<Stack, ConfigError> {
+        self.build_layers()
+    }
+
+    fn build_layers(mut self) -> Result<Stack, ConfigError> {
+        if let Some(lines @ 1..) = self.config.log.access {
+            self.observers.push(Box::new(AccessLog::new(lines)));
+        }
+        let stages = self.stages.into_iter();
+        let funnel = stages
+            .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
+            .countries(self.countries.clone());
+
+        let secret = match self.config.secret()? {
+            Some(secret) => secret,
+            None => {
+                if self.config.store.redis_url.is_some() {
+                    tracing::warn!(
+                        target: "palisade::stack",
+                        event = "secret_missing",
+                        "no secret is configured: ids that are hashed differ from process to process, so such \
+                         users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
+                         set `store.secret_file` or PALISADE_SECRET"
+                    );
+                }
+                Secret::random()?
+            }
+        };
+        let settings = &self.config.client;
+        let proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
+        let client = self
+            .client
+            .trusted_proxies(proxies)
+            .forwarded_header(settings.forwarded_header)
+            .ipv6_prefix(settings.ipv6_prefix)
+            .route(SharedRoute(self.route))
+            .secret(secret.clone())
+            .build()?;
+
+        let window = match (self.config.funnel.visitors, self.visitors) {
+            (CountVisitors::Unsaid, CountVisitors::Within(window))
+            | (CountVisitors::Within(window), _) => Some(window),
+            _ => None,
+        };
+        let (step_observer, visitors_secret) = (self.step_observer, secret.clone());
+        let with_visitors = |new: &dyn Fn(Secret) -> Visitors| {
+            let Some(window) = window else {
+                return funnel.build();
+            };
+            let visitors = new(visitors_secret).window(window);
+            let visitors = match step_observer {
+                Some(observer) => visitors.observer(observer),
+                None => visitors,
+            };
+            funnel.visitors(visitors).build()
+        };
+        let in_funnel = |error: ConfigError| error.under("funnel");
+
+        let (settings, observers) = (self.config.suspicion, self.security_observers);
+        let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
+            let builder = match settings.bans {
+                None => builder,
+                Some(settings) => {
+                    let bans = bans
+                        .sentence(settings.sentence)
+                        .kinds(settings.kinds)
+                        .response(settings.response);
+                    let dry_run = settings.dry_run;
+                    builder.bans(if dry_run { bans.dry_run() } else { bans })
+                }
+            };
+            let builder = Kind::ALL
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::without)
+                .secret(secret.clone())
+                .exempt(settings.exempt);
+            let builder = observers
+                .into_iter()
+                .fold(builder, SuspicionLayerBuilder::observe_events);
+            let builder = settings
+                .thresholds
+                .into_iter()
+                .fold(builder, |builder, (kind, threshold)| {
+                    builder.threshold(kind, threshold)
+                });
+            if settings.hash_clients {
+                builder.hash_clients(secret)
+            } else {
+                builder
+            }
+            .build()
+        };
+        let in_suspicion = |error: ConfigError| error.under("suspicion");
+
+        let settings = &self.config.rate_limit;
+        let (reject, deny_cache) = (self.reject, self.deny_cache);
+        let limits = |mut builder: RateLimitLayerBuilder| {
+            builder = builder
+                .exempt(settings.exempt.clone())
+                .headers(settings.headers);
+            if let Some(respond) = reject {
+                builder = builder.reject_with(respond);
+            }
+            if let Some(entries) = deny_cache {
+                builder = builder.deny_cache(entries);
+            }
+            let policies = settings.policies.iter().cloned();
+            policies
+                .fold(builder, RateLimitLayerBuilder::policy)
+                .build()
+        };
+        let in_limits = |error: ConfigError| error.under("rate_limit");
+
+        let (settings, actions, convert) = (self.config.segments, self.actions, self.convert);
+        let settings = settings.filter(|settings| settings.enabled);
+        let segments = |store: Box<dyn CustomerStore>| {
+            let Some(settings) = settings else {
+                return Ok(SegmentLayer::default());
+            };
+            let mut builder = SegmentLayerBuilder::new(store)
+                .criteria(settings.criteria)
+                .retention(settings.retention)
+                .sweep_every(settings.sweep_every)
+                .countries(self.countries)
+                .actions(actions);
+            if let Some(convert) = convert {
+                builder = builder.convert(convert);
+            }
+            builder.build().map_err(|error| error.under("segments"))
+        };
+
+        #[cfg(feature = "redis")]
+        if let Some(url) = &self.config.store.redis_url {
+            let mut redis = RedisStore::builder(url.as_str())
+                .prefix(&self.config.store.prefix)
+                .deadline(self.config.store.deadline);
+            if let Some(observer) = self.observer {
+                redis = redis.observer(observer);
+            }
+            let redis = redis.build().map_err(|error| error.under("store"))?;
+            let health = Some(redis.health());
+            let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
+            let bans = Bans::shared(redis.clone(), self.memory.clone());
+            let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
+            let funnel = with_visitors(&|secret| Visitors::shared(redis.clone(), secret))
+                .map_err(in_funnel)?;
+            let segment = segments(Box::new(redis.clone()))?;
+            let rate_limit =
+                limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
+            return Ok(Stack {
+                telemetry: Identity::new(),
+                client,
+                observe: ObserveLayer::new(self.observers),
+                preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
+                suspicion,
+                rate_limit,
+                segment,
+                funnel,
+                health,
+            });
+        }
+        #[cfg(not(feature = "redis"))]
+        if self.config.store.redis_url.is_some() {
+            let allowed = "nothing in this build: palisade's feature `redis` is off";
+            return Err(ConfigError::without_value("store.redis_url", allowed));
+        }
+        let funnel = with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
+            .map_err(in_funnel)?;
+        let failures = SuspicionLayer::embedded(self.memory.clone());
+        let bans = Bans::embedded(self.memory.clone());
+        let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
+        let segment = segments(Box::new(self.memory.clone()))?;
+        let rate_limit = limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?;
+        Ok(Stack {
+            telemetry: Identity::new(),
+            client,
+            observe: ObserveLayer::new(self.observers),
+            preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
+            suspicion,
+            rate_limit,
+            segment,
+            funnel,
+            #[cfg(feature = "redis")]
+            health: None,
+        })
+    }
+}
+
+#[cfg(feature = "otel")]
+impl StackBuilder {
+    /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what failures add
+    /// up to, what customers do, which stages are reached, and how the store does.
+    ///
+    /// # Errors
+    /// As [`StackBuilder::build`].
+    pub fn build_measured(
+        self,
+        telemetry: &Telemetry,
+    ) -> Result<Stack<HttpMetricsLayer>, ConfigError> {
+        let http = telemetry
+            .http_layer()
+            .route(SharedRoute(Arc::clone(&self.route)));
+        let this = self.observe_steps(telemetry.step_observer());
+        #[cfg(feature = "redis")]
+        let stack = this.observe_store(telemetry.store_observer()).build()?;
+        #[cfg(not(feature = "redis"))]
+        let stack = this.build()?;
+        telemetry.watch_funnel(stack.funnel_tally());
+        if let Some(visitors) = stack.visitor_tally() {
+            telemetry.watch_visitors(visitors);
+        }
+        telemetry.watch_rate_limit(stack.tally());
+        telemetry.watch_suspicion(stack.suspicion_tally());
+        if let Some(tally) = stack.segment_tally() {
+            telemetry.watch_segments(tally);
+        }
+        #[cfg(feature = "redis")]
+        if let Some(health) = stack.health.clone() {
+            telemetry.watch_store(move || StoreState {
+                breaker_open: health.is_breaker_open(),
+                corrupt_keys: health.broken_logs(),
+            });
+        }
+        Ok(Stack {
+            telemetry: http,
+            client: stack.client,
+            observe: stack.observe,
+            preflight: stack.preflight,
+            suspicion: stack.suspicion,
+            rate_limit: stack.rate_limit,
+            segment: stack.segment,
+            funnel: stack.funnel,
+            #[cfg(feature = "redis")]
+            health: stack.health,
+        })
+    }
+}
+
+/// One way to find routes, for the client layer and for the metrics.
+struct SharedRoute(Arc<dyn ResolveRoute>);
+
+impl ResolveRoute for SharedRoute {
+    fn resolve(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> Option<Route> {
+        self.0.resolve(method, uri, extensions)
+    }
+}
+
+impl fmt::Debug for StackBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
