@@ -179,3 +179,15 @@ fn answers(port: u16) -> bool {
     };
     ping().unwrap_or(false)
 }
+
+/// Waits until a store's breaker is closed.
+///
+/// # Panics
+/// It is still open after `within`.
+pub async fn until_closed(health: &palisade::store::redis::StoreHealth, within: Duration) {
+    let started = Instant::now();
+    while health.is_breaker_open() {
+        assert!(started.elapsed() < within, "still open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
