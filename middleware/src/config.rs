@@ -37,8 +37,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ConfigError;
-use crate::client::{ForwardedHeader, Secret};
-use crate::rate_limit::{Exemptions, Headers, Policy};
+use crate::client::ForwardedHeader;
+use crate::model::{Exemptions, Secret};
+use crate::rate_limit::{Headers, Policy};
 use crate::segment::{Criteria, Keeping};
 use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
 

@@ -53,16 +53,15 @@
 //! | `ops` | `ops`: the live page for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
-mod cidr;
 pub mod client;
 pub mod config;
 mod drain;
-mod error;
 pub mod funnel;
 mod grpc;
 #[cfg(test)]
 mod lines;
 mod methods;
+mod model;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
@@ -83,8 +82,7 @@ mod waiting;
 #[cfg(test)]
 mod warnings;
 
-use cidr::Cidrs;
-pub use error::ConfigError;
+pub use model::ConfigError;
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "full"))]

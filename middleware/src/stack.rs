@@ -43,16 +43,16 @@ pub use builder::StackBuilder;
 
 use crate::client::{ClientLayer, IdentifyClient};
 use crate::funnel::{self, Funnel, FunnelLayer, VisitorTally};
+#[cfg(all(feature = "ops", feature = "redis"))]
+use crate::model::Outcome;
+#[cfg(all(feature = "ops", feature = "redis"))]
+use crate::model::StoreErrorKind;
 use crate::observe::{Observe, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::Sources;
 use crate::preflight::{Preflight, PreflightLayer};
-#[cfg(all(feature = "ops", feature = "redis"))]
-use crate::rate_limit::StoreErrorKind;
 use crate::rate_limit::{RateLimit, RateLimitLayer, Tally};
 use crate::segment::{self, Customers, SegmentLayer, Segmented};
-#[cfg(all(feature = "ops", feature = "redis"))]
-use crate::store::Outcome;
 #[cfg(feature = "redis")]
 use crate::store::redis::StoreHealth;
 use crate::suspicion::{self, Suspicion, SuspicionLayer, Suspicions};

@@ -55,58 +55,21 @@
 //! # Ok(())
 //! # }
 //! ```
-mod country;
 mod forwarded;
 mod layer;
-mod network;
 mod origin;
-mod route;
 mod service;
 #[cfg(test)]
 mod tests;
 mod trust;
-mod user;
 
-use std::net::IpAddr;
-
-pub use country::{Countries, Country, ResolveCountry, UnknownCountry};
 pub use forwarded::ForwardedHeader;
 pub use layer::{ClientLayer, ClientLayerBuilder};
-pub use network::Network;
-pub use origin::{Origin, Peer};
-pub use route::{MatchedRoute, ResolveRoute, Route};
+pub use origin::{ExtractUser, Origin, Peer, ResolveCountry};
 pub use service::IdentifyClient;
 pub use trust::TrustedProxies;
-pub use user::{ExtractUser, Secret, UserId};
 
-/// What the client layer found out about a request; an extension that every inner layer and handler can read.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Client {
-    /// The address of the client itself, behind any trusted proxies; IPv4-mapped IPv6 is IPv4.
-    pub address: IpAddr,
-    /// The network that the client counts as.
-    pub network: Network,
-    /// The verified user, if any.
-    pub user: Option<UserId>,
-    /// The country's label.
-    pub country: Country,
-    /// The route's template.
-    pub route: Route,
-}
-
-impl Client {
-    /// An anonymous client at an address, with no country and no route: what to change is public.
-    ///
-    /// For a service that finds its clients by itself and inserts the extension without [`ClientLayer`].
-    #[must_use]
-    pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
-        Self {
-            address: address.to_canonical(),
-            network: Network::of(address, ipv6_prefix),
-            user: None,
-            country: Country::OTHER,
-            route: Route::UNMATCHED,
-        }
-    }
-}
+pub use crate::model::{
+    Client, Countries, Country, MatchedRoute, Network, ResolveRoute, Route, Secret, UnknownCountry,
+    UserId,
+};

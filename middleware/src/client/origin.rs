@@ -1,5 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 
+use http::request::Parts;
+
+use crate::model::Country;
+
 /// The connected peer of a request: an extension that a plain hyper server inserts for each connection.
 ///
 /// It beats axum's `ConnectInfo`, so that a listener that knows better (the PROXY protocol, a Unix socket
@@ -24,4 +28,57 @@ pub struct Origin {
     pub address: IpAddr,
     /// Whether the connected peer is a trusted proxy: only then may a header that it sets be believed.
     pub via_trusted_proxy: bool,
+}
+
+/// Finds the verified user of a request.
+///
+/// The subject returned must already be verified: by this function (a signature, a session looked up) or by a
+/// layer outside palisade whose extension it reads. An unverified token would let anyone spend another user's
+/// quota, or mint users without end. Closures over `&Parts` implement it.
+pub trait ExtractUser: Send + Sync + 'static {
+    /// The verified subject, or `None` for an anonymous request.
+    fn extract(&self, request: &Parts) -> Option<String>;
+}
+
+impl<F> ExtractUser for F
+where
+    F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+{
+    fn extract(&self, request: &Parts) -> Option<String> {
+        self(request)
+    }
+}
+
+/// Finds the country of a request: a path segment, a header that a trusted proxy set, GeoIP.
+///
+/// It may return any country: only those on the [`Countries`] list become labels. Closures over
+/// `(&Parts, &Origin)` implement it. [`Origin`] has the address that GeoIP looks up, and tells whether a header
+/// was written by a trusted proxy or by the client itself:
+///
+/// ```
+/// use http::request::Parts;
+/// use palisade::client::{Country, Origin, ResolveCountry};
+///
+/// fn resolver(_: impl ResolveCountry) {}
+///
+/// resolver(|request: &Parts, _: &Origin| -> Option<Country> {
+///     request.uri.path().split('/').nth(1)?.parse().ok()
+/// });
+/// resolver(|request: &Parts, origin: &Origin| -> Option<Country> {
+///     let header = request.headers.get("cf-ipcountry").filter(|_| origin.via_trusted_proxy)?;
+///     header.to_str().ok()?.parse().ok()
+/// });
+/// ```
+pub trait ResolveCountry: Send + Sync + 'static {
+    /// The country of the request, if it can be told.
+    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country>;
+}
+
+impl<F> ResolveCountry for F
+where
+    F: Fn(&Parts, &Origin) -> Option<Country> + Send + Sync + 'static,
+{
+    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country> {
+        self(request, origin)
+    }
 }

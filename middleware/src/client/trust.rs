@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-use crate::{Cidrs, ConfigError};
+use crate::ConfigError;
+use crate::model::Cidrs;
 
 /// The networks whose hosts are believed about who connected to them; none by default.
 ///

@@ -18,13 +18,11 @@ use super::{
     ClientConfig, Config, CountVisitors, FunnelConfig, RateLimitConfig, RedisUrl, SegmentsConfig,
     StoreConfig,
 };
+use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::funnel::Visitors;
-use crate::rate_limit::{
-    Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
-};
-use crate::segment::Segment;
-use crate::{Cidrs, ConfigError};
+use crate::model::{Cidrs, Exemptions, Quota, RouteFilter, Segment};
+use crate::rate_limit::{Headers, OnStoreFailure, PartitionBy, Policy};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]

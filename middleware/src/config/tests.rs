@@ -1,7 +1,6 @@
 use super::*;
 use crate::client::ForwardedHeader;
-use crate::rate_limit::Quota;
-use crate::segment::Segment;
+use crate::model::{Quota, Segment};
 
 /// The file of the documentation, whole.
 const FULL: &str = r#"

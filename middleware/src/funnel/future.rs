@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use super::reached::Reached;
 use super::stages::{Set, Stages};
 use super::visitors::Who;
-use crate::client::Country;
+use crate::model::Country;
 
 pin_project! {
     /// The response of a [`Funnel`](super::Funnel) service.

@@ -9,7 +9,7 @@ use super::stages::Stages;
 use super::tally::Tally;
 use super::visitors::{VisitorTally, Visitors};
 use crate::ConfigError;
-use crate::client::Countries;
+use crate::model::Countries;
 
 /// Counts the responses that reach a stage of the funnel; see the [module](crate::funnel) for which do.
 ///

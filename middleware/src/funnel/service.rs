@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::future::{ResponseFuture, Visit};
 use super::stages::Stages;
 use super::visitors::Who;
-use crate::client::{Client, Country, MatchedRoute, ResolveRoute, Route};
+use crate::model::{Client, Country, MatchedRoute, ResolveRoute, Route};
 
 /// A service whose responses are counted by stage; see [`FunnelLayer`](super::FunnelLayer).
 #[derive(Clone)]

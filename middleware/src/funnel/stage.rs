@@ -1,7 +1,7 @@
 use http::{Method, StatusCode};
 
 use crate::ConfigError;
-use crate::client::Route;
+use crate::model::Route;
 
 /// A stage of the funnel: which responses reach it, and what they may have been paid with.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::store::Reach;
 use super::tally::Tally;
 use super::visitors::{Recorder, Visitors, Who};
 use crate::ConfigError;
-use crate::client::{Countries, Country, Route};
+use crate::model::{Countries, Country, Route};
 
 /// All stages and their counts: what the services of one layer share.
 #[derive(Debug, Default)]

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::client::{Network, Secret, UserId};
-use crate::rate_limit::{PartitionKey, StoreError};
+use crate::model::{Network, PartitionKey, Secret, StoreError, UserId};
 
 /// Keeps how far each visitor came.
 ///

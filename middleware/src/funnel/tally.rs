@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stage::{OTHER, Stage};
-use crate::client::{Countries, Country};
+use crate::model::{Countries, Country};
 
 /// How many responses reached each stage: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::client::{Client, Countries, Country, Route};
+use crate::model::{Client, Countries, Country, Route};
 use crate::stack::Stack;
 use crate::warnings::Warnings;
 

@@ -35,18 +35,16 @@
 //! ```
 
 mod access_log;
-mod exchange;
 mod future;
 mod layer;
-mod notes;
 mod open;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use access_log::AccessLog;
-pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use future::ResponseFuture;
 pub use layer::ObserveLayer;
-pub(crate) use notes::Notes;
 pub use service::Observe;
+
+pub use crate::model::{Class, End, Exchange, ObserveExchange, PolicyResult};

@@ -6,8 +6,7 @@ use http::{Method, Response};
 
 use super::layer::Observers;
 use super::{End, Exchange, Notes, PolicyResult};
-use crate::client::Client;
-use crate::rate_limit::{Reason, Rejected};
+use crate::model::{Client, Reason, Rejected};
 use crate::shield::shielded;
 
 /// An exchange that the observers were told the beginning of.

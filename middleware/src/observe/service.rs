@@ -10,7 +10,7 @@ use super::Notes;
 use super::future::ResponseFuture;
 use super::layer::Observers;
 use super::open::Open;
-use crate::client::Client;
+use crate::model::Client;
 
 /// A service whose exchanges are observed; see [`ObserveLayer`](super::ObserveLayer).
 #[derive(Clone)]

@@ -13,8 +13,7 @@ use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
-use crate::client::{Client, Route};
-use crate::rate_limit::{Reason, Rejected};
+use crate::model::{Client, Reason, Rejected, Route};
 
 /// What an observer was told, and how many exchanges are under way by its count.
 #[derive(Clone, Default)]
@@ -153,7 +152,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
     let service = layer.layer(service_fn(async |request: Request<()>| {
         let notes = request.extensions().get::<Notes>().unwrap();
         notes.result(PolicyResult::FallbackAdmitted);
-        notes.segment(crate::segment::Segment::Vip);
+        notes.segment(crate::model::Segment::Vip);
         Err::<Response<Bytes>, _>("no route to the host")
     }));
     service.oneshot(request()).await.unwrap_err();
@@ -167,7 +166,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
     assert_eq!(seen.only(), expected);
     assert_eq!(
         *segments.lock().unwrap(),
-        [Some(crate::segment::Segment::Vip)]
+        [Some(crate::model::Segment::Vip)]
     );
 }
 

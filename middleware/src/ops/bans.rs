@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::hub::{Hub, millis};
 use super::stream;
-use crate::client::Network;
+use crate::model::Network;
 use crate::suspicion::{Ban, Suspicions};
 
 /// Between two questions to the store.

@@ -95,7 +95,7 @@ fn detail(occurrence: &Occurrence<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Network;
+    use crate::model::Network;
 
     #[test]
     fn the_newest_events_are_kept_and_numbered_from_the_first() {

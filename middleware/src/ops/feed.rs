@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::stream::Requests;
 use super::top::{COUNTERS, Top};
-use crate::observe::{Class, Exchange, PolicyResult};
-use crate::store::Outcome;
+use crate::model::{Class, Exchange, Outcome, PolicyResult};
 use crate::stripes::Striped;
 
 /// Counts of requests and of calls to the store, and the clients that are counted apart.

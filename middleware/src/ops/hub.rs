@@ -14,8 +14,7 @@ use super::service::OpsService;
 use super::sources::Sources;
 use super::stream::Sample;
 use crate::ConfigError;
-use crate::observe::{Exchange, ObserveExchange};
-use crate::store::{Operation, Outcome};
+use crate::model::{Exchange, ObserveExchange, Operation, Outcome};
 use crate::suspicion::SecurityEvent;
 
 /// Gathers what the live page shows. Clones share it.

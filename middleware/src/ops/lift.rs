@@ -15,7 +15,7 @@ use super::answer::{problem, shown, text, unavailable};
 use super::body::OpsBody;
 use super::guard::{TOKEN, has_token};
 use super::hub::Hub;
-use crate::client::Network;
+use crate::model::Network;
 
 /// Of a body, in bytes.
 const MOST: usize = 1_024;

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::hub::{Hub, millis};
 use super::stream::{Hello, Now, Sample, StoreNow, Top, TopBounds, TopClient};
 use super::top::{COUNTERS, MINUTES, Ranking};
-use crate::client::Network;
+use crate::model::Network;
 
 /// Samples that are kept, one a second.
 const HISTORY: usize = 300;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::stream::{BanSetting, Decisions, Limit, Watch};
 use crate::funnel::{Tally as FunnelTally, VisitorTally};
+use crate::model::Segment;
 use crate::rate_limit::{Described, Tally as RateLimitTally};
-use crate::segment::{Segment, Tally as SegmentTally};
+use crate::segment::Tally as SegmentTally;
 use crate::suspicion::{Kind, Suspicions, Tally as SuspicionTally};
 
 /// Where the numbers of one stack come from.

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::client::Network;
+use crate::model::Network;
 
 /// Minutes that are looked back, the current one included.
 pub(super) const MINUTES: usize = 10;

@@ -8,9 +8,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::layer::Asker;
-use crate::client::Network;
+use crate::model::{Network, Segment};
 use crate::rate_limit::Question;
-use crate::segment::{Looked, Segment};
+use crate::segment::Looked;
 use crate::waiting::{Ask, Settlement, Waiting};
 
 pin_project! {

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::future::{Asked, Awaited, ResponseFuture};
 use super::layer::Asker;
-use crate::client::{Client, Network};
+use crate::model::{Client, Network};
 use crate::rate_limit::{Gate, Preparation, Resolved};
 use crate::segment::{Looked, Lookup};
 use crate::suspicion::{Screened, Screening};

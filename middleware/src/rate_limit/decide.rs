@@ -18,9 +18,7 @@ use super::reject::{Reason, Rejecter};
 use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, Verdict};
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
-use crate::client::Client;
-use crate::observe::PolicyResult;
-use crate::segment::Segment;
+use crate::model::{Client, PolicyResult, Segment};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Decider {

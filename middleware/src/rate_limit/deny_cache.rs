@@ -143,7 +143,7 @@ mod tests {
     use proptest::test_runner::TestRunner;
 
     use super::*;
-    use crate::client::Network;
+    use crate::model::Network;
 
     /// The store of the model: the times of all admitted units.
     #[derive(Default)]

@@ -1,7 +1,7 @@
 //! A policy as an operator reads it.
 
 use super::{OnStoreFailure, PartitionBy, Policy, RateLimitLayer};
-use crate::segment::Segment;
+use crate::model::Segment;
 
 /// What a policy is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]

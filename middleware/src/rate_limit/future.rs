@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::decide::{AllMet, Decider, Pending, Settled};
 use super::headers::Rendered;
 use super::{StoreError, Verdict};
-use crate::observe::Notes;
+use crate::model::Notes;
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {

@@ -84,16 +84,12 @@ mod decision;
 mod deny_cache;
 #[cfg(feature = "ops")]
 mod describe;
-mod exempt;
 mod future;
 mod headers;
-mod key;
 mod layer;
 mod policy;
 mod prepare;
-mod quota;
 mod reject;
-mod route_filter;
 mod service;
 mod store;
 mod tally;
@@ -103,22 +99,16 @@ mod tests;
 pub use decision::{Decision, PolicyState};
 #[cfg(feature = "ops")]
 pub(crate) use describe::Described;
-pub use exempt::Exemptions;
 pub use future::ResponseFuture;
 pub use headers::Headers;
-pub use key::PartitionKey;
-#[cfg(feature = "redis")]
-pub(crate) use key::Repr;
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use policy::{OnStoreFailure, PartitionBy, Policy};
 pub(crate) use prepare::{Preparation, Question, Resolved};
-pub use quota::Quota;
-pub(crate) use reject::problem_type;
-pub use reject::{Reason, Rejected, Rejection};
-pub use route_filter::RouteFilter;
+pub use reject::Rejection;
 pub use service::RateLimit;
-pub use store::{
-    Admission, Admit, AdmitNow, Charge, Gate, LocalStore, Store, StoreError, StoreErrorKind, Tier,
-    Verdict,
-};
+pub use store::{Admission, Admit, AdmitNow, Charge, Gate, LocalStore, Store, Tier, Verdict};
 pub use tally::{Outcome, PolicyCounts, Tally};
+
+pub use crate::model::{
+    Exemptions, PartitionKey, Quota, Reason, Rejected, RouteFilter, StoreError, StoreErrorKind,
+};

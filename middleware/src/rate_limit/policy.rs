@@ -8,8 +8,7 @@ use http::request::Parts;
 
 use super::{PartitionKey, Quota, RouteFilter};
 use crate::ConfigError;
-use crate::client::Client;
-use crate::segment::Segment;
+use crate::model::{Client, Segment};
 
 /// A limit: what is counted by which key, and how much of it fits in a window.
 ///

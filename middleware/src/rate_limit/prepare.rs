@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::decide::{AllMet, Answer, Pending, Settled};
 use super::store::{Gate, StoreError, Verdict};
 use super::{RateLimitLayer, StoreErrorKind};
-use crate::client::Client;
+use crate::model::Client;
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.

@@ -12,8 +12,7 @@ use tower_service::Service;
 use super::decide::{Answer, Decider, Settled};
 use super::future::{Asked, ResponseFuture};
 use super::prepare::Prepared;
-use crate::client::{Client, MatchedRoute, ResolveRoute};
-use crate::observe::Notes;
+use crate::model::{Client, MatchedRoute, Notes, ResolveRoute};
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 
 use super::*;
-use crate::client::{Client, Country, Network, Route, Secret, UserId};
+use crate::model::{Client, Country, Network, Route, Secret, UserId};
 use crate::store::memory::{Hand, MemoryStore};
 
 type Body = Full<Bytes>;

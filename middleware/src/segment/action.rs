@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::Method;
 
 use crate::ConfigError;
-use crate::client::{Countries, Route};
+use crate::model::{Countries, Route};
 
 use super::Segment;
 

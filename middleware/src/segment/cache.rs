@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::entry::{Entry, Flight, Known, key_of};
 use super::{Applied, Change, Event, Record, Timestamp};
-use crate::client::UserId;
+use crate::model::UserId;
 
 /// A customer's activity is written at most so often.
 pub(super) const REST: Duration = Duration::from_secs(60);

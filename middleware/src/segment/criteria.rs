@@ -61,7 +61,7 @@ impl Criteria {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Segment;
+    use crate::model::Segment;
 
     const DAY: u64 = 86_400_000;
 

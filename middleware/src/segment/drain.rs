@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::tally::{ChangeKind, Fate};
 use super::writer::{Next, Taken};
 use super::{Applied, Change, Event};
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{StoreError, StoreErrorKind};
 
 /// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.
 pub(super) struct Drain {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::cache::{Landed, REST};
 use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
-use crate::client::UserId;
+use crate::model::UserId;
 
 pub(super) struct Entry {
     pub(super) user: UserId,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::cache::Landed;
 use super::registry::Registry;
 use super::{Later, Record, Standing};
-use crate::client::UserId;
+use crate::model::UserId;
 
 /// Whoever asks the store. However it ends, those who follow hear of it.
 pub(super) struct Leading {

@@ -8,8 +8,7 @@ use super::events::{Order, Refund};
 use super::registry::{Refused, Registry, Sought};
 use super::sweep::Sweeper;
 use super::{Change, Currency, Event, Export, Standing, Timestamp};
-use crate::client::UserId;
-use crate::rate_limit::StoreError;
+use crate::model::{StoreError, UserId};
 
 /// What the service can ask of the segment layer, and tell it, outside of a request. Clones share it.
 ///
@@ -260,7 +259,7 @@ fn push_rfc3339(json: &mut String, at: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Secret;
+    use crate::model::Secret;
     use crate::segment::{OrderKey, Record};
 
     #[test]

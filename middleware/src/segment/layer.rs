@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
-use crate::client::{Client, Countries};
+use crate::model::{Client, Countries};
 use crate::outage::Outage;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.

@@ -115,7 +115,7 @@ pub use criteria::Criteria;
 pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
-pub use kind::{Recency, Segment, Standing};
+pub use kind::{Recency, Standing};
 pub use layer::{SegmentLayer, SegmentLayerBuilder};
 pub(crate) use lookup::{Looked, Lookup};
 pub use money::{Currency, Money};
@@ -126,3 +126,5 @@ pub use store::{
     OrderKey, Population, Sweep,
 };
 pub use tally::{ActionCount, ChangeKind, Fate, Tally};
+
+pub use crate::model::Segment;

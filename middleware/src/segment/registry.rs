@@ -19,7 +19,7 @@ use super::{
     Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Segment, Standing,
     Timestamp, WallClock,
 };
-use crate::client::{Country, UserId};
+use crate::model::{Country, UserId};
 use crate::outage::Outage;
 
 pub(super) struct Registry {

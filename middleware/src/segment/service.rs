@@ -11,8 +11,7 @@ use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
 use super::sweep::Sweeper;
 use super::{Segment, Standing};
-use crate::client::Client;
-use crate::observe::Notes;
+use crate::model::{Client, Notes};
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]

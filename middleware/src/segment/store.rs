@@ -9,8 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::{Criteria, Record, Segment, Timestamp};
-use crate::client::UserId;
-use crate::rate_limit::StoreError;
+use crate::model::{StoreError, UserId};
 
 /// Keeps what is known of customers.
 ///

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::action::Actions;
 use super::{Event, Population, Segment, Sweep};
-use crate::client::{Countries, Country};
+use crate::model::{Countries, Country};
 
 /// What a layer has seen since start: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{Change, Event, Timestamp};
-use crate::client::UserId;
+use crate::model::UserId;
 
 /// Most orders, refunds and customers' activities in one call to the store: a server applies so many in a fraction of a
 /// millisecond, during which it serves nobody else.

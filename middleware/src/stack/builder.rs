@@ -9,13 +9,14 @@ use tower_layer::Identity;
 
 use super::Stack;
 use crate::ConfigError;
-use crate::client::{
-    ClientLayer, ClientLayerBuilder, Countries, ExtractUser, MatchedRoute, ResolveCountry,
-    ResolveRoute, Route, Secret, TrustedProxies,
-};
+use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
-use crate::observe::{AccessLog, ObserveExchange, ObserveLayer};
+use crate::model::ObserveExchange;
+use crate::model::{Countries, MatchedRoute, ResolveRoute, Route, Secret};
+#[cfg(feature = "redis")]
+use crate::model::{Operation, Outcome};
+use crate::observe::{AccessLog, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
@@ -24,8 +25,6 @@ use crate::segment::{Action, CustomerStore, Money, SegmentLayer, SegmentLayerBui
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
-#[cfg(feature = "redis")]
-use crate::store::{Operation, Outcome};
 use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::telemetry::StoreState;

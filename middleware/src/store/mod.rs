@@ -1,13 +1,12 @@
 //! The stores: adapters of the ports that the layers own.
 mod effect;
 pub mod memory;
-mod operation;
 #[cfg(feature = "redis")]
 pub mod redis;
 
 use std::time::Duration;
 
-pub use operation::{Operation, Outcome};
+pub use crate::model::{Operation, Outcome};
 
 /// So many orders and refunds of a customer are known again; beyond them, the oldest are forgotten first.
 const MOST_COUNTED: usize = 4096;

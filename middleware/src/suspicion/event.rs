@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::store::{FailedRequest, Incident};
 use super::{Ban, BanReason, Kind};
-use crate::client::{Network, Route, Secret, UserId};
+use crate::model::{Network, Route, Secret, UserId};
 use crate::sampler::Sampler;
 use crate::shield::shielded;
 

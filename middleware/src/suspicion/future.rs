@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::Answering;
 use super::recorder::{Recorder, Sender};
-use crate::rate_limit::{Rejected, StoreError};
+use crate::model::{Rejected, StoreError};
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {

@@ -13,9 +13,8 @@ use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
-use crate::client::Secret;
+use crate::model::{Exemptions, Secret};
 use crate::outage::Outage;
-use crate::rate_limit::Exemptions;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::fmt;
 use http::Extensions;
 
 use super::store::Watch;
-use crate::client::{Network, Secret};
+use crate::model::{Network, Secret};
 
 /// How a login went: a response extension that the handler sets, for the [kinds of logins](super::Kind::is_of_logins).
 ///

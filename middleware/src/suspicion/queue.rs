@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 
 use super::store::FailedRequest;
-use crate::client::UserId;
+use crate::model::UserId;
 
 /// Most failures counted in one call to the store: a server counts so many in a fraction of a millisecond, during
 /// which it serves nobody else.
@@ -156,7 +156,7 @@ impl Overflow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Network, Route};
+    use crate::model::{Network, Route};
 
     fn noted(octet: u8, status: u16) -> Noted {
         Noted {

@@ -13,9 +13,8 @@ use super::queue::{Noted, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
-use crate::client::{Network, Route, UserId};
+use crate::model::{Exemptions, Network, Route, StoreErrorKind, UserId};
 use crate::outage::Outage;
-use crate::rate_limit::{Exemptions, StoreErrorKind};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Recorder {

@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
 use super::{Known, Screened};
-use crate::client::Client;
+use crate::model::Client;
 
 /// A service whose failures are counted, and that banned clients do not reach; see [`SuspicionLayer`](super::SuspicionLayer).
 #[derive(Clone)]

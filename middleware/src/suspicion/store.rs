@@ -8,8 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{AccountHash, AccountState, Kind, LoginAttempt, Threshold};
-use crate::client::{Network, Route};
-use crate::rate_limit::StoreError;
+use crate::model::{Network, Route, StoreError};
 
 /// Keeps the logs of failures.
 ///

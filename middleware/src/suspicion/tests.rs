@@ -16,8 +16,8 @@ mod events;
 mod logins;
 
 use super::*;
-use crate::client::{Client, Route, Secret, UserId};
-use crate::rate_limit::{Exemptions, Policy, RateLimitLayer, StoreError, StoreErrorKind};
+use crate::model::{Client, Exemptions, Route, Secret, StoreError, StoreErrorKind, UserId};
+use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::{Hand, MemoryStore};
 
 fn hand_store() -> (Hand, MemoryStore) {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::ConfigError;
-use crate::rate_limit::Quota;
+use crate::model::Quota;
 
 /// How many failures in which window are suspicious: `5/5m` is the fifth within five minutes.
 ///

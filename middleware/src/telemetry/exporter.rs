@@ -10,7 +10,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
 use super::instruments::{HTTP_DURATION, SCOPE};
-use crate::error::ConfigError;
+use crate::ConfigError;
 
 /// Series of `http.server.request.duration` before further ones are counted under `otel_metric_overflow`.
 ///

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::instruments::{FUNNEL_STAGE, Instruments};
-use crate::client::Country;
 use crate::funnel::Tally;
+use crate::model::Country;
 
 /// The tallies that are exported.
 #[derive(Debug, Clone, Default)]

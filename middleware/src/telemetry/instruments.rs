@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 use opentelemetry::{KeyValue, StringValue};
 
-use crate::error::ConfigError;
+use crate::ConfigError;
 
 /// The scope of every instrument. One scope for all, and its labels are left out of the export: a version in
 /// them would start every series anew at each release.

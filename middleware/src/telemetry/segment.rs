@@ -6,8 +6,8 @@ use super::instruments::{
     CUSTOMER_CHANGES, CUSTOMER_SEGMENT, CUSTOMER_SWEPT, CUSTOMER_UNCLASSIFIED,
     CUSTOMER_UNCONVERTED, CUSTOMERS, Instruments,
 };
-use crate::client::Country;
-use crate::segment::{ChangeKind, Fate, Population, Segment, Tally};
+use crate::model::{Country, Segment};
+use crate::segment::{ChangeKind, Fate, Population, Tally};
 
 /// The tallies that are exported.
 #[derive(Debug, Clone, Default)]

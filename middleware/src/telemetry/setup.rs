@@ -13,11 +13,11 @@ use super::segment::Segments;
 use super::store::{StoreMetrics, StoreState};
 use super::suspicion::Suspicions;
 use super::visitors::VisitorMetrics;
-use crate::error::ConfigError;
+use crate::ConfigError;
 use crate::funnel::{Tally as FunnelTally, VisitorTally};
+use crate::model::{Operation, Outcome};
 use crate::rate_limit::Tally;
 use crate::segment::Tally as SegmentTally;
-use crate::store::{Operation, Outcome};
 use crate::suspicion::Tally as SuspicionTally;
 
 /// All instruments of palisade, and where they are exported.

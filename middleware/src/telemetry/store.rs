@@ -6,7 +6,7 @@ use std::time::Duration;
 use opentelemetry::metrics::Histogram;
 
 use super::instruments::{Instruments, STORE_BREAKER, STORE_CORRUPT, STORE_DURATION};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome};
 
 /// A store as it is now; what [`Telemetry::watch_store`](super::Telemetry::watch_store) asks for at each scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

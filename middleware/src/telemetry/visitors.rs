@@ -7,8 +7,8 @@ use std::time::Duration;
 use opentelemetry::metrics::Histogram;
 
 use super::instruments::{FUNNEL_REACHES, FUNNEL_STEP, FUNNEL_VISITORS, Instruments};
-use crate::client::Country;
 use crate::funnel::{Fate, VisitorTally};
+use crate::model::Country;
 
 /// The tallies that are exported, and the steps' instrument.
 #[derive(Clone)]

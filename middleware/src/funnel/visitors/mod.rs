@@ -8,7 +8,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use crate::client::{Client, Network, Secret, UserId};
+use crate::model::{Client, Network, Secret, UserId};
 
 use super::store::Visitor;
 

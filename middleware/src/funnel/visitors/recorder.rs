@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
-use crate::client::{Country, Secret};
 use crate::drain::{Queue, Work, leave};
 use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
+use crate::model::{Country, Secret, StoreError, StoreErrorKind};
 use crate::outage::Outage;
-use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
@@ -220,8 +219,8 @@ impl fmt::Debug for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Countries, Network};
     use crate::funnel::Visitors;
+    use crate::model::{Countries, Network};
     use crate::store::memory::MemoryStore;
 
     #[test]

@@ -141,7 +141,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::client::Network;
+    use crate::model::Network;
 
     fn who(n: u32) -> Who {
         Who::Anonymous(Network::of(Ipv4Addr::from_bits(n).into(), 64))

@@ -6,9 +6,9 @@ use super::recorder::{Bound, Observer, Recorder};
 use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
-use crate::client::{Countries, Secret};
 use crate::drain::Queue;
 use crate::funnel::store::{LocalVisitStore, VisitStore};
+use crate::model::{Countries, Secret};
 use crate::outage::Outage;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).

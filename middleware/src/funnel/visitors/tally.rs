@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::client::{Countries, Country};
+use crate::model::{Countries, Country};
 
 /// How many visitors reached each stage: plain counters, all of them there from the start.
 #[derive(Debug)]

@@ -11,12 +11,11 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::client::{Client, Country};
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{
     CountVisits, FunnelLayer, Progress, Reach, Reached, Reaching, Stage, VisitStore,
 };
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{Client, Country, StoreError, StoreErrorKind};
 use crate::stack::Stack;
 use crate::store::memory::{Hand, MemoryStore};
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::*;
-use crate::client::Countries;
+use crate::model::Countries;
 
 fn acting() -> Shop {
     let countries: Countries = ["GB", "US"]

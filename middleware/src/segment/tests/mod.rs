@@ -19,8 +19,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::client::{Client, Country, Secret, UserId};
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{Client, Country, Secret, StoreError, StoreErrorKind, UserId};
 
 const DAY: u64 = 86_400_000;
 /// 2026-01-01 00:00 UTC.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::log::Micros;
 use super::{MemoryStore, lock};
-use crate::client::Network;
+use crate::model::Network;
 use crate::suspicion::{Ban, BanReason, Kind, LocalBanStore, Sentence, micros};
 
 /// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at most 250 bytes each.

@@ -9,7 +9,8 @@ use super::clock::Clock;
 use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
-use crate::rate_limit::{Admission, Admit, AdmitNow, Charge, Quota, Tier, Verdict};
+use crate::model::Quota;
+use crate::rate_limit::{Admission, Admit, AdmitNow, Charge, Tier, Verdict};
 
 /// The store, for the policies of one layer.
 pub(super) struct Bound {

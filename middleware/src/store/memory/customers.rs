@@ -9,8 +9,7 @@ use super::clock::Clock;
 use super::log::Micros;
 use super::shard::Entry;
 use super::table::Table;
-use crate::client::UserId;
-use crate::rate_limit::PartitionKey;
+use crate::model::{PartitionKey, UserId};
 use crate::segment::{
     Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, OrderKey,
     Population, Recency, Record, Sweep, Timestamp,

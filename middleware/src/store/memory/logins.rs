@@ -8,7 +8,7 @@ use super::log::Micros;
 use super::sketch::Sketches;
 use super::table::Table;
 use super::trail::Trail;
-use crate::rate_limit::PartitionKey;
+use crate::model::PartitionKey;
 use crate::suspicion::{
     AccountHash, AccountState, FailedRequest, Incident, Kind, Threshold, Watch,
 };

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use super::log::Micros;
-use crate::rate_limit::PartitionKey;
+use crate::model::PartitionKey;
 
 const NONE: u32 = u32::MAX;
 

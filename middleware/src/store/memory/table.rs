@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::lock;
 use super::shard::{Entry, Shard};
-use crate::rate_limit::PartitionKey;
+use crate::model::PartitionKey;
 
 pub(super) struct Table<E> {
     /// The policy's or the kind's.

@@ -4,8 +4,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::client::{Network, Route};
-use crate::rate_limit::{Charge, PartitionKey, Quota, Tier, Verdict};
+use crate::model::{Network, PartitionKey, Quota, Route};
+use crate::rate_limit::{Charge, Tier, Verdict};
 use crate::suspicion::{FailedRequest, Kind};
 
 fn key(n: u32) -> PartitionKey {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Hand, MemoryStore};
-use crate::client::{Secret, UserId};
+use crate::model::{Secret, UserId};
 use crate::segment::{
     Change, CustomerStore, Event, KeepCustomers, Keeping, OrderKey, Record, Timestamp,
 };

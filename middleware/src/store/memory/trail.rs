@@ -8,8 +8,7 @@ use super::log::{Log, Micros};
 use super::logins::BoundLogins;
 use super::shard::Entry;
 use super::table::Table;
-use crate::client::Route;
-use crate::rate_limit::PartitionKey;
+use crate::model::{PartitionKey, Route};
 use crate::suspicion::{
     AccountHash, AccountState, CountFailuresNow, FailedRequest, Incident, Threshold, Watch,
 };

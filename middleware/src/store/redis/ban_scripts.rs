@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, Script, Value};
 
 use super::scripts::{Call, MalformedReply};
-use crate::client::Network;
+use crate::model::Network;
 use crate::suspicion::{Ban, BanReason, Sentence, micros};
 
 /// `lua/impose_ban.lua`, `lua/lift_ban.lua` and `lua/read_bans.lua`.

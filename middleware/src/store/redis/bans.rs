@@ -11,9 +11,7 @@ use super::ban_scripts::{Answer, BanScripts, ReadIndex, Terms, banned, imposed, 
 use super::failure::Failure;
 use super::scripts::{Call, MalformedReply};
 use super::{Core, RedisStore};
-use crate::client::Network;
-use crate::rate_limit::{StoreError, StoreErrorKind};
-use crate::store::{Operation, Outcome};
+use crate::model::{Network, Operation, Outcome, StoreError, StoreErrorKind};
 use crate::suspicion::{Answering, Ban, BanReason, BanStore, Kind, Sentence};
 
 impl BanStore for RedisStore {

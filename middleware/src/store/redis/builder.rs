@@ -14,7 +14,7 @@ use super::reach_stage::ReachStage;
 use super::scripts::AdmitRequest;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome};
 
 /// Settings of a [`RedisStore`].
 #[must_use]

@@ -7,7 +7,7 @@ use redis::{Cmd, Script, Value};
 use super::count_failures::number;
 use super::keys::Keys;
 use super::scripts::{Call, MalformedReply};
-use crate::rate_limit::PartitionKey;
+use crate::model::PartitionKey;
 use crate::suspicion::Threshold;
 
 /// `lua/count_distinct.lua`: counts a batch of logins.
@@ -167,7 +167,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Network;
+    use crate::model::Network;
 
     fn ints(numbers: &[i64]) -> Value {
         Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect())

@@ -6,7 +6,7 @@ use redis::{Cmd, Script, Value};
 
 use super::keys::Keys;
 use super::scripts::{Call, MalformedReply};
-use crate::client::{Network, Route};
+use crate::model::{Network, Route};
 use crate::suspicion::Threshold;
 
 /// `lua/count_failures.lua`: counts a batch of failed requests.

@@ -5,7 +5,7 @@ use redis::{Cmd, Script};
 use super::customer_replies::Member;
 use super::keys::Prefix;
 use super::scripts::Call;
-use crate::client::UserId;
+use crate::model::UserId;
 use crate::segment::{Change, Keeping, Timestamp};
 use crate::store::ERASED_FOR;
 use crate::store::effect::Effect;

@@ -12,13 +12,11 @@ use super::failure::Failure;
 use super::scripts::{Call, MalformedReply};
 use super::sweep_customers::Walk;
 use super::{Core, RedisStore};
-use crate::client::UserId;
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{Operation, Outcome, StoreError, StoreErrorKind, UserId};
 use crate::segment::{
     Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, Record, Sweep,
     Timestamp,
 };
-use crate::store::{Operation, Outcome};
 
 impl CustomerStore for RedisStore {
     fn keep_customers(&self, keeping: &Keeping) -> Arc<dyn KeepCustomers> {

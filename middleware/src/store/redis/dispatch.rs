@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 use super::Core;
 use super::failure::Failure;
 use super::scripts::{AdmitRequest, Answers, Ask};
-use crate::rate_limit::{Admission, StoreError, StoreErrorKind, Verdict};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
+use crate::rate_limit::{Admission, Verdict};
 
 /// Most requests in a call: a server decides so many in about 0.3 ms, during which it serves nobody else.
 const BATCH: usize = 32;

@@ -4,8 +4,7 @@ use deadpool_redis::PoolError;
 use redis::{ErrorKind, RedisError};
 
 use super::scripts::MalformedReply;
-use crate::rate_limit::{StoreError, StoreErrorKind};
-use crate::store::Outcome;
+use crate::model::{Outcome, StoreError, StoreErrorKind};
 
 /// Why a call brought no verdict; cheap to clone, since a batch fails as one.
 #[derive(Debug, Clone)]

@@ -15,8 +15,7 @@ use super::failure::Failure;
 use super::logins::BoundLogins;
 use super::scripts::MalformedReply;
 use super::{Core, RedisStore};
-use crate::rate_limit::{StoreError, StoreErrorKind};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
 use crate::suspicion::{
     AccountHash, AccountState, CountFailures as Count, Counting, FailedRequest, FailureStore,
     Incident, LookingUp, Watch,

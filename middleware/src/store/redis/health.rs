@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::breaker::Breaker;
-use crate::rate_limit::StoreErrorKind;
+use crate::model::StoreErrorKind;
 
 /// How a [`RedisStore`](super::RedisStore) fares, for a readiness check and for telemetry. Clones look at the same
 /// store.

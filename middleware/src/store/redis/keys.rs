@@ -6,8 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::ConfigError;
-use crate::client::{Network, UserId};
-use crate::rate_limit::{PartitionKey, Repr};
+use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::suspicion::Kind;
 
 /// What every key starts with, so that several services can share a server.
@@ -148,7 +147,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Secret;
+    use crate::model::Secret;
 
     #[test]
     fn names_what_is_kept_by_prefix_policy_kind_or_room_and_key() {

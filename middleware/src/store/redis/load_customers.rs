@@ -9,9 +9,8 @@ use tokio::time::Instant;
 use super::customer_replies::applied;
 use super::customer_scripts::Rules;
 use super::{Core, RedisStore};
-use crate::rate_limit::StoreError;
+use crate::model::{Operation, StoreError};
 use crate::segment::{Change, Keeping};
-use crate::store::Operation;
 
 /// Changes in a call: a server applies so many in about 5 ms, during which it serves nobody else.
 const BATCH: usize = 500;

@@ -2,8 +2,7 @@
 
 use super::count_distinct::{Finding, Steps, What};
 use super::keys::Prefix;
-use crate::client::Route;
-use crate::rate_limit::PartitionKey;
+use crate::model::{PartitionKey, Route};
 use crate::suspicion::{
     AccountHash, AccountState, FailedRequest, Incident, Kind, LoginAttempt, Watch,
 };

@@ -107,9 +107,8 @@ use self::keys::Prefix;
 use self::reach_stage::ReachStage;
 use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
-use crate::rate_limit::{
-    Admission, Admit, Charge, Gate, Store, StoreError, StoreErrorKind, Verdict,
-};
+use crate::model::{StoreError, StoreErrorKind};
+use crate::rate_limit::{Admission, Admit, Charge, Gate, Store, Verdict};
 
 pub use builder::RedisStoreBuilder;
 pub use health::StoreHealth;

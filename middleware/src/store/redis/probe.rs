@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::Core;
 use super::failure::Failure;
 use super::scripts::{Answers, Ask};
-use crate::rate_limit::{Charge, PartitionKey, Quota};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome, PartitionKey, Quota};
+use crate::rate_limit::Charge;
 
 /// Never reached by probes, so that each of them writes: a read-only replica, or a server out of memory, would
 /// still answer a request that it denies.

@@ -141,8 +141,8 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
-    use crate::client::{Network, Secret, UserId};
     use crate::funnel::Visitor;
+    use crate::model::{Network, Secret, UserId};
 
     fn reply(numbers: &[i64]) -> Value {
         Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect())

@@ -280,7 +280,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::rate_limit::{PartitionKey, Quota};
+    use crate::model::{PartitionKey, Quota};
 
     fn reply(numbers: &[u64]) -> Value {
         let bytes = |number: &u64| number.to_be_bytes()[8 - NUMBER..].to_vec();
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn writes_the_charges_as_the_script_reads_them() {
-        let key = PartitionKey::text("ada", &crate::client::Secret::from_bytes(b"s"));
+        let key = PartitionKey::text("ada", &crate::model::Secret::from_bytes(b"s"));
         let charge = |limit, enforced| Charge {
             policy: 0,
             key: &key,

@@ -9,8 +9,7 @@ use super::failure::Failure;
 use super::reach_stage::{Answer, ReachCall, ReachStage, Reaches};
 use super::{Core, RedisStore};
 use crate::funnel::{CountVisits, Progress, Reach, Reaching, VisitStore};
-use crate::rate_limit::{StoreError, StoreErrorKind};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
 
 impl VisitStore for RedisStore {
     fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::client::Network;
+use crate::model::Network;
 use crate::suspicion::Kind;
 
 /// A client that is refused for a time.

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::client::Network;
+use crate::model::Network;
 
 /// Who is banned, each good for a short time only, so that a ban that is lifted elsewhere ends here too.
 ///

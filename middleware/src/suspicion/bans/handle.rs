@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Ban, BanReason};
-use crate::client::Network;
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{Network, StoreError, StoreErrorKind};
 use crate::suspicion::Suspicions;
 
 /// Bans, where [they are on](crate::suspicion::SuspicionLayerBuilder::bans).

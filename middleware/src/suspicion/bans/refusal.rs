@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use crate::grpc::{self, Code};
+use crate::model::{Reason, Rejected, problem_type};
 use crate::problem::{self, PROBLEM_JSON, seconds_up};
-use crate::rate_limit::{Reason, Rejected, problem_type};
 
 /// How the requests of a banned client are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

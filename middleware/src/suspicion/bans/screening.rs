@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::Known;
-use crate::client::{Client, Network};
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::model::{Client, Network, StoreError, StoreErrorKind};
 use crate::suspicion::SuspicionLayer;
 
 /// What is to be asked about a client before its request reaches the layer.

@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::{Ban, Sentence};
-use crate::client::Network;
-use crate::rate_limit::StoreError;
+use crate::model::{Network, StoreError};
 use crate::suspicion::Kind;
 
 /// Keeps the bans that processes share.

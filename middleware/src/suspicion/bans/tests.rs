@@ -14,8 +14,9 @@ use http::{Method, Request, Response};
 use tower::{Layer, Service, ServiceExt};
 
 use super::*;
-use crate::client::{Client, Network, Secret, UserId};
-use crate::rate_limit::{Exemptions, Reason, Rejected, StoreError, StoreErrorKind};
+use crate::model::{
+    Client, Exemptions, Network, Reason, Rejected, Secret, StoreError, StoreErrorKind, UserId,
+};
 use crate::store::memory::{Hand, MemoryStore};
 use crate::suspicion::{Fate, Kind, SuspicionLayer, SuspicionLayerBuilder, Turned};
 
@@ -261,7 +262,7 @@ async fn who_and_what_is_exempt_passes_behind_a_banned_address_too() {
     let mut ada = client(1);
     ada.user = Some(UserId::new("ada", &Secret::from_bytes(b"test")));
     let mut health = client(1);
-    health.route = crate::client::Route::from("/healthz");
+    health.route = crate::model::Route::from("/healthz");
     assert!(passes(ada).await && passes(health).await && passes(client(7)).await);
     assert!(!passes(client(1)).await);
 }

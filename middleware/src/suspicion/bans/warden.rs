@@ -14,9 +14,8 @@ use super::since::Since;
 use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
-use crate::client::Network;
+use crate::model::{Network, StoreError, StoreErrorKind};
 use crate::outage::Outage;
-use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
 

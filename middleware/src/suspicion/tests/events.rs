@@ -5,8 +5,8 @@ use crate::suspicion::{Bans, Occurrence, SecurityEvent};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 1];
 
-fn network() -> crate::client::Network {
-    crate::client::Network::of(CLIENT.into(), 64)
+fn network() -> crate::model::Network {
+    crate::model::Network::of(CLIENT.into(), 64)
 }
 
 /// A layer with bans, an observer of one line for each event, and how the layer is to be built further.

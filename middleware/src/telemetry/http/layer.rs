@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::attributes::Scheme;
 use super::measure::HttpInstruments;
 use super::service::HttpMetrics;
-use crate::client::{MatchedRoute, ResolveRoute};
+use crate::model::{MatchedRoute, ResolveRoute};
 
 /// Measures every request: `http.server.request.duration` and `http.server.active_requests`.
 ///

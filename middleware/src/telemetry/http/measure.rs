@@ -8,7 +8,7 @@ use opentelemetry::{KeyValue, StringValue};
 use smallvec::SmallVec;
 
 use super::attributes::{Method, Scheme, protocol_version};
-use crate::client::Route;
+use crate::model::Route;
 use crate::telemetry::instruments::{HTTP_ACTIVE, HTTP_DURATION, Instruments, key};
 
 /// The two HTTP instruments, shared by all layers of one `Telemetry`.

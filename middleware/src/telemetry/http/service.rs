@@ -10,7 +10,7 @@ use super::body::MeasuredBody;
 use super::future::ResponseFuture;
 use super::layer::Config;
 use super::measure::Measure;
-use crate::client::Route;
+use crate::model::Route;
 
 /// A service whose requests are measured; made by [`HttpMetricsLayer`](super::HttpMetricsLayer).
 #[derive(Clone)]

@@ -6,8 +6,8 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::client::{Client, Secret};
 use crate::funnel::{Fate, FunnelLayer, Reached, Stage, Visitors};
+use crate::model::{Client, Secret};
 use crate::store::memory::MemoryStore;
 
 const STAGE: &str = "shop_funnel_stage_total";

@@ -12,12 +12,11 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::super::instruments::table;
 use super::super::{StoreState, Telemetry};
 use super::exposition::{Exposition, scrape, telemetry};
-use crate::client::{Route, Secret};
 use crate::funnel::{FunnelLayer, Stage, Visitors};
+use crate::model::{Operation, Outcome, Route, Secret};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::segment::SegmentLayer;
 use crate::store::memory::MemoryStore;
-use crate::store::{Operation, Outcome};
 use crate::suspicion::SuspicionLayer;
 
 #[test]

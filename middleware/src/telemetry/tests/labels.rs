@@ -9,7 +9,7 @@ use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::exposition::{scrape, telemetry};
-use crate::client::Route;
+use crate::model::Route;
 
 const COUNT: &str = "http_server_request_duration_seconds_count";
 const ACTIVE: &str = "http_server_active_requests";

@@ -9,7 +9,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{Exposition, scrape, telemetry};
-use crate::client::{Client, Country, Network, Route};
+use crate::model::{Client, Country, Network, Route};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::MemoryStore;
 

@@ -3,7 +3,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::client::{Client, Countries, Secret, UserId};
+use crate::model::{Client, Countries, Secret, UserId};
 use crate::segment::{ChangeKind, CustomerEvents, Fate, SegmentLayer};
 use crate::store::memory::MemoryStore;
 

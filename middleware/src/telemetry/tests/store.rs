@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::StoreState;
 use super::exposition::{scrape, telemetry};
-use crate::store::{Operation, Outcome};
+use crate::model::{Operation, Outcome};
 
 const BREAKER: &str = "shop_store_breaker_open";
 const CORRUPT: &str = "shop_store_corrupt_keys_total";

@@ -6,8 +6,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::client::{Client, UserId};
-use crate::client::{Route, Secret};
+use crate::model::{Client, Route, Secret, UserId};
 use crate::store::memory::MemoryStore;
 use crate::suspicion::{BanReason, Bans, Fate, Kind, SuspicionLayer};
 
@@ -86,7 +85,7 @@ async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them()
         let layer = SuspicionLayer::embedded(MemoryStore::new()).bans(bans);
         let layer = layer.build().unwrap();
         telemetry.watch_suspicion(layer.tally());
-        let client = crate::client::Network::of(std::net::Ipv4Addr::from_bits(1).into(), 64);
+        let client = crate::model::Network::of(std::net::Ipv4Addr::from_bits(1).into(), 64);
         let minute = std::time::Duration::from_secs(60);
         layer.suspicions().ban(client, minute).await.unwrap();
         fail(&layer, 2..3, 10).await;
@@ -103,7 +102,7 @@ async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them()
         assert_eq!(scrape.values(BANNED, &[("result", result)]), [7.0]);
         layer
             .suspicions()
-            .lift(crate::client::Network::of(
+            .lift(crate::model::Network::of(
                 std::net::Ipv4Addr::from_bits(2).into(),
                 64,
             ))

@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use http::request::Parts;
 use sha2::Sha256;
 
 use crate::ConfigError;
@@ -138,25 +137,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-/// Finds the verified user of a request.
-///
-/// The subject returned must already be verified: by this function (a signature, a session looked up) or by a
-/// layer outside palisade whose extension it reads. An unverified token would let anyone spend another user's
-/// quota, or mint users without end. Closures over `&Parts` implement it.
-pub trait ExtractUser: Send + Sync + 'static {
-    /// The verified subject, or `None` for an anonymous request.
-    fn extract(&self, request: &Parts) -> Option<String>;
-}
-
-impl<F> ExtractUser for F
-where
-    F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
-{
-    fn extract(&self, request: &Parts) -> Option<String> {
-        self(request)
     }
 }
 

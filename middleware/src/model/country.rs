@@ -1,10 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::request::Parts;
-
-use super::Origin;
-
 /// A country as a bounded label: ISO 3166-1 alpha-2 in capitals, or `other`.
 ///
 /// `UK` is read as `GB`. Only a [`Countries`] list makes labels of what a resolver returns.
@@ -106,40 +102,6 @@ impl FromIterator<Country> for Countries {
         list.sort_unstable();
         list.dedup();
         Self(list)
-    }
-}
-
-/// Finds the country of a request: a path segment, a header that a trusted proxy set, GeoIP.
-///
-/// It may return any country: only those on the [`Countries`] list become labels. Closures over
-/// `(&Parts, &Origin)` implement it. [`Origin`] has the address that GeoIP looks up, and tells whether a header
-/// was written by a trusted proxy or by the client itself:
-///
-/// ```
-/// use http::request::Parts;
-/// use palisade::client::{Country, Origin, ResolveCountry};
-///
-/// fn resolver(_: impl ResolveCountry) {}
-///
-/// resolver(|request: &Parts, _: &Origin| -> Option<Country> {
-///     request.uri.path().split('/').nth(1)?.parse().ok()
-/// });
-/// resolver(|request: &Parts, origin: &Origin| -> Option<Country> {
-///     let header = request.headers.get("cf-ipcountry").filter(|_| origin.via_trusted_proxy)?;
-///     header.to_str().ok()?.parse().ok()
-/// });
-/// ```
-pub trait ResolveCountry: Send + Sync + 'static {
-    /// The country of the request, if it can be told.
-    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country>;
-}
-
-impl<F> ResolveCountry for F
-where
-    F: Fn(&Parts, &Origin) -> Option<Country> + Send + Sync + 'static,
-{
-    fn resolve(&self, request: &Parts, origin: &Origin) -> Option<Country> {
-        self(request, origin)
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::PolicyResult;
-use crate::segment::Segment;
+use crate::model::Segment;
 
 /// What inner layers found out about a request, for the observers: an extension of the request, there only where
 /// somebody observes.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use http::Method;
 
 use crate::ConfigError;
-use crate::client::Route;
+use crate::model::Route;
 
 /// A route's template, with a method or for all methods: `POST /{country}/orders`, `/health`.
 ///

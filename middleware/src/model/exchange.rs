@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::client::Client;
-use crate::segment::Segment;
+use crate::model::{Client, Segment};
 
 /// What became of one request; what an [`ObserveExchange`] is told.
 #[derive(Debug)]

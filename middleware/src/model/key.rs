@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::client::{Network, Secret, UserId};
+use crate::model::{Network, Secret, UserId};
 
 /// What a policy counts by: one log is kept for each key of a policy.
 ///

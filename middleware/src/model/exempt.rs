@@ -1,6 +1,5 @@
-use crate::client::{Client, UserId};
-use crate::rate_limit::RouteFilter;
-use crate::{Cidrs, ConfigError};
+use crate::ConfigError;
+use crate::model::{Cidrs, Client, RouteFilter, UserId};
 
 use http::Method;
 

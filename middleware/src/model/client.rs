@@ -1,0 +1,35 @@
+use std::net::IpAddr;
+
+use super::{Country, Network, Route, UserId};
+
+/// What the client layer found out about a request; an extension that every inner layer and handler can read.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Client {
+    /// The address of the client itself, behind any trusted proxies; IPv4-mapped IPv6 is IPv4.
+    pub address: IpAddr,
+    /// The network that the client counts as.
+    pub network: Network,
+    /// The verified user, if any.
+    pub user: Option<UserId>,
+    /// The country's label.
+    pub country: Country,
+    /// The route's template.
+    pub route: Route,
+}
+
+impl Client {
+    /// An anonymous client at an address, with no country and no route: what to change is public.
+    ///
+    /// For a service that finds its clients by itself and inserts the extension without [`ClientLayer`](crate::client::ClientLayer).
+    #[must_use]
+    pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
+        Self {
+            address: address.to_canonical(),
+            network: Network::of(address, ipv6_prefix),
+            user: None,
+            country: Country::OTHER,
+            route: Route::UNMATCHED,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The words that more than one room uses. It imports no room; each room shows its own words under its own name, as
+//! `palisade::client::Client` or `palisade::rate_limit::Quota`.
+mod cidr;
+mod client;
+mod country;
+mod error;
+mod exchange;
+mod exempt;
+mod key;
+mod network;
+mod notes;
+mod operation;
+mod quota;
+mod rejected;
+mod route;
+mod route_filter;
+mod segment;
+mod store_error;
+mod user;
+
+pub(crate) use cidr::Cidrs;
+pub use client::Client;
+pub use country::{Countries, Country, UnknownCountry};
+pub use error::ConfigError;
+pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
+pub use exempt::Exemptions;
+pub use key::PartitionKey;
+#[cfg(feature = "redis")]
+pub(crate) use key::Repr;
+pub use network::Network;
+pub(crate) use notes::Notes;
+pub use operation::{Operation, Outcome};
+pub use quota::Quota;
+pub(crate) use rejected::problem_type;
+pub use rejected::{Reason, Rejected};
+pub use route::{MatchedRoute, ResolveRoute, Route};
+pub use route_filter::RouteFilter;
+pub use segment::Segment;
+pub use store_error::{StoreError, StoreErrorKind};
+pub use user::{Secret, UserId};
