@@ -7,10 +7,10 @@ use http::{Extensions, HeaderMap};
 use tower_layer::Layer;
 
 use super::{
-    Countries, Country, ExtractUser, ForwardedHeader, IdentifyClient, MatchedRoute, Origin, Peer,
-    ResolveCountry, ResolveRoute, Secret, TrustedProxies, UserId,
+    ExtractUser, ForwardedHeader, IdentifyClient, Origin, Peer, ResolveCountry, TrustedProxies,
 };
 use crate::ConfigError;
+use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Secret, UserId};
 
 /// Finds out who is calling and leaves it as a [`Client`](super::Client) extension; see the
 /// [module](crate::client) for what it needs to know the peer.

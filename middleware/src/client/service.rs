@@ -5,7 +5,7 @@ use http::Request;
 use tower_service::Service;
 
 use super::layer::Config;
-use super::{Client, Country, Network};
+use crate::model::{Client, Country, Network};
 
 /// The service of a [`ClientLayer`](super::ClientLayer): inserts a [`Client`] into each request's extensions.
 ///

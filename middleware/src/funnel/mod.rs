@@ -173,6 +173,8 @@
 //! ```
 mod future;
 mod layer;
+#[cfg(feature = "otel")]
+mod metrics;
 mod reached;
 mod service;
 mod stage;
@@ -185,6 +187,8 @@ mod visitors;
 
 pub use future::ResponseFuture;
 pub use layer::{FunnelLayer, FunnelLayerBuilder};
+#[cfg(feature = "otel")]
+pub use metrics::Steps;
 pub use reached::Reached;
 pub use service::Funnel;
 pub use stage::{Stage, StatusClass};

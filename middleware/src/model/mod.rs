@@ -7,6 +7,8 @@ mod error;
 mod exchange;
 mod exempt;
 mod key;
+#[cfg(feature = "otel")]
+pub(crate) mod metrics;
 mod network;
 mod notes;
 mod operation;

@@ -30,12 +30,12 @@ impl Notes {
         self.0.segment.store(segment as u8 + 1, Ordering::Relaxed);
     }
 
-    pub(super) fn noted_result(&self) -> PolicyResult {
+    pub(crate) fn noted_result(&self) -> PolicyResult {
         let place = usize::from(self.0.result.load(Ordering::Relaxed));
         PolicyResult::ALL.get(place).copied().unwrap_or_default()
     }
 
-    pub(super) fn noted_segment(&self) -> Option<Segment> {
+    pub(crate) fn noted_segment(&self) -> Option<Segment> {
         let place = usize::from(self.0.segment.load(Ordering::Relaxed)).checked_sub(1)?;
         Segment::ALL.get(place).copied()
     }

@@ -3,8 +3,8 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use super::{Class, Exchange, ObserveExchange};
 use crate::methods;
+use crate::model::{Class, Exchange, ObserveExchange};
 use crate::sampler::Sampler;
 
 /// The access log: one line of the target `palisade::access` for an exchange, of each [`Class`] a bounded number in a

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::ObserveExchange;
 use super::service::Observe;
+use crate::model::ObserveExchange;
 
 /// Tells observers what became of each request; see the [module](crate::observe). Clones share the observers.
 ///

@@ -5,8 +5,7 @@ use std::time::Instant;
 use http::{Method, Response};
 
 use super::layer::Observers;
-use super::{End, Exchange, Notes, PolicyResult};
-use crate::model::{Client, Reason, Rejected};
+use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
 use crate::shield::shielded;
 
 /// An exchange that the observers were told the beginning of.

@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::Notes;
 use super::future::ResponseFuture;
 use super::layer::Observers;
 use super::open::Open;
-use crate::model::Client;
+use crate::model::{Client, Notes};
 
 /// A service whose exchanges are observed; see [`ObserveLayer`](super::ObserveLayer).
 #[derive(Clone)]

@@ -11,14 +11,14 @@ use smallvec::SmallVec;
 use super::changes::Changes;
 use super::decision::Decision;
 use super::deny_cache::DenyCache;
-use super::exempt::Exemptions;
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
-use super::reject::{Reason, Rejecter};
-use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, Verdict};
+use super::reject::Rejecter;
+use super::store::{Admission, Admit, AdmitNow, Charge, Gate, Tier, Verdict};
 use super::tally::{Outcome, Tally};
-use super::{PartitionKey, Quota};
-use crate::model::{Client, PolicyResult, Segment};
+use crate::model::{
+    Client, Exemptions, PartitionKey, PolicyResult, Quota, Reason, Segment, StoreError,
+};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Decider {

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Quota;
 use super::headers::{Line, Room};
+use crate::model::Quota;
 
 /// What the limits said of an admitted request; an extension that handlers and inner layers can read.
 ///

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::headers::Room;
 use super::store::Tier;
-use super::{PartitionKey, Quota};
+use crate::model::{PartitionKey, Quota};
 
 /// Denials by (policy, key), each good for one quota and for its cost or a higher one.
 ///

@@ -9,10 +9,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::Verdict;
 use super::decide::{AllMet, Decider, Pending, Settled};
 use super::headers::Rendered;
-use super::{StoreError, Verdict};
-use crate::model::Notes;
+use crate::model::{Notes, StoreError};
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {

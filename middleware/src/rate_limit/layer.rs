@@ -9,7 +9,6 @@ use tower_layer::Layer;
 use super::changes::Changes;
 use super::decide::{Bound, Decider};
 use super::deny_cache::DenyCache;
-use super::exempt::Exemptions;
 use super::headers::{Headers, Renderer};
 use super::policy::Policy;
 use super::reject::{RejectWith, Rejecter, Rejection};
@@ -17,6 +16,7 @@ use super::service::RateLimit;
 use super::store::{LocalStore, Store};
 use super::tally::Tally;
 use crate::ConfigError;
+use crate::model::Exemptions;
 
 /// Applies rate limits to a service. Clones share the limits.
 #[derive(Clone)]

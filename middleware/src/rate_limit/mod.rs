@@ -87,6 +87,8 @@ mod describe;
 mod future;
 mod headers;
 mod layer;
+#[cfg(feature = "otel")]
+mod metrics;
 mod policy;
 mod prepare;
 mod reject;

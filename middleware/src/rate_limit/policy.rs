@@ -6,9 +6,8 @@ use std::time::Duration;
 use http::Method;
 use http::request::Parts;
 
-use super::{PartitionKey, Quota, RouteFilter};
 use crate::ConfigError;
-use crate::model::{Client, Segment};
+use crate::model::{Client, PartitionKey, Quota, RouteFilter, Segment};
 
 /// A limit: what is counted by which key, and how much of it fits in a window.
 ///

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::request::Parts;
 
+use super::RateLimitLayer;
 use super::decide::{AllMet, Answer, Pending, Settled};
-use super::store::{Gate, StoreError, Verdict};
-use super::{RateLimitLayer, StoreErrorKind};
-use crate::model::Client;
+use super::store::{Gate, Verdict};
+use crate::model::{Client, StoreError, StoreErrorKind};
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.

@@ -9,10 +9,10 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use smallvec::SmallVec;
 
-use super::Quota;
 use super::decide::Violated;
 use super::policy::{Policy, window_phrase};
 use crate::grpc::{self, Code, Violation};
+use crate::model::{Quota, Reason, Rejected, problem_type};
 use crate::problem::{self, PROBLEM_JSON, seconds_up};
 
 /// Why a request was refused, for a service that writes its own answer.
@@ -148,7 +148,7 @@ impl Rejecter {
             _ => problem(reason, detail, &names(policies, violated)).into(),
         };
         let mut response = Response::new(body);
-        *response.status_mut() = reason.status();
+        *response.status_mut() = status(reason);
         response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         response
     }
@@ -179,12 +179,10 @@ impl Rejecter {
     }
 }
 
-impl Reason {
-    fn status(self) -> StatusCode {
-        match self {
-            Self::QuotaExceeded | Self::Banned => StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
+fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::QuotaExceeded | Reason::Banned => StatusCode::TOO_MANY_REQUESTS,
+        Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -199,5 +197,5 @@ fn names<'a>(policies: &'a [Policy], violated: &[Violated]) -> SmallVec<[&'a str
 fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
     let (kind, title) = problem_type(reason);
     let members = format!(r#","violated-policies":["{}"]"#, violated.join("\",\""));
-    problem::body(kind, title, reason.status(), detail, &members)
+    problem::body(kind, title, status(reason), detail, &members)
 }

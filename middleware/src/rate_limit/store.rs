@@ -1,6 +1,5 @@
 //! The port: what the layer needs from a store.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +8,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{PartitionKey, Quota};
-use crate::model::Network;
+use crate::model::{Network, PartitionKey, Quota, StoreError};
 
 /// Keeps the logs of admitted cost.
 ///

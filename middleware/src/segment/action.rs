@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::Method;
 
 use crate::ConfigError;
-use crate::model::{Countries, Route};
-
-use super::Segment;
+use crate::model::{Countries, Route, Segment};
 
 /// Something that customers do, counted by segment and country when a response succeeds (2xx).
 #[derive(Debug, Clone)]

@@ -1,5 +1,3 @@
-use super::Segment;
-
 /// How long ago a customer was last active before this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -14,6 +12,7 @@ pub enum Recency {
     Churned,
 }
 
+use crate::model::Segment;
 /// Both facts about a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,10 +1,9 @@
 //! What an outer layer that waits for the store anyway can look up on the way.
 
+use crate::model::Segment;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-
-use super::Segment;
 
 /// What a client is as a customer.
 pub(crate) enum Lookup {

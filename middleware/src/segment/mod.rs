@@ -98,6 +98,8 @@ mod handle;
 mod kind;
 mod layer;
 mod lookup;
+#[cfg(feature = "otel")]
+mod metrics;
 mod money;
 mod record;
 mod registry;

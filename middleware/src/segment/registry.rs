@@ -16,10 +16,10 @@ use super::flight::{Leading, follow};
 use super::tally::{ChangeKind, Fate, Tally};
 use super::writer::Writer;
 use super::{
-    Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Segment, Standing,
-    Timestamp, WallClock,
+    Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Standing, Timestamp,
+    WallClock,
 };
-use crate::model::{Country, UserId};
+use crate::model::{Country, Segment, UserId};
 use crate::outage::Outage;
 
 pub(super) struct Registry {

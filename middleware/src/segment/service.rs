@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::Standing;
 use super::future::{Looking, ResponseFuture, Visited};
 use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
 use super::sweep::Sweeper;
-use super::{Segment, Standing};
-use crate::model::{Client, Notes};
+use crate::model::{Client, Notes, Segment};
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]

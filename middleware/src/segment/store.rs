@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Criteria, Record, Segment, Timestamp};
-use crate::model::{StoreError, UserId};
+use super::{Criteria, Record, Timestamp};
+use crate::model::{Segment, StoreError, UserId};
 
 /// Keeps what is known of customers.
 ///

@@ -3,8 +3,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::action::Actions;
-use super::{Event, Population, Segment, Sweep};
-use crate::model::{Countries, Country};
+use super::{Event, Population, Sweep};
+use crate::model::{Countries, Country, Segment};
 
 /// What a layer has seen since start: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]

@@ -11,6 +11,8 @@ use super::Stack;
 use crate::ConfigError;
 use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
 use crate::config::{Config, CountVisitors};
+#[cfg(feature = "otel")]
+use crate::funnel::Steps;
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
 use crate::model::ObserveExchange;
 use crate::model::{Countries, MatchedRoute, ResolveRoute, Route, Secret};
@@ -22,12 +24,13 @@ use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
 use crate::segment::{Action, CustomerStore, Money, SegmentLayer, SegmentLayerBuilder};
+#[cfg(all(feature = "otel", feature = "redis"))]
+use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
 use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(all(feature = "otel", feature = "redis"))]
-use crate::telemetry::StoreState;
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetricsLayer, Telemetry};
 
@@ -443,26 +446,22 @@ impl StackBuilder {
         let http = telemetry
             .http_layer()
             .route(SharedRoute(Arc::clone(&self.route)));
-        let this = self.observe_steps(telemetry.step_observer());
+        let this = self.observe_steps(telemetry.timer::<Steps>());
         #[cfg(feature = "redis")]
-        let stack = this.observe_store(telemetry.store_observer()).build()?;
-        #[cfg(not(feature = "redis"))]
+        let this = this.observe_store(telemetry.timer::<Calls>());
         let stack = this.build()?;
-        telemetry.watch_funnel(stack.funnel_tally());
+        telemetry.watch(&stack.funnel_tally());
         if let Some(visitors) = stack.visitor_tally() {
-            telemetry.watch_visitors(visitors);
+            telemetry.watch(&visitors);
         }
-        telemetry.watch_rate_limit(stack.tally());
-        telemetry.watch_suspicion(stack.suspicion_tally());
+        telemetry.watch(&stack.tally());
+        telemetry.watch(&stack.suspicion_tally());
         if let Some(tally) = stack.segment_tally() {
-            telemetry.watch_segments(tally);
+            telemetry.watch(&tally);
         }
         #[cfg(feature = "redis")]
-        if let Some(health) = stack.health.clone() {
-            telemetry.watch_store(move || StoreState {
-                breaker_open: health.is_breaker_open(),
-                corrupt_keys: health.broken_logs(),
-            });
+        if let Some(health) = &stack.health {
+            telemetry.watch(&Arc::new(health.clone()));
         }
         Ok(Stack {
             telemetry: http,

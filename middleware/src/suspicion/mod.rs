@@ -121,6 +121,8 @@ mod handle;
 mod kind;
 mod layer;
 mod login;
+#[cfg(feature = "otel")]
+mod metrics;
 mod queue;
 mod recorder;
 mod service;
