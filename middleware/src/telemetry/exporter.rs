@@ -9,7 +9,8 @@ use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
-use super::instruments::{HTTP_DURATION, SCOPE};
+use super::http;
+use super::instruments::SCOPE;
 use crate::ConfigError;
 
 /// Series of `http.server.request.duration` before further ones are counted under `otel_metric_overflow`.
@@ -93,7 +94,7 @@ impl Prometheus {
 }
 
 fn bound_series(instrument: &Instrument) -> Option<Stream> {
-    if !HTTP_DURATION.is_named(instrument.name()) {
+    if !http::DURATION.is_named(instrument.name()) {
         return None;
     }
     Stream::builder()

@@ -113,21 +113,16 @@
 //! ```
 mod admin;
 mod exporter;
-mod funnel;
 mod http;
 mod instruments;
-mod rate_limit;
-mod segment;
 mod setup;
-mod store;
-mod suspicion;
-mod visitors;
 
 pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};
 pub use http::{HttpMetrics, HttpMetricsLayer, MeasuredBody, ResponseFuture};
 pub use setup::{Telemetry, TelemetryBuilder};
-pub use store::StoreState;
+
+pub use crate::model::metrics::{Durations, Instrument, Metric, Metrics, Series, Stopwatch};
 
 #[cfg(test)]
 mod tests;

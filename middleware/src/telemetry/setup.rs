@@ -1,24 +1,13 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 
 use super::admin::Admin;
 use super::exporter::Prometheus;
-use super::funnel::Funnels;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
-use super::rate_limit::Tallies;
-use super::segment::Segments;
-use super::store::{StoreMetrics, StoreState};
-use super::suspicion::Suspicions;
-use super::visitors::VisitorMetrics;
 use crate::ConfigError;
-use crate::funnel::{Tally as FunnelTally, VisitorTally};
-use crate::model::{Operation, Outcome};
-use crate::rate_limit::Tally;
-use crate::segment::Tally as SegmentTally;
-use crate::suspicion::Tally as SuspicionTally;
+use crate::model::metrics::{Durations, Metrics};
 
 /// All instruments of palisade, and where they are exported.
 ///
@@ -26,12 +15,7 @@ use crate::suspicion::Tally as SuspicionTally;
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     http: Arc<HttpInstruments>,
-    funnels: Funnels,
-    tallies: Tallies,
-    suspicions: Suspicions,
-    segments: Segments,
-    store: StoreMetrics,
-    visitors: VisitorMetrics,
+    instruments: Instruments,
     prometheus: Option<Prometheus>,
 }
 
@@ -58,15 +42,10 @@ impl Telemetry {
     }
 
     fn new(meter: Meter, namespace: Namespace, prometheus: Option<Prometheus>) -> Self {
-        let instruments = Instruments { meter, namespace };
+        let instruments = Instruments::new(meter, namespace);
         Self {
             http: Arc::new(HttpInstruments::new(&instruments)),
-            funnels: Funnels::new(&instruments),
-            tallies: Tallies::new(&instruments),
-            suspicions: Suspicions::new(&instruments),
-            segments: Segments::new(&instruments),
-            store: StoreMetrics::new(&instruments),
-            visitors: VisitorMetrics::new(&instruments),
+            instruments,
             prometheus,
         }
     }
@@ -76,54 +55,38 @@ impl Telemetry {
         HttpMetricsLayer::new(Arc::clone(&self.http))
     }
 
-    /// Exports how many responses reached each stage of a funnel, all series at 0 from now on.
-    pub fn watch_funnel(&self, tally: Arc<FunnelTally>) {
-        self.funnels.watch(tally);
-    }
-
-    /// Exports how many visitors reached each stage of a funnel, all series at 0 from now on, and whether visitors are
-    /// counted.
-    pub fn watch_visitors(&self, tally: Arc<VisitorTally>) {
-        self.visitors.watch(tally);
-    }
-
-    /// Records how long each step of a visitor took; for [`Visitors::observer`](crate::funnel::Visitors::observer).
-    pub fn step_observer(&self) -> impl Fn(&str, &str, Duration) + Clone + Send + Sync + use<> {
-        let visitors = self.visitors.clone();
-        move |from, to, took| visitors.record(from, to, took)
-    }
-
-    /// Exports what the policies of a rate limit decide, all series at 0 from now on.
-    pub fn watch_rate_limit(&self, tally: Arc<Tally>) {
-        self.tallies.watch(tally);
-    }
-
-    /// Exports how many incidents clients' failures add up to, all kinds at 0 from now on, whether failures are
-    /// counted, and the bans.
-    pub fn watch_suspicion(&self, tally: Arc<SuspicionTally>) {
-        self.suspicions.watch(tally);
-    }
-
-    /// Exports what customers do by segment, all series at 0 from now on, how many there are, and whether their records
-    /// are kept.
-    pub fn watch_segments(&self, tally: Arc<SegmentTally>) {
-        self.segments.watch(tally);
-    }
-
-    /// Exports the state of a store: whether its breaker is open, and how many corrupt keys it has met. Asked at
-    /// each scrape, so it must not block.
-    pub fn watch_store(&self, state: impl Fn() -> StoreState + Send + Sync + 'static) {
-        self.store.watch(Box::new(state));
-    }
-
-    /// Records how long each call to a store took; for the store's builder.
+    /// Exports what a layer counts, all series at 0 from now on; a tally that is given twice is exported once.
     ///
-    /// A series begins with its first call: the OpenTelemetry API cannot create a histogram's series at 0.
-    pub fn store_observer(
-        &self,
-    ) -> impl Fn(Operation, Outcome, Duration) + Clone + Send + Sync + use<> {
-        let store = self.store.clone();
-        move |operation, outcome, took| store.record(operation, outcome, took)
+    /// ```
+    /// use palisade::rate_limit::RateLimitLayer;
+    /// use palisade::store::memory::MemoryStore;
+    /// use palisade::telemetry::Telemetry;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let telemetry = Telemetry::builder("shop").build()?;
+    /// let limits = RateLimitLayer::embedded(MemoryStore::new()).build()?;
+    /// telemetry.watch(&limits.tally());
+    ///
+    /// let metrics = telemetry.prometheus().unwrap().scrape().await?;
+    /// let denied = r#"shop_rate_limit_requests_total{policy="ip",result="denied"} 0"#;
+    /// assert!(str::from_utf8(&metrics)?.contains(denied));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn watch(&self, counted: &Arc<impl Metrics>) {
+        self.instruments.watch(counted);
+    }
+
+    /// Records durations: those of [`store::Calls`](crate::store::Calls) for a store's builder, those of
+    /// [`funnel::Steps`](crate::funnel::Steps) for [`Visitors::observer`](crate::funnel::Visitors::observer).
+    ///
+    /// A series begins with its first measurement: the OpenTelemetry API cannot create a histogram's series at 0.
+    pub fn timer<D: Durations>(&self) -> Box<D::Observer> {
+        let histogram = self.instruments.histogram(D::INSTRUMENT);
+        D::observer(Box::new(move |labels, took| {
+            let attributes = D::INSTRUMENT.attributes(labels.iter().cloned());
+            histogram.record(took.as_secs_f64(), &attributes);
+        }))
     }
 
     /// The exporter, for a `/metrics` route of your own; none with [`Telemetry::with_meter`].

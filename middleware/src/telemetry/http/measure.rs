@@ -8,8 +8,9 @@ use opentelemetry::{KeyValue, StringValue};
 use smallvec::SmallVec;
 
 use super::attributes::{Method, Scheme, protocol_version};
+use super::metrics::{ACTIVE, DURATION, key};
 use crate::model::Route;
-use crate::telemetry::instruments::{HTTP_ACTIVE, HTTP_DURATION, Instruments, key};
+use crate::telemetry::instruments::Instruments;
 
 /// The two HTTP instruments, shared by all layers of one `Telemetry`.
 #[derive(Debug)]
@@ -36,19 +37,19 @@ impl HttpInstruments {
     pub(in crate::telemetry) fn new(instruments: &Instruments) -> Self {
         let active = Arc::new(Active::default());
         let observed = Arc::clone(&active);
-        instruments.up_down_counter(&HTTP_ACTIVE, move |observer| {
+        instruments.up_down_counter(&ACTIVE, move |observer| {
             let served =
                 |scheme: &Scheme| observed.served[*scheme as usize].load(Ordering::Relaxed);
             for scheme in Scheme::ALL.into_iter().filter(served) {
                 for method in Method::all() {
                     let requests = observed.of(method, scheme).load(Ordering::Relaxed);
-                    let values = [method.as_str().into(), scheme.as_str().into()];
-                    observer.observe(requests, &HTTP_ACTIVE.attributes(values));
+                    let values = [method.as_str(), scheme.as_str()];
+                    observer.observe(requests, &ACTIVE.attributes(values));
                 }
             }
         });
         Self {
-            duration: instruments.histogram(&HTTP_DURATION),
+            duration: instruments.histogram(&DURATION),
             active,
         }
     }

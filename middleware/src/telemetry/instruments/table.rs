@@ -1,33 +1,37 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
 use super::*;
+use crate::funnel::Steps;
+use crate::model::metrics::Durations;
+use crate::store::metrics;
+use crate::telemetry::http;
+use crate::{funnel, rate_limit, segment, store, suspicion};
 
-pub(in crate::telemetry) const ALL: [&Instrument; 21] = [
-    &HTTP_DURATION,
-    &HTTP_ACTIVE,
-    &RATE_LIMIT_REQUESTS,
-    &RATE_LIMIT_EXCEEDED,
-    &SUSPICIOUS_ACTIVITY,
-    &SECURITY_FAILURES,
-    &SECURITY_BANS,
-    &SECURITY_BANNED_REQUESTS,
-    &STORE_DURATION,
-    &STORE_BREAKER,
-    &STORE_CORRUPT,
-    &FUNNEL_STAGE,
-    &FUNNEL_VISITORS,
-    &FUNNEL_REACHES,
-    &FUNNEL_STEP,
-    &CUSTOMER_SEGMENT,
-    &CUSTOMERS,
-    &CUSTOMER_UNCLASSIFIED,
-    &CUSTOMER_CHANGES,
-    &CUSTOMER_UNCONVERTED,
-    &CUSTOMER_SWEPT,
-];
+/// Every instrument there is.
+pub(in crate::telemetry) fn all() -> Vec<&'static Instrument> {
+    fn of<T: Metrics>() -> impl Iterator<Item = &'static Instrument> {
+        T::METRICS.iter().map(|metric| &metric.instrument)
+    }
+    let measured = [
+        &http::DURATION,
+        &http::ACTIVE,
+        store::Calls::INSTRUMENT,
+        &metrics::BREAKER,
+        &metrics::CORRUPT,
+        Steps::INSTRUMENT,
+    ];
+    measured
+        .into_iter()
+        .chain(of::<rate_limit::Tally>())
+        .chain(of::<suspicion::Tally>())
+        .chain(of::<funnel::Tally>())
+        .chain(of::<funnel::VisitorTally>())
+        .chain(of::<segment::Tally>())
+        .collect()
+}
 
 #[test]
 fn names_leave_the_suffixes_to_the_exporter() {
-    for instrument in ALL {
+    for instrument in all() {
         let words = || instrument.name.split(['.', '_']);
         assert!(
             words().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
@@ -44,7 +48,7 @@ fn names_leave_the_suffixes_to_the_exporter() {
 fn every_instrument_has_a_description_that_is_a_sentence() {
     for Instrument {
         name, description, ..
-    } in ALL
+    } in all()
     {
         assert!(
             description.ends_with('.') && !description.contains('\n'),
@@ -57,28 +61,25 @@ fn every_instrument_has_a_description_that_is_a_sentence() {
 fn units_are_seconds_or_say_what_is_counted() {
     for Instrument {
         name, kind, unit, ..
-    } in ALL
+    } in all()
     {
         match kind {
-            Kind::Histogram => assert_eq!(*unit, "s", "{name}"),
-            Kind::Counter | Kind::UpDownCounter => {
+            InstrumentKind::Histogram => assert_eq!(*unit, "s", "{name}"),
+            InstrumentKind::Counter | InstrumentKind::UpDownCounter | InstrumentKind::Gauge => {
                 assert!(
                     unit.starts_with('{') && unit.ends_with('}'),
                     "{name}: {unit}"
                 );
             }
-            // A truth value has none; `1` would make it a `_ratio`.
-            Kind::Gauge => {
-                let counts = unit.starts_with('{') && unit.ends_with('}');
-                assert!(unit.is_empty() || counts, "{name}: {unit}");
-            }
+            // `1` would make it a `_ratio`.
+            InstrumentKind::State => assert!(unit.is_empty(), "{name}: {unit}"),
         }
     }
 }
 
 #[test]
 fn label_keys_are_valid_sorted_and_distinct_in_prometheus() {
-    for Instrument { name, labels, .. } in ALL {
+    for Instrument { name, labels, .. } in all() {
         assert!(labels.is_sorted_by(|a, b| a < b), "{name}: {labels:?}");
         let mut keys: Vec<_> = labels.iter().map(|key| key.replace('.', "_")).collect();
         for key in &keys {
@@ -106,12 +107,16 @@ fn boundaries_have_the_shape_of_seconds() {
         kind,
         boundaries,
         ..
-    } in ALL
+    } in all()
     {
-        assert_eq!(*kind == Kind::Histogram, !boundaries.is_empty(), "{name}");
+        assert_eq!(
+            *kind == InstrumentKind::Histogram,
+            !boundaries.is_empty(),
+            "{name}"
+        );
         assert!(boundaries.is_sorted_by(|a, b| a < b), "{name}");
         // What a machine takes, or what a person does.
-        let (first, last) = if *name == FUNNEL_STEP.name {
+        let (first, last) = if *name == Steps::INSTRUMENT.name {
             (0.5..=0.5, 86_400.0..=86_400.0)
         } else {
             (0.0001..=0.005, 1.0..=10.0)
@@ -135,9 +140,11 @@ impl Instrument {
     ) -> (String, &'static str, &'static str, Vec<String>) {
         let prefix = if self.namespaced { namespace } else { "" };
         let (kind, suffix) = match self.kind {
-            Kind::Counter => ("counter", "_total"),
-            Kind::Histogram => ("histogram", "_seconds"),
-            Kind::UpDownCounter | Kind::Gauge => ("gauge", ""),
+            InstrumentKind::Counter => ("counter", "_total"),
+            InstrumentKind::Histogram => ("histogram", "_seconds"),
+            InstrumentKind::UpDownCounter | InstrumentKind::Gauge | InstrumentKind::State => {
+                ("gauge", "")
+            }
         };
         let name = format!("{prefix}{}{suffix}", self.name.replace('.', "_"));
         let labels = self.labels.iter().map(|key| key.replace('.', "_"));

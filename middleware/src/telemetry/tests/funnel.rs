@@ -6,7 +6,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::funnel::{Fate, FunnelLayer, Reached, Stage, Visitors};
+use crate::funnel::{Fate, FunnelLayer, Reached, Stage, Steps, Visitors};
 use crate::model::{Client, Secret};
 use crate::store::memory::MemoryStore;
 
@@ -19,7 +19,7 @@ fn watched(telemetry: &Telemetry) -> FunnelLayer {
         .countries(["GB".parse().unwrap()].into_iter().collect())
         .build()
         .unwrap();
-    telemetry.watch_funnel(layer.tally());
+    telemetry.watch(&layer.tally());
     layer
 }
 
@@ -64,7 +64,7 @@ async fn the_largest_funnel_fits_without_overflow() {
         .stage(Stage::new("checkout").payment_methods(methods))
         .build()
         .unwrap();
-    telemetry.watch_funnel(layer.tally());
+    telemetry.watch(&layer.tally());
     reach(&layer, Reached::payment("checkout", "method_1998")).await;
     // The second scrape finds the first one's series.
     scrape(&telemetry).await;
@@ -82,7 +82,7 @@ async fn the_largest_funnel_fits_without_overflow() {
 async fn funnels_that_share_a_stages_name_are_added_up_and_one_watched_twice_counts_once() {
     let telemetry = telemetry();
     let layers = [(); 2].map(|()| watched(&telemetry));
-    telemetry.watch_funnel(layers[0].tally());
+    telemetry.watch(&layers[0].tally());
     for layer in &layers {
         reach(layer, Reached::stage("browse")).await;
         reach(layer, Reached::payment("checkout", "paypal")).await;
@@ -106,12 +106,12 @@ async fn visitors_of_funnels_that_share_a_stages_name_are_added_up_and_all_exist
         let layer = FunnelLayer::builder()
             .stage(Stage::new("browse"))
             .stage(Stage::new("view"))
-            .visitors(visitors.observer(telemetry.step_observer()));
+            .visitors(visitors.observer(telemetry.timer::<Steps>()));
         let layer = layer.build().unwrap();
-        telemetry.watch_visitors(layer.visitor_tally().unwrap());
+        telemetry.watch(&layer.visitor_tally().unwrap());
         layer
     });
-    telemetry.watch_visitors(layers[0].visitor_tally().unwrap());
+    telemetry.watch(&layers[0].visitor_tally().unwrap());
     let empty = scrape(&telemetry).await;
     assert_eq!(empty.values("shop_funnel_visitors_total", &[]), [0.0; 2]);
     assert_eq!(empty.values("shop_funnel_reaches_total", &[]), [0.0; 5]);

@@ -9,13 +9,15 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn};
 
+use super::super::Telemetry;
 use super::super::instruments::table;
-use super::super::{StoreState, Telemetry};
 use super::exposition::{Exposition, scrape, telemetry};
-use crate::funnel::{FunnelLayer, Stage, Visitors};
+use super::store::Store;
+use crate::funnel::{FunnelLayer, Stage, Steps, Visitors};
 use crate::model::{Operation, Outcome, Route, Secret};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::segment::SegmentLayer;
+use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 use crate::suspicion::SuspicionLayer;
 
@@ -62,25 +64,25 @@ async fn in_use() -> Telemetry {
     let visitors = Visitors::embedded(MemoryStore::new(), Secret::from_bytes(b"secret"));
     let funnel = FunnelLayer::builder().stage(Stage::new("browse"));
     let funnel = funnel.visitors(visitors).build().unwrap();
-    telemetry.watch_funnel(funnel.tally());
-    telemetry.watch_visitors(funnel.visitor_tally().unwrap());
-    telemetry.step_observer()("browse", "view", Duration::from_secs(5));
+    telemetry.watch(&funnel.tally());
+    telemetry.watch(&funnel.visitor_tally().unwrap());
+    telemetry.timer::<Steps>()("browse", "view", Duration::from_secs(5));
     let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
-    telemetry.watch_rate_limit(limit.build().unwrap().tally());
+    telemetry.watch(&limit.build().unwrap().tally());
     let suspicion = SuspicionLayer::embedded(MemoryStore::new());
-    telemetry.watch_suspicion(suspicion.build().unwrap().tally());
+    telemetry.watch(&suspicion.build().unwrap().tally());
     let segments = SegmentLayer::builder(MemoryStore::new()).actions(["checkout"]);
     let segments = segments.build().unwrap();
     let tally = segments.tally().unwrap();
-    telemetry.watch_segments(Arc::clone(&tally));
+    telemetry.watch(&tally);
     let _customers = segments.customers();
     while tally.population().is_none() {
         tokio::task::yield_now().await;
     }
-    telemetry.watch_store(StoreState::default);
+    telemetry.watch(&Arc::new(Store::default()));
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
-            telemetry.store_observer()(operation, outcome, Duration::from_millis(1));
+            telemetry.timer::<Calls>()(operation, outcome, Duration::from_millis(1));
         }
     }
     for status in [200, 503] {
@@ -97,7 +99,7 @@ async fn in_use() -> Telemetry {
 async fn prometheus_sees_the_table_and_nothing_else() {
     let Exposition(mut families) = scrape(&in_use().await).await;
     assert!(families.remove("target_info").is_some());
-    for instrument in table::ALL {
+    for instrument in table::all() {
         let (name, kind, help, labels) = instrument.in_prometheus("shop_");
         let family = families.remove(&name).expect(&name);
         assert_eq!(family.kind, kind, "{name}");

@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::future::ready;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::Full;
@@ -26,7 +25,7 @@ fn limit(policies: impl IntoIterator<Item = Policy>) -> RateLimitLayer {
 
 fn watched(telemetry: &Telemetry, policies: impl IntoIterator<Item = Policy>) -> RateLimitLayer {
     let layer = limit(policies);
-    telemetry.watch_rate_limit(layer.tally());
+    telemetry.watch(&layer.tally());
     layer
 }
 
@@ -96,7 +95,7 @@ async fn layers_that_share_a_policys_name_are_added_up_and_a_tally_watched_twice
     let telemetry = telemetry();
     let quota = "3/1m".parse().unwrap();
     let layers = [(); 2].map(|()| watched(&telemetry, [Policy::ip().quota(quota)]));
-    telemetry.watch_rate_limit(Arc::clone(&layers[0].tally()));
+    telemetry.watch(&layers[0].tally());
     for layer in &layers {
         ask(layer, 4).await;
     }

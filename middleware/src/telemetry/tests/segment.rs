@@ -17,7 +17,7 @@ fn watched(telemetry: &Telemetry) -> SegmentLayer {
         .actions(["checkout"])
         .build()
         .unwrap();
-    telemetry.watch_segments(layer.tally().unwrap());
+    telemetry.watch(&layer.tally().unwrap());
     layer
 }
 
@@ -60,7 +60,7 @@ async fn all_series_exist_at_0_from_the_start_but_the_population() {
 async fn customers_are_counted_over_all_layers_and_none_makes_a_series() {
     let telemetry = telemetry();
     let layers = [watched(&telemetry), watched(&telemetry)];
-    telemetry.watch_segments(layers[0].tally().unwrap());
+    telemetry.watch(&layers[0].tally().unwrap());
     let first = scrape(&telemetry).await;
     let before = first.labels(COUNTED);
     for layer in &layers {

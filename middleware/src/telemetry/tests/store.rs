@@ -1,10 +1,28 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::super::StoreState;
 use super::exposition::{scrape, telemetry};
-use crate::model::{Operation, Outcome};
+use crate::model::metrics::{Metric, Metrics};
+use crate::store::{Calls, Operation, Outcome, metrics};
+
+/// A store as one test wants it.
+#[derive(Default)]
+pub(super) struct Store {
+    breaker_open: AtomicBool,
+    corrupt_keys: AtomicU64,
+}
+
+impl Metrics for Store {
+    const METRICS: &'static [Metric<Self>] = &[
+        Metric::new(metrics::BREAKER, |store, series| {
+            series.add(&[], store.breaker_open.load(Ordering::Relaxed).into());
+        }),
+        Metric::new(metrics::CORRUPT, |store, series| {
+            series.add(&[], store.corrupt_keys.load(Ordering::Relaxed));
+        }),
+    ];
+}
 
 const BREAKER: &str = "shop_store_breaker_open";
 const CORRUPT: &str = "shop_store_corrupt_keys_total";
@@ -14,17 +32,11 @@ async fn a_store_that_is_watched_shows_its_state_at_each_scrape() {
     let telemetry = telemetry();
     assert!(scrape(&telemetry).await.values(BREAKER, &[]).is_empty());
 
-    let corrupt = Arc::new(AtomicU64::new(0));
-    let seen = Arc::clone(&corrupt);
-    telemetry.watch_store(move || {
-        let corrupt_keys = seen.load(Ordering::Relaxed);
-        StoreState {
-            breaker_open: corrupt_keys > 1,
-            corrupt_keys,
-        }
-    });
+    let store = Arc::new(Store::default());
+    telemetry.watch(&store);
     for (count, open) in [(0, 0.0), (1, 0.0), (2, 1.0)] {
-        corrupt.store(count, Ordering::Relaxed);
+        store.corrupt_keys.store(count, Ordering::Relaxed);
+        store.breaker_open.store(count > 1, Ordering::Relaxed);
         let scrape = scrape(&telemetry).await;
         assert_eq!(scrape.values(CORRUPT, &[]), [count as f64]);
         assert_eq!(scrape.values(BREAKER, &[]), [open]);
@@ -35,10 +47,10 @@ async fn a_store_that_is_watched_shows_its_state_at_each_scrape() {
 async fn several_stores_are_one_metric() {
     let telemetry = telemetry();
     for (breaker_open, corrupt_keys) in [(false, 3), (true, 4), (false, 0)] {
-        telemetry.watch_store(move || StoreState {
-            breaker_open,
-            corrupt_keys,
-        });
+        telemetry.watch(&Arc::new(Store {
+            breaker_open: breaker_open.into(),
+            corrupt_keys: corrupt_keys.into(),
+        }));
     }
     let scrape = scrape(&telemetry).await;
     assert_eq!(scrape.values(CORRUPT, &[]), [7.0]);
@@ -48,7 +60,7 @@ async fn several_stores_are_one_metric() {
 #[tokio::test]
 async fn calls_are_recorded_in_seconds_by_operation_and_outcome() {
     let telemetry = telemetry();
-    let observe = telemetry.store_observer();
+    let observe = telemetry.timer::<Calls>();
     observe(Operation::Admit, Outcome::Ok, Duration::from_micros(200));
     observe(Operation::Admit, Outcome::Ok, Duration::from_micros(300));
     observe(

@@ -19,7 +19,7 @@ fn watched(telemetry: &Telemetry) -> SuspicionLayer {
     let layer = SuspicionLayer::embedded(MemoryStore::new())
         .build()
         .unwrap();
-    telemetry.watch_suspicion(layer.tally());
+    telemetry.watch(&layer.tally());
     layer
 }
 
@@ -84,7 +84,7 @@ async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them()
     ] {
         let layer = SuspicionLayer::embedded(MemoryStore::new()).bans(bans);
         let layer = layer.build().unwrap();
-        telemetry.watch_suspicion(layer.tally());
+        telemetry.watch(&layer.tally());
         let client = crate::model::Network::of(std::net::Ipv4Addr::from_bits(1).into(), 64);
         let minute = std::time::Duration::from_secs(60);
         layer.suspicions().ban(client, minute).await.unwrap();
@@ -122,7 +122,7 @@ async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them()
 async fn incidents_are_counted_over_all_layers_and_no_client_makes_a_series() {
     let telemetry = telemetry();
     let layers = [watched(&telemetry), watched(&telemetry)];
-    telemetry.watch_suspicion(layers[0].tally());
+    telemetry.watch(&layers[0].tally());
     let before = scrape(&telemetry).await.series();
     for layer in &layers {
         fail(layer, 1..200, 20).await;
