@@ -1,33 +1,50 @@
-//! Tries palisade on what happened before it was there, access logs and orders: see `replay --help`.
-mod access;
-mod cli;
+//! `palisade`, the one tool beside the library: see `palisade --help`.
+//!
+//! A command is a module or a room of its own. It owns its arguments, and its `run` returns the text to print.
 mod failure;
-mod log;
-mod orders;
-mod progress;
-mod source;
-mod table;
+mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use cli::{Cli, Command};
+/// Tries palisade on what happened before it was there
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, arg_required_else_help = true, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replays the past: access logs through the rate limits, orders into segments
+    #[command(subcommand, arg_required_else_help = true)]
+    Replay(replay::Command),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Whom would the limits have denied yesterday?
+      palisade replay access /var/log/nginx/access.log
+
+  Which segments are the customers in today?
+      palisade replay orders orders.csv --format csv
+
+Exit status: 0 when it is done, 1 when something cannot be read, written or reached, 2 for a wrong argument or setting.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let report = match &cli.command {
-        Command::Access(arguments) => access::run(arguments),
-        Command::Orders(arguments) => orders::run(arguments),
+    let text = match &cli.command {
+        Command::Replay(command) => replay::run(command),
     };
-    let printed = report.map(|report| io::stdout().lock().write_all(report.as_bytes()));
-    match printed {
+    match text.map(|text| print(&text)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // The reader of a pipe has seen enough.
         Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: the report cannot be written: {error}");
+            eprintln!("error: the output cannot be written: {error}");
             ExitCode::FAILURE
         }
         Err(failure) => {
@@ -35,4 +52,10 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

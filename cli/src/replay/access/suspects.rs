@@ -8,7 +8,7 @@ use super::clients::Clients;
 use super::limits::{Banning, Limits};
 use super::replay::{Outcome, Replay};
 use super::report::{Banned, Convicted, KindReport, timestamp};
-use crate::log::Log;
+use crate::replay::log::Log;
 
 /// What the failures of each client add up to, as the layer would count them, at the time of the log.
 ///

@@ -1,34 +1,31 @@
-//! `replay orders` from end to end, on excerpts whose reports `expected.py` computes by other means.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, also in its helpers"
-)]
-
+//! `palisade replay orders` from end to end, on excerpts whose reports `expected.py` computes by other means.
 mod redis;
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::palisade;
+
 fn replay(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_replay"))
-        .arg("orders")
+    palisade(&["replay", "orders"])
         .args(arguments)
         .current_dir(directory)
-        .env_remove("PALISADE_SECRET")
         .output()
         .unwrap()
 }
 
+fn excerpts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tool/orders")
+}
+
 /// Over the excerpts, with the secret that a service would have.
 fn replay_with_secret(arguments: &[&str]) -> Output {
-    let excerpts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orders");
-    Command::new(env!("CARGO_BIN_EXE_replay"))
-        .arg("orders")
+    palisade(&["replay", "orders"])
         .args(arguments)
-        .current_dir(excerpts)
+        .current_dir(excerpts())
         .env("PALISADE_SECRET", "a secret of at least sixteen bytes")
         .output()
         .unwrap()
@@ -36,8 +33,7 @@ fn replay_with_secret(arguments: &[&str]) -> Output {
 
 /// The report on one of the excerpts, each of which covers every boundary.
 fn report(arguments: &[&str]) -> Value {
-    let excerpts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orders");
-    let output = replay(&excerpts, &[arguments, &["--json"]].concat());
+    let output = replay(&excerpts(), &[arguments, &["--json"]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -104,9 +100,8 @@ fn criteria_are_options() {
 
 #[test]
 fn prints_a_table_and_what_was_left_out() {
-    let excerpts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/orders");
     let arguments = [&CSV[..], &["--at", "1998-07-01"]].concat();
-    let text = String::from_utf8(replay(&excerpts, &arguments).stdout).unwrap();
+    let text = String::from_utf8(replay(&excerpts(), &arguments).stdout).unwrap();
     assert_eq!(
         text,
         "\

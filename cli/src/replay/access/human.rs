@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::report::{Banned, KindReport, PolicyReport, Report};
-use crate::table::Align::{Left, Right};
-use crate::table::{Table, grouped};
+use crate::replay::table::Align::{Left, Right};
+use crate::replay::table::{Table, grouped};
 
 /// The report for people, with at most `top` clients for each policy.
 pub(super) fn print(report: &Report, top: usize) -> String {

@@ -5,7 +5,7 @@ use palisade::config::{BansConfig, Config};
 use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
 use palisade::suspicion::{Kind, Sentence};
 
-use crate::cli::{Access, Suspicious};
+use super::cli::{Access, Suspicious};
 use crate::failure::Failure;
 
 /// The limits to try: those of a service's configuration, or the defaults, with what the arguments change.

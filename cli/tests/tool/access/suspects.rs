@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::logs::{Hit, Logs, network, traffic, written};
+use super::logs::{Hit, Logs, network, traffic, written};
 
 /// First conviction, incidents, and the requests that had passed by then, by client.
 type Convicted = BTreeMap<String, (i64, u64, u64)>;

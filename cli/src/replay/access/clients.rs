@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use palisade::client::Network;
 
-use crate::log::{Entry, Log};
+use crate::replay::log::{Entry, Log};
 
 /// Who the clients of a log are: addresses of one IPv6 prefix are one client.
 pub(super) struct Clients<'a> {

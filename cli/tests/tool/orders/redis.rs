@@ -2,7 +2,7 @@
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 
-use crate::{CDNOW, CSV, replay, replay_with_secret, report};
+use super::{CDNOW, CSV, replay, replay_with_secret, report};
 
 fn loaded(server: &RedisServer, arguments: &[&str], at: &str) -> Value {
     let options = ["--at", at, "--redis", &server.url(), "--json"];

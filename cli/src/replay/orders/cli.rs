@@ -1,16 +1,16 @@
-//! The arguments of `replay orders`.
+//! The arguments of `palisade replay orders`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use super::moment::Moment;
 
 #[derive(Debug, Args)]
 pub(crate) struct Orders {
     /// The order history; `-` is the standard input
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
 
     /// What the file holds
@@ -87,17 +87,17 @@ bytes for each order, since an id may come again. In Redis a customer with three
     pub(crate) const EXAMPLES: &str = "\
 Examples:
   Which segments are the customers in today?
-      replay orders orders.csv --format csv
+      palisade replay orders orders.csv --format csv
 
   A history in the CDNOW format, as of a day in the past; orders after its 00:00 UTC do not count:
-      replay orders cdnow.txt --format cdnow --at 1998-07-01
+      palisade replay orders cdnow.txt --format cdnow --at 1998-07-01
 
   Fill the store of a service before its first day, with the service's own secret:
       PALISADE_SECRET=$(cat /run/secrets/palisade) \\
-          replay orders orders.csv --format csv --redis redis://127.0.0.1:6379 --prefix shop:
+          palisade replay orders orders.csv --format csv --redis redis://127.0.0.1:6379 --prefix shop:
 
   How many VIPs would there be from 1,000.00 USD on, for a script:
-      replay orders orders.csv --format csv --vip-spend 100000 --json | jq .segments.vip
+      palisade replay orders orders.csv --format csv --vip-spend 100000 --json | jq .segments.vip
 
 JSON: {\"customers\": …, \"orders\": …, \"spend\": … (cents), \"segments\": {\"returning\": …, \"at_risk\": …,
 \"churned\": …, \"vip\": …}}, each customer in one segment; nobody who ordered is `new`.

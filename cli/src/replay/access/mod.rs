@@ -1,4 +1,5 @@
-//! `replay access`: the rate limits and what failures add up to, on the traffic of access logs.
+//! `palisade replay access`: the rate limits and what failures add up to, on the traffic of access logs.
+mod cli;
 mod clients;
 mod human;
 mod limits;
@@ -7,14 +8,14 @@ mod replay;
 mod report;
 mod suspects;
 
+pub(crate) use self::cli::Access;
 use self::clients::Clients;
 use self::limits::Limits;
 use self::replay::Replay;
 use self::report::Gathering;
 use self::suspects::Suspects;
-use crate::cli::Access;
 use crate::failure::Failure;
-use crate::log::Log;
+use crate::replay::log::Log;
 
 /// The report on the logs, as text to print.
 pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
         return Ok(human::print(&report, arguments.top));
     }
     let mut json = serde_json::to_string(&report)
-        .map_err(|error| Failure::Input(format!("the report cannot be written: {error}")))?;
+        .map_err(|error| Failure::Output(format!("the report cannot be written: {error}")))?;
     json.push('\n');
     Ok(json)
 }

@@ -3,8 +3,8 @@ use std::fmt::Write;
 use palisade::segment::{Criteria, Record, Segment, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::table::Align::{Left, Right};
-use crate::table::{Table, grouped};
+use crate::replay::table::Align::{Left, Right};
+use crate::replay::table::{Table, grouped};
 
 /// What the customers are as of a moment; its fields are the keys of the JSON form.
 #[derive(Debug, Default, Serialize)]

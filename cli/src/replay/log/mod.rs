@@ -14,8 +14,8 @@ use http::{Method, StatusCode, Uri};
 use self::intern::Interner;
 pub(crate) use self::line::Unreadable;
 use crate::failure::Failure;
-use crate::progress::Progress;
-use crate::source::{self, Line};
+use crate::replay::progress::Progress;
+use crate::replay::source::{self, Line};
 
 /// The lines of all files in the order of time. Values that repeat are held once and referred to by number.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-"""What `replay orders` must say of the excerpts, by other means: python3 expected.py"""
+"""What `palisade replay orders` must say of the excerpts, by other means: python3 expected.py"""
 import csv
 import datetime as d
 import pathlib

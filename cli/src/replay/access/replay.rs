@@ -17,8 +17,8 @@ use palisade::suspicion::{CountFailuresNow, LocalBanStore, LocalFailureStore, Wa
 use tower::{Layer, Service, ServiceExt};
 
 use super::limits::{Banning, Routes};
-use crate::log::{Entry, Log};
-use crate::progress::Progress;
+use crate::replay::log::{Entry, Log};
+use crate::replay::progress::Progress;
 
 /// The layers of a service, on the clock of a log.
 pub(super) struct Replay {

@@ -1,9 +1,4 @@
-//! `replay access` from end to end; what it must say is counted here anew, in the simplest way.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, also in its helpers"
-)]
-
+//! `palisade replay access` from end to end; what it must say is counted here anew, in the simplest way.
 mod logs;
 mod suspects;
 

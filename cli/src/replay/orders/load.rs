@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::book::Book;
 use super::cli::Orders;
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::replay::progress::Progress;
 
 /// Loads changes into Redis, some thousands at a time.
 pub(super) struct Load {

@@ -9,7 +9,7 @@ use super::clients::Clients;
 use super::limits::counts_by_user;
 use super::peaks::{Peaks, SuggestedLimits};
 use super::replay::{Outcome, PolicyOutcome};
-use crate::log::Log;
+use crate::replay::log::Log;
 
 /// What the limits would have done; its fields are the keys of the JSON form.
 #[derive(Debug, Serialize)]
@@ -194,7 +194,9 @@ impl<'a> Gathering<'a> {
         bans: Vec<Banned>,
     ) -> Report {
         let parsed = log.entries.len() as u64;
-        let time = |entry: Option<&crate::log::Entry>| timestamp(entry.map_or(0, |entry| entry.at));
+        let time = |entry: Option<&crate::replay::log::Entry>| {
+            timestamp(entry.map_or(0, |entry| entry.at))
+        };
         let clients = self.clients;
         let unparsed = log.unreadable.iter();
         Report {

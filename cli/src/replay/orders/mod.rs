@@ -1,4 +1,4 @@
-//! `replay orders`: which segments the customers of an order history are in.
+//! `palisade replay orders`: which segments the customers of an order history are in.
 mod book;
 mod cdnow;
 mod cli;
@@ -24,8 +24,8 @@ use self::moment::Moment;
 use self::order::{Order, Wrong};
 use self::report::{LeftOut, Report};
 use crate::failure::Failure;
-use crate::progress::Progress;
-use crate::source::{self, Line};
+use crate::replay::progress::Progress;
+use crate::replay::source::{self, Line};
 
 /// The report on an order history, as text to print.
 pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
         return Ok(report.print(as_of.0, &LeftOut { later, repeated }));
     }
     let mut json = serde_json::to_string(&report)
-        .map_err(|error| Failure::Input(format!("the report cannot be written: {error}")))?;
+        .map_err(|error| Failure::Output(format!("the report cannot be written: {error}")))?;
     json.push('\n');
     Ok(json)
 }

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::palisade;
+
 /// One line of a log that the test writes.
 #[derive(Clone)]
 pub(super) struct Hit {
@@ -113,12 +115,8 @@ impl Logs {
     }
 
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_replay"));
-        command
-            .arg("access")
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env_remove("PALISADE_SECRET");
+        let mut command = palisade(&["replay", "access"]);
+        command.args(arguments).current_dir(self.0.path());
         command
     }
 
