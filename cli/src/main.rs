@@ -1,17 +1,28 @@
 //! `palisade`, the one tool beside the library: see `palisade --help`.
 //!
 //! A command is a module or a room of its own. It owns its arguments, and its `run` returns the text to print.
+mod completions;
 mod failure;
+mod man;
 mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-/// Tries palisade on what happened before it was there
+use completions::Completions;
+use man::Man;
+
+/// Tries palisade's limits on past traffic, and fills its store with past orders
 #[derive(Debug, Parser)]
-#[command(name = "palisade", version, arg_required_else_help = true, after_long_help = EXAMPLES)]
+#[command(
+    name = "palisade",
+    version,
+    propagate_version = true,
+    subcommand_value_name = "COMMAND"
+)]
+#[command(arg_required_else_help = true, after_long_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,8 +31,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Replays the past: access logs through the rate limits, orders into segments
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        subcommand_value_name = "COMMAND",
+        arg_required_else_help = true
+    )]
     Replay(replay::Command),
+    /// Prints a script that completes the commands in your shell
+    #[command(long_about = Completions::ABOUT, after_long_help = Completions::EXAMPLES, arg_required_else_help = true)]
+    Completions(Completions),
+    /// Prints a manual page, or writes all of them
+    #[command(long_about = Man::ABOUT, after_long_help = Man::EXAMPLES)]
+    Man(Man),
 }
 
 const EXAMPLES: &str = "\
@@ -32,12 +53,18 @@ Examples:
   Which segments are the customers in today?
       palisade replay orders orders.csv --format csv
 
+  Complete the commands in this Bash, and have `man palisade`:
+      source <(palisade completions bash)
+      palisade man --into ~/.local/share/man/man1
+
 Exit status: 0 when it is done, 1 when something cannot be read, written or reached, 2 for a wrong argument or setting.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let text = match &cli.command {
         Command::Replay(command) => replay::run(command),
+        Command::Completions(arguments) => completions::run(arguments, Cli::command()),
+        Command::Man(arguments) => man::run(arguments, Cli::command()),
     };
     match text.map(|text| print(&text)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -58,4 +85,14 @@ fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

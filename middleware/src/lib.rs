@@ -88,5 +88,5 @@ pub use error::ConfigError;
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "full"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

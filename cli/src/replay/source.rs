@@ -31,12 +31,19 @@ pub(crate) fn total_size<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Optio
         .sum()
 }
 
+/// What a file begins with that gzip made, as logrotate has it do.
+const GZIP: &[u8] = b"\x1f\x8b";
+
 /// Hands each line to `visit`, however long, until that fails; what is no UTF-8 is no matter.
 pub(crate) fn for_each_line<E: From<io::Error>>(
     source: impl Read,
     mut visit: impl FnMut(Line<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut source = BufReader::with_capacity(BUFFER, source);
+    if source.fill_buf()?.starts_with(GZIP) {
+        let why = "it is compressed; hand over what `zcat` makes of it, with `-` for the file";
+        return Err(io::Error::other(why).into());
+    }
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -80,6 +87,13 @@ mod tests {
         assert_eq!(lengths(b""), []);
         assert_eq!(lengths(b"ab\n\n\xffc"), [Some(2), Some(0), Some(2)]);
         assert_eq!(lengths(b"ab\n"), [Some(2)]);
+    }
+
+    #[test]
+    fn refuses_what_is_compressed() {
+        let visit = |_: Line<'_>| Ok::<_, io::Error>(());
+        let error = for_each_line(&b"\x1f\x8b\x08\n"[..], visit).unwrap_err();
+        assert!(error.to_string().contains("zcat"), "{error}");
     }
 
     #[test]

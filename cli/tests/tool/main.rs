@@ -5,7 +5,10 @@
 )]
 
 mod access;
+mod completions;
+mod man;
 mod orders;
+mod tls;
 
 use std::process::Command;
 
@@ -14,4 +17,12 @@ fn palisade(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
     command.args(arguments).env_remove("PALISADE_SECRET");
     command
+}
+
+/// What a command prints that does what it is asked for.
+fn printed(arguments: &[&str]) -> String {
+    let output = palisade(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -17,8 +17,9 @@ pub(crate) struct Orders {
     #[arg(long)]
     pub(crate) format: Format,
 
-    /// Loads the orders into this Redis server, such as redis://127.0.0.1:6379
-    #[arg(long, value_name = "URL")]
+    /// Loads the orders into this Redis server, such as redis://127.0.0.1:6379, or rediss:// through TLS; the server is
+    /// then proved by the system's certificates, or those of SSL_CERT_FILE
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) redis: Option<String>,
 
     /// As of when, inclusive: a date (its 00:00 UTC) or an RFC 3339 time; now without it. Later orders do not count

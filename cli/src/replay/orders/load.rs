@@ -33,7 +33,11 @@ impl Load {
         let store = RedisStore::builder(url)
             .prefix(&arguments.prefix)
             .deadline(std::time::Duration::from_secs(10))
-            .build()?;
+            .build()
+            .map_err(|error| match error.key() {
+                "redis_url" => Failure::Setting(format!("--redis: {error}")),
+                _ => error.into(),
+            })?;
         let loader = store.customer_loader(keeping);
         drop(_inside);
         Ok(Self {

@@ -219,6 +219,7 @@ fn reads_the_standard_input() {
 fn says_what_is_wrong_with_the_input_or_a_setting() {
     let logs = Logs::new();
     logs.write("empty.log", "")
+        .write("packed.log", b"\x1f\x8b\x08\x00")
         .write("odd.log", "<html>\nnothing\n")
         .write(
             "good.log",
@@ -230,6 +231,11 @@ fn says_what_is_wrong_with_the_input_or_a_setting() {
         (&["missing.log"][..], 1, "error: missing.log: "),
         (&["good.log", "missing.log"], 1, "error: missing.log: "),
         (&["."], 1, "error: .: "),
+        (
+            &["good.log", "packed.log"],
+            1,
+            "error: packed.log: it is compressed",
+        ),
         (&["empty.log"], 1, "the logs hold no lines"),
         (
             &["odd.log"],

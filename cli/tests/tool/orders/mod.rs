@@ -201,6 +201,11 @@ fn refuses_settings_that_cannot_be_used() {
         (&["x", "--format", "xml"], 2, "cdnow"),
         (&["x"], 2, "--format"),
         (
+            &["x", "--format", "csv", "--redis", "localhost"],
+            2,
+            "error: --redis: `redis_url` cannot be",
+        ),
+        (
             &["x", "--format", "csv", "--at", "1998"],
             2,
             "allowed is a date such as `1998-07-01`",
