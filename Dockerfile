@@ -38,6 +38,8 @@ ENTRYPOINT ["/usr/local/bin/load"]
 
 FROM runtime AS webstore
 COPY --from=build-webstore /out/webstore /usr/local/bin/webstore
+# Whom a `rediss://` server must be vouched for by; SSL_CERT_FILE names others.
+COPY --from=build-webstore /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 RUN install -d -o 10001 -g 10001 /var/log/webstore
 USER 10001:10001
 EXPOSE 8000 9464

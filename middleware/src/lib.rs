@@ -86,5 +86,5 @@ pub use model::ConfigError;
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "full"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

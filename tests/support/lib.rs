@@ -17,4 +17,5 @@ pub mod prometheus;
 pub mod promql;
 pub mod redis;
 pub mod repository;
+pub mod tls;
 pub mod webstore;

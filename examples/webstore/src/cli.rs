@@ -61,7 +61,8 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Environment:
   REDIS_URL        the Redis that keeps the limits, for several processes to share; beats the file's
-                   store.redis_url. Without either, the memory of this process keeps them.
+                   store.redis_url. Without either, the memory of this process keeps them. A rediss:// server is
+                   proved by the system's certificates, or those of SSL_CERT_FILE.
   PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats store.secret_file.
   RUST_LOG         which events are logged to stderr as JSON; `info` by default.
 

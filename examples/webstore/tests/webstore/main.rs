@@ -18,3 +18,4 @@ mod orders;
 mod process;
 mod support;
 mod suspicion;
+mod tls;

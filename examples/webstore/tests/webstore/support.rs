@@ -5,11 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
+use palisade_tests::tls::TlsRedis;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 /// Nothing here takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `webstore` on free ports, killed at the end of the test.
 pub(crate) struct Webstore {
@@ -38,6 +39,16 @@ impl Webstore {
         let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command
             .env("REDIS_URL", url)
+            .env("PALISADE_SECRET", "sixteen bytes or more");
+        Self::spawn(command)
+    }
+
+    /// With limits in this Redis, through TLS.
+    pub(crate) fn on_tls_redis(redis: &TlsRedis) -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command
+            .env("REDIS_URL", redis.url())
+            .env("SSL_CERT_FILE", redis.certificate())
             .env("PALISADE_SECRET", "sixteen bytes or more");
         Self::spawn(command)
     }

@@ -13,6 +13,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value,
 };
+#[cfg(feature = "redis-tls")]
+use {redis::ConnectionAddr, rustls::crypto::CryptoProvider};
 
 use super::failure::Failure;
 use super::scripts::Call;
@@ -109,6 +111,7 @@ impl Connections {
         call: &(impl Call + Sync),
         deadline: Duration,
     ) -> Result<Value, Failure> {
+        self.choose_tls();
         let mut connection = self.exclusive.get().await?;
         let answer = tokio::time::timeout(deadline, run(call, connection.as_mut().clone())).await;
         if !matches!(answer, Ok(Ok(_))) {
@@ -138,6 +141,7 @@ impl Connections {
     }
 
     async fn connect(self: &Arc<Self>) -> Result<MultiplexedConnection, Failure> {
+        self.choose_tls();
         let this = Arc::clone(self);
         let connecting = tokio::spawn(async move {
             let closed = Arc::new(AtomicBool::new(false));
@@ -153,6 +157,20 @@ impl Connections {
             Ok::<_, RedisError>(connection)
         });
         Ok(connecting.await.map_err(|_| Failure::Abandoned)??)
+    }
+
+    /// Has rustls use ring unless the process chose a provider. With none, redis-rs would panic where two are compiled
+    /// in: ours, and the aws-lc-rs of an HTTP client.
+    fn choose_tls(&self) {
+        #[cfg(feature = "redis-tls")]
+        if matches!(
+            self.client.get_connection_info().addr(),
+            ConnectionAddr::TcpTls { .. }
+        ) && CryptoProvider::get_default().is_none()
+        {
+            // It fails where another thread has just chosen.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
     }
 }
 

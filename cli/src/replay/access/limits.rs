@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+use palisade::client::Route;
+use palisade::config::{BansConfig, Config};
+use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
+use palisade::suspicion::{Kind, Sentence};
+
+use super::cli::{Access, Suspicious};
+use crate::failure::Failure;
+
+/// The limits to try: those of a service's configuration, or the defaults, with what the arguments change.
+pub(super) struct Limits {
+    pub(super) config: Config,
+    pub(super) routes: Routes,
+    pub(super) bans: Option<Banning>,
+}
+
+/// Which incidents a client is banned for, and for how long: without jitter, so that every replay says the same.
+#[derive(Clone)]
+pub(super) struct Banning {
+    pub(super) sentence: Sentence,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) dry_run: bool,
+}
+
+impl Banning {
+    /// Those of the configuration, with the first ban that an argument says.
+    fn new(
+        configured: Option<BansConfig>,
+        first: Option<Duration>,
+    ) -> Result<Option<Self>, Failure> {
+        let mut banning = match configured {
+            Some(bans) => Self {
+                sentence: bans.sentence,
+                kinds: bans.kinds,
+                dry_run: bans.dry_run,
+            },
+            None if first.is_none() => return Ok(None),
+            None => Self {
+                sentence: Sentence::default(),
+                kinds: Kind::BY_STATUS.into(),
+                dry_run: false,
+            },
+        };
+        if let Some(first) = first {
+            let longest = banning.sentence.longest().max(first);
+            banning.sentence = Sentence::new(first, longest)
+                .map_err(|error| Failure::Setting(format!("--ban: {error}")))?;
+        }
+        Ok(Some(banning))
+    }
+}
+
+impl Limits {
+    pub(super) fn new(arguments: &Access) -> Result<Self, Failure> {
+        let mut config = match &arguments.config {
+            Some(file) => Config::from_file(file)?,
+            None => Config::default(),
+        };
+        // The replay keeps its own logs, and needs no key that other processes share.
+        config.store.redis_url = None;
+        config.store.secret_file = None;
+        for (name, quota) in [("ip", arguments.ip), ("user", arguments.user)] {
+            if let Some(quota) = quota {
+                config.rate_limit.policies = with_quota(config.rate_limit.policies, name, quota);
+            }
+        }
+        for Suspicious { kind, threshold } in &arguments.suspicion {
+            let thresholds = &mut config.suspicion.thresholds;
+            thresholds.retain(|(other, _)| other != kind);
+            thresholds.extend(threshold.map(|threshold| (*kind, threshold)));
+        }
+        let bans = Banning::new(config.suspicion.bans.take(), arguments.ban)?;
+        let named = config
+            .rate_limit
+            .policies
+            .iter()
+            .flat_map(Policy::get_routes)
+            .chain(config.rate_limit.exempt.get_routes())
+            .chain(config.suspicion.exempt.get_routes())
+            .map(RouteFilter::template);
+        let routes = Routes::new(named.chain(arguments.routes.iter().map(String::as_str)))?;
+        Ok(Self {
+            config,
+            routes,
+            bans,
+        })
+    }
+
+    pub(super) fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.config.rate_limit.policies.iter()
+    }
+
+    /// The same limits, none of them enforced.
+    pub(super) fn in_dry_run(&self) -> Config {
+        let mut config = self.config.clone();
+        let policies = config.rate_limit.policies.into_iter();
+        config.rate_limit.policies = policies.map(Policy::dry_run).collect();
+        config
+    }
+}
+
+/// Whether a policy counts by the verified user; from a configuration, else by the network.
+pub(super) fn counts_by_user(policy: &Policy) -> bool {
+    matches!(policy.get_key(), PartitionBy::User)
+}
+
+fn with_quota(policies: Vec<Policy>, name: &str, quota: Quota) -> Vec<Policy> {
+    policies
+        .into_iter()
+        .map(|policy| match policy.get_name() == name {
+            true => policy.quota(quota),
+            false => policy,
+        })
+        .collect()
+}
+
+/// The routes that the limits name, since a log knows only paths.
+#[derive(Clone)]
+pub(super) struct Routes(matchit::Router<Route>);
+
+impl Routes {
+    fn new<'a>(templates: impl Iterator<Item = &'a str>) -> Result<Self, Failure> {
+        let mut router = matchit::Router::new();
+        let mut known: Vec<&str> = Vec::new();
+        for template in templates {
+            if template == Route::UNMATCHED.as_str() || known.contains(&template) {
+                continue;
+            }
+            let route = Route::from(std::sync::Arc::<str>::from(template));
+            router.insert(template, route).map_err(|error| {
+                Failure::Setting(format!(
+                    "the route `{}` cannot be used: {error}",
+                    template.escape_debug()
+                ))
+            })?;
+            known.push(template);
+        }
+        Ok(Self(router))
+    }
+
+    pub(super) fn resolve(&self, path: &str) -> Option<Route> {
+        self.0.at(path).ok().map(|matched| matched.value.clone())
+    }
+}

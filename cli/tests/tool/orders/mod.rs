@@ -1,0 +1,230 @@
+//! `palisade replay orders` from end to end, on excerpts whose reports `expected.py` computes by other means.
+mod redis;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::palisade;
+
+fn replay(directory: &Path, arguments: &[&str]) -> Output {
+    palisade(&["replay", "orders"])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
+fn excerpts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tool/orders")
+}
+
+/// Over the excerpts, with the secret that a service would have.
+fn replay_with_secret(arguments: &[&str]) -> Output {
+    palisade(&["replay", "orders"])
+        .args(arguments)
+        .current_dir(excerpts())
+        .env("PALISADE_SECRET", "a secret of at least sixteen bytes")
+        .output()
+        .unwrap()
+}
+
+/// The report on one of the excerpts, each of which covers every boundary.
+fn report(arguments: &[&str]) -> Value {
+    let output = replay(&excerpts(), &[arguments, &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const CDNOW: [&str; 3] = ["excerpt.txt", "--format", "cdnow"];
+const CSV: [&str; 3] = ["excerpt.csv", "--format", "csv"];
+
+fn expected(customers: u64, orders: u64, spend: u64, segments: [u64; 4]) -> Value {
+    let [returning, at_risk, churned, vip] = segments;
+    let segments =
+        json!({ "returning": returning, "at_risk": at_risk, "churned": churned, "vip": vip });
+    json!({ "customers": customers, "orders": orders, "spend": spend, "segments": segments })
+}
+
+#[test]
+fn reports_what_a_calculation_by_other_means_finds_in_the_cdnow_format() {
+    let at = |at: &str| report(&[&CDNOW[..], &["--at", at]].concat());
+    assert_eq!(at("1998-07-01"), expected(13, 30, 179_047, [5, 3, 3, 2]));
+    assert_eq!(at("1998-08-01"), expected(14, 34, 183_484, [0, 8, 2, 4]));
+    assert_eq!(at("1996-12-31"), expected(0, 0, 0, [0; 4]));
+}
+
+#[test]
+fn reports_what_a_calculation_by_other_means_finds_in_csv() {
+    let at = |at: &str| report(&[&CSV[..], &["--at", at]].concat());
+    let july = expected(11, 21, 115_833, [4, 3, 2, 2]);
+    assert_eq!(at("1998-07-01"), july);
+    assert_eq!(at("1998-07-01T02:00:00+02:00"), july);
+    assert_ne!(at("1998-07-01T00:00:00.001Z"), july);
+    assert_eq!(at("1998-08-01"), expected(12, 23, 177_333, [0, 5, 4, 3]));
+}
+
+#[test]
+fn counts_every_order_until_now_without_a_date() {
+    let now = report(&CDNOW);
+    assert_eq!(
+        (&now["customers"], &now["orders"]),
+        (&14.into(), &34.into())
+    );
+    assert_eq!(now["segments"]["returning"], 0);
+}
+
+#[test]
+fn criteria_are_options() {
+    let with = |options: &[&str]| {
+        let arguments = [&CDNOW[..], &["--at", "1998-07-01"], options].concat();
+        report(&arguments)["segments"].clone()
+    };
+    assert_eq!(
+        with(&["--vip-spend", "50001", "--vip-orders", "6"])["vip"],
+        0
+    );
+    assert_eq!(
+        with(&["--vip-spend", "49999", "--vip-orders", "4"])["vip"],
+        5
+    );
+    let later = with(&["--at-risk-after", "31d", "--churned-after", "91d"]);
+    assert_eq!(
+        (&later["returning"], &later["churned"]),
+        (&6.into(), &2.into())
+    );
+}
+
+#[test]
+fn prints_a_table_and_what_was_left_out() {
+    let arguments = [&CSV[..], &["--at", "1998-07-01"]].concat();
+    let text = String::from_utf8(replay(&excerpts(), &arguments).stdout).unwrap();
+    assert_eq!(
+        text,
+        "\
+21 orders of 11 customers, 1,158.33 USD, as of 1998-07-01 00:00:00 UTC
+2 orders are later and do not count
+2 orders repeat an id that was counted before
+
+segment     customers    share
+returning           4   36.4 %
+at_risk             3   27.3 %
+churned             2   18.2 %
+vip                 2   18.2 %
+"
+    );
+}
+
+#[test]
+fn names_file_line_field_value_and_what_is_allowed() {
+    let directory = TempDir::new().unwrap();
+    let head = "order_id,customer_id,at,amount,currency\n";
+    let csv = |row: &str| format!("{head}1,ada,1998-07-01,1.00,USD\n{row}\n");
+    let long = format!("1 19970101 1 1.00\n{}\n", "x".repeat(1 << 20));
+    for (name, content, says) in [
+        (
+            "a.csv",
+            csv("2,ada,1998-07-01,-1.00,USD"),
+            "a.csv:3: `amount` cannot be `-1.00`: allowed is an amount from 0.00",
+        ),
+        (
+            "b.csv",
+            csv("2,ada,1898-07-01,1.00,USD"),
+            "b.csv:3: `at` cannot be `1898-07-01`: allowed is a date such as",
+        ),
+        (
+            "c.csv",
+            csv("2,ada,1998-07-01,1.00,EUR"),
+            "c.csv:3: `currency` cannot be `EUR`: allowed is `USD`",
+        ),
+        (
+            "d.csv",
+            csv("2,a\0da,1998-07-01,1.00,USD"),
+            r"d.csv:3: `customer_id` cannot be `a\x00da`: allowed is 1 to 256",
+        ),
+        (
+            "e.csv",
+            csv("2,\"ada\n\n,1.00"),
+            "e.csv:3: the line cannot be",
+        ),
+        (
+            "f.csv",
+            "1,2\n".to_owned(),
+            "f.csv:1: the line cannot be `1,2`: allowed is the header `order_id,",
+        ),
+        ("g.csv", String::new(), "g.csv:1: "),
+        (
+            "a.txt",
+            "1 19970101 1 1.00\n1 19970132 1 1.00\n".to_owned(),
+            "a.txt:2: `date` cannot be `19970132`",
+        ),
+        (
+            "b.txt",
+            long,
+            "b.txt:2: the line is too long: allowed is at most 64 KiB",
+        ),
+        (
+            "c.txt",
+            "\0\0\0\n".to_owned(),
+            r"c.txt:1: the line cannot be `\x00\x00\x00`: allowed is four fields",
+        ),
+    ] {
+        std::fs::write(directory.path().join(name), content).unwrap();
+        let format = if name.ends_with("csv") {
+            "csv"
+        } else {
+            "cdnow"
+        };
+        let output = replay(directory.path(), &[name, "--format", format]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}: {error}");
+        assert!(
+            error.starts_with(&format!("error: {says}")),
+            "{name}: {error}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn refuses_settings_that_cannot_be_used() {
+    let directory = TempDir::new().unwrap();
+    for (arguments, code, says) in [
+        (
+            &["none.txt", "--format", "cdnow"][..],
+            1,
+            "error: none.txt: ",
+        ),
+        (&["x", "--format", "xml"], 2, "cdnow"),
+        (&["x"], 2, "--format"),
+        (
+            &["x", "--format", "csv", "--redis", "localhost"],
+            2,
+            "error: --redis: `redis_url` cannot be",
+        ),
+        (
+            &["x", "--format", "csv", "--at", "1998"],
+            2,
+            "allowed is a date such as `1998-07-01`",
+        ),
+        (&["x", "--format", "csv", "--vip-spend=-1"], 2, "-1"),
+        (
+            &["x", "--format", "csv", "--at-risk-after", "90d"],
+            2,
+            "`--at-risk-after` cannot be `90d`: allowed is less than --churned-after",
+        ),
+        (
+            &["x", "--format", "csv", "--retention", "90d"],
+            2,
+            "allowed is more than --churned-after",
+        ),
+    ] {
+        let output = replay(directory.path(), arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+}
