@@ -11,8 +11,8 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::client::{Client, Countries, Country, Route};
+use crate::log::Warnings;
 use crate::stack::Stack;
-use crate::warnings::Warnings;
 
 static_assertions::assert_impl_all!(FunnelLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Funnel<()>: Send, Sync, Clone);

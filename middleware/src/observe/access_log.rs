@@ -4,8 +4,8 @@ use std::time::Instant;
 use tracing::Level;
 
 use super::{Class, Exchange, ObserveExchange};
-use crate::methods;
-use crate::sampler::Sampler;
+use crate::http::methods;
+use crate::log::Sampler;
 
 /// The access log: one line of the target `palisade::access` for an exchange, of each [`Class`] a bounded number in a
 /// second.

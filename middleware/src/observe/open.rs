@@ -8,7 +8,7 @@ use super::layer::Observers;
 use super::{End, Exchange, Notes, PolicyResult};
 use crate::client::Client;
 use crate::rate_limit::{Reason, Rejected};
-use crate::shield::shielded;
+use crate::task::shielded;
 
 /// An exchange that the observers were told the beginning of.
 ///

@@ -6,7 +6,7 @@ use super::stream::Requests;
 use super::top::{COUNTERS, Top};
 use crate::observe::{Class, Exchange, PolicyResult};
 use crate::store::Outcome;
-use crate::stripes::Striped;
+use crate::sync::Striped;
 
 /// Counts of requests and of calls to the store, and the clients that are counted apart.
 #[derive(Debug)]

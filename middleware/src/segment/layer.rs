@@ -16,7 +16,7 @@ use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
-use crate::outage::Outage;
+use crate::log::Outage;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
 ///

@@ -20,7 +20,7 @@ use super::{
     Timestamp, WallClock,
 };
 use crate::client::{Country, UserId};
-use crate::outage::Outage;
+use crate::log::Outage;
 
 pub(super) struct Registry {
     pub(super) store: Arc<dyn KeepCustomers>,

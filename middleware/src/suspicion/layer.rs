@@ -14,7 +14,7 @@ use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
 use crate::client::Secret;
-use crate::outage::Outage;
+use crate::log::Outage;
 use crate::rate_limit::Exemptions;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.

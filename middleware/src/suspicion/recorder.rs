@@ -14,7 +14,7 @@ use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Wat
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
-use crate::outage::Outage;
+use crate::log::Outage;
 use crate::rate_limit::{Exemptions, StoreErrorKind};
 
 /// Everything that the requests of one layer share.

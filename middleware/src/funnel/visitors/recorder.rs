@@ -7,9 +7,9 @@ use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
 use crate::client::{Country, Secret};
-use crate::drain::{Queue, Work, leave};
+use crate::task::queue::{Queue, Work, leave};
 use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
-use crate::outage::Outage;
+use crate::log::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Everything that the requests of one layer share to count their visitors.

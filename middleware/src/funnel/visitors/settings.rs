@@ -7,9 +7,9 @@ use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
 use crate::client::{Countries, Secret};
-use crate::drain::Queue;
+use crate::task::queue::Queue;
 use crate::funnel::store::{LocalVisitStore, VisitStore};
-use crate::outage::Outage;
+use crate::log::Outage;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).
 #[must_use = "settings do nothing until they are given to a `FunnelLayerBuilder`"]

@@ -15,7 +15,7 @@ use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
 use crate::client::Network;
-use crate::outage::Outage;
+use crate::log::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};

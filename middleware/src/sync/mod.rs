@@ -1,0 +1,5 @@
+//! State that all requests of a process share.
+
+mod stripes;
+
+pub(crate) use stripes::Striped;
