@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -17,6 +17,7 @@ use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
 use crate::log::Outage;
+use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
 ///
@@ -232,8 +233,7 @@ impl SegmentLayerBuilder {
                 actions,
                 tally,
                 convert: self.convert,
-                sweep_every,
-                sweeping: AtomicBool::new(false),
+                sweeps: Ticker::new(sweep_every),
                 failing: Outage::new(),
                 loss_told: AtomicU64::new(0),
             })),

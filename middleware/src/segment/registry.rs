@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use http::StatusCode;
 
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::client::{Country, UserId};
 use crate::log::Outage;
+use crate::task::ticker::Ticker;
 
 pub(super) struct Registry {
     pub(super) store: Arc<dyn KeepCustomers>,
@@ -31,8 +32,7 @@ pub(super) struct Registry {
     pub(super) actions: Actions,
     pub(super) tally: Arc<Tally>,
     pub(super) convert: Option<Convert>,
-    pub(super) sweep_every: Duration,
-    pub(super) sweeping: AtomicBool,
+    pub(super) sweeps: Ticker,
     /// Whether the store failed when it was last written to.
     pub(super) failing: Outage,
     /// Milliseconds since 1970 of the last word about lost changes; 0 for none.

@@ -9,10 +9,10 @@ use tower_service::Service;
 use super::future::{Looking, ResponseFuture, Visited};
 use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
-use super::sweep::Sweeper;
 use super::{Segment, Standing};
 use crate::client::Client;
 use crate::observe::Notes;
+use crate::task::ticker;
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl<S> Segmented<S> {
     /// The visit of an identified customer, not classified yet.
     fn visit<B>(&self, request: &Request<B>) -> Option<Visited> {
         let registry = self.registry.as_ref()?;
-        Sweeper::start(registry);
+        ticker::start(registry);
         let Some(client) = request.extensions().get::<Client>() else {
             warn_of_nobody();
             return None;
