@@ -7,7 +7,7 @@ mod sampler;
 #[cfg(test)]
 mod warnings;
 
-pub(crate) use fallback::Outage;
+pub(crate) use fallback::Fallback;
 #[cfg(test)]
 pub(crate) use lines::Lines;
 pub(crate) use sampler::Sampler;

@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::action::{Action, Actions};
 use super::cache::Cache;
+use super::drain::fallback;
 use super::handle::Customers;
 use super::lookup::Lookup;
 use super::registry::{Convert, Registry, Sought, system_clock};
@@ -16,7 +17,6 @@ use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
-use crate::log::Outage;
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
@@ -234,7 +234,7 @@ impl SegmentLayerBuilder {
                 tally,
                 convert: self.convert,
                 sweeps: Ticker::new(sweep_every),
-                failing: Outage::new(),
+                fallback: fallback(),
                 loss_told: AtomicU64::new(0),
             })),
         })

@@ -20,7 +20,7 @@ use super::{
     Timestamp, WallClock,
 };
 use crate::client::{Country, UserId};
-use crate::log::Outage;
+use crate::log::Fallback;
 use crate::task::ticker::Ticker;
 
 pub(super) struct Registry {
@@ -33,8 +33,8 @@ pub(super) struct Registry {
     pub(super) tally: Arc<Tally>,
     pub(super) convert: Option<Convert>,
     pub(super) sweeps: Ticker,
-    /// Whether the store failed when it was last written to.
-    pub(super) failing: Outage,
+    /// Whether the store takes changes.
+    pub(super) fallback: Fallback,
     /// Milliseconds since 1970 of the last word about lost changes; 0 for none.
     pub(super) loss_told: AtomicU64,
 }

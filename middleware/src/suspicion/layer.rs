@@ -6,16 +6,15 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::queue::Queue;
-use super::recorder::{Bound, Recorder};
+use super::recorder::{Bound, Overflow, Recorder, fallback};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
 use crate::client::Secret;
-use crate::log::Outage;
 use crate::rate_limit::Exemptions;
+use crate::task::queue::Queue;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
 #[derive(Clone)]
@@ -201,10 +200,11 @@ impl SuspicionLayerBuilder {
                 logins,
                 store,
                 queue: Queue::new(self.queue),
+                overflow: Overflow::default(),
                 warden: self.bans.map(|bans| bans.start(&tally)),
                 tally,
                 reporter: Reporter::new(self.hash_clients, self.observers),
-                local: Outage::new(),
+                fallback: fallback(),
             }),
         })
     }

@@ -121,7 +121,6 @@ mod handle;
 mod kind;
 mod layer;
 mod login;
-mod queue;
 mod recorder;
 mod service;
 mod store;

@@ -1,7 +1,6 @@
 //! Who is banned, as this process knows it.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
 use crate::client::Network;
-use crate::log::Outage;
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use crate::log::Fallback;
+use crate::rate_limit::StoreError;
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
 
@@ -38,8 +37,8 @@ pub(in crate::suspicion) struct Warden {
     response: BanResponse,
     enforced: bool,
     tally: Arc<Tally>,
-    /// Whether the shared store failed when it was last asked.
-    alone: Outage,
+    /// Whether the shared store keeps the bans.
+    fallback: Fallback,
 }
 
 pub(super) enum Stores {
@@ -70,7 +69,24 @@ impl Warden {
             response: bans.response,
             enforced: bans.enforced,
             tally,
-            alone: Outage::new(),
+            fallback: Fallback::new(
+                |error, cause| {
+                    tracing::warn!(
+                        target: "palisade::suspicion",
+                        event = "bans_fallback",
+                        %error,
+                        cause,
+                        "only those bans hold that this process knows of: the shared store does not answer"
+                    );
+                },
+                || {
+                    tracing::info!(
+                        target: "palisade::suspicion",
+                        event = "bans_restored",
+                        "bans are kept by the shared store again"
+                    );
+                },
+            ),
         }
     }
 
@@ -124,7 +140,7 @@ impl Warden {
         client: Network,
         answer: Result<Option<Duration>, StoreError>,
     ) -> Option<Duration> {
-        self.note(answer.as_ref().err());
+        self.fallback.heed(&answer);
         match answer {
             Ok(left) => {
                 self.learn(client, left);
@@ -191,7 +207,7 @@ impl Warden {
             return None;
         }
         let answer = store.impose(client, kind, &self.sentence, roll()).await;
-        self.note(answer.as_ref().err());
+        self.fallback.heed(&answer);
         match answer {
             Ok(ban) => {
                 self.cache.insert(client, ban.left, FRESH, self.now());
@@ -281,34 +297,6 @@ impl Warden {
         // What the store said is a ban by hand in the local one.
         here.retain(|ban| ban.reason != BanReason::Manual);
         here
-    }
-
-    /// Logs when the shared store stops or begins to answer, once for each change; what an open breaker refuses is the
-    /// breaker's to tell.
-    fn note(&self, failed: Option<&StoreError>) {
-        match failed {
-            None => {
-                if self.alone.succeed() {
-                    tracing::info!(
-                        target: "palisade::suspicion",
-                        event = "bans_restored",
-                        "bans are kept by the shared store again"
-                    );
-                }
-            }
-            Some(error) => {
-                if error.kind() != StoreErrorKind::Rejected && self.alone.fail() {
-                    let cause = error.source().map(ToString::to_string);
-                    tracing::warn!(
-                        target: "palisade::suspicion",
-                        event = "bans_fallback",
-                        %error,
-                        cause,
-                        "only those bans hold that this process knows of: the shared store does not answer"
-                    );
-                }
-            }
-        }
     }
 }
 
