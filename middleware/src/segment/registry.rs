@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 
 use super::action::Actions;
-use super::cache::{Cache, Met, Touched};
+use super::cache::{Cache, Found, Met, Touched};
 use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
@@ -62,12 +62,17 @@ impl Registry {
         self.clock.now().into()
     }
 
-    pub(super) fn standing(&self, record: Option<Record>, now: Timestamp) -> Standing {
-        self.criteria.standing(record.as_ref(), now)
+    pub(super) fn standing<E>(
+        &self,
+        found: Result<Option<Record>, E>,
+        now: Timestamp,
+    ) -> Option<Standing> {
+        let record = found.ok()?;
+        Some(self.criteria.standing(record.as_ref(), now))
     }
 
-    /// What the customer is, before this moment. Whether `touch` was heeded is for the caller to ask: it is when the
-    /// answer is there at once from the cache.
+    /// What the customer is, before this moment; and whether the customer was touched, which happens only if `touch` asks
+    /// for it and the cache knows the customer.
     pub(super) fn seek(self: &Arc<Self>, user: &UserId, touch: bool) -> (Sought, bool) {
         let now = self.now();
         let found = match self.cache.meet(user, now, touch) {
@@ -75,7 +80,7 @@ impl Registry {
                 if let Some(due) = due {
                     self.schedule(user, due);
                 }
-                return (Sought::Now(Some(self.standing(record, now))), touch);
+                return (Sought::Now(self.standing(Found::Ok(record), now)), touch);
             }
             Met::InFlight(landed) => {
                 Sought::Later(Box::pin(follow(Arc::clone(self), user.clone(), landed)))
@@ -83,22 +88,17 @@ impl Registry {
             Met::Leads { id, tell } => {
                 let leading = Leading::new(self, user, id, tell);
                 match self.store.fetch(user) {
-                    Fetched::Ready(result) => {
-                        let record = leading.land(result.ok());
-                        Sought::Now(record.map(|record| self.standing(record, now)))
-                    }
+                    Fetched::Ready(result) => Sought::Now(self.standing(leading.land(result), now)),
                     Fetched::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
                 }
             }
             Met::Full => match self.store.fetch(user) {
-                Fetched::Ready(result) => {
-                    Sought::Now(result.ok().map(|record| self.standing(record, now)))
-                }
+                Fetched::Ready(result) => Sought::Now(self.standing(result, now)),
                 Fetched::Pending(later) => {
                     let registry = Arc::clone(self);
                     Sought::Later(Box::pin(async move {
-                        let record = later.await.ok()?;
-                        Some(registry.standing(record, registry.now()))
+                        let result = later.await;
+                        registry.standing(result, registry.now())
                     }))
                 }
             },
