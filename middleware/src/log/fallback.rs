@@ -73,7 +73,8 @@ impl Fallback {
     }
 }
 
-fn now() -> u64 {
+/// Milliseconds of this process's clock, which begins at 1.
+pub(crate) fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed().as_millis();
     u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)

@@ -3,13 +3,15 @@
 mod fallback;
 #[cfg(test)]
 mod lines;
+mod losses;
 mod sampler;
 #[cfg(test)]
 mod warnings;
 
-pub(crate) use fallback::Fallback;
+pub(crate) use fallback::{Fallback, now};
 #[cfg(test)]
 pub(crate) use lines::Lines;
+pub(crate) use losses::Losses;
 pub(crate) use sampler::Sampler;
 #[cfg(test)]
 pub(crate) use warnings::Warnings;

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -17,6 +16,7 @@ use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
+use crate::log::Losses;
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
@@ -235,7 +235,7 @@ impl SegmentLayerBuilder {
                 convert: self.convert,
                 sweeps: Ticker::new(sweep_every),
                 fallback: fallback(),
-                loss_told: AtomicU64::new(0),
+                losses: Losses::default(),
             })),
         })
     }

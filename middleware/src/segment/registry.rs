@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -20,7 +19,7 @@ use super::{
     Timestamp, WallClock,
 };
 use crate::client::{Country, UserId};
-use crate::log::Fallback;
+use crate::log::{Fallback, Losses};
 use crate::task::ticker::Ticker;
 
 pub(super) struct Registry {
@@ -35,8 +34,7 @@ pub(super) struct Registry {
     pub(super) sweeps: Ticker,
     /// Whether the store takes changes.
     pub(super) fallback: Fallback,
-    /// Milliseconds since 1970 of the last word about lost changes; 0 for none.
-    pub(super) loss_told: AtomicU64,
+    pub(super) losses: Losses,
 }
 
 /// Makes an amount one of the criteria's currency, in minor units.
@@ -216,16 +214,8 @@ impl Registry {
     }
 
     fn lose(&self, kind: ChangeKind) {
-        const MINUTE: u64 = 60_000;
         self.tally.settle(kind, Fate::Lost);
-        let now = self.now().as_millis().max(1);
-        let told = self.loss_told.load(Ordering::Relaxed);
-        if (told == 0 || now.abs_diff(told) >= MINUTE)
-            && self
-                .loss_told
-                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if self.losses.count(self.now().as_millis()).is_some() {
             let [activities, orders, refunds] =
                 ChangeKind::ALL.map(|kind| self.tally.changes(kind, Fate::Lost));
             tracing::error!(

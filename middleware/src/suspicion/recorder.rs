@@ -1,7 +1,7 @@
 //! From a response to the store, off the request's path.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::StatusCode;
 
@@ -11,7 +11,7 @@ use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Wat
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
-use crate::log::Fallback;
+use crate::log::{Fallback, Losses, now};
 use crate::rate_limit::Exemptions;
 use crate::task::queue::{Queue, Work, leave};
 
@@ -23,7 +23,7 @@ pub(super) struct Recorder {
     pub(super) logins: Option<Logins>,
     pub(super) store: Bound,
     pub(super) queue: Queue<Noted>,
-    pub(super) overflow: Overflow,
+    pub(super) losses: Losses,
     pub(super) tally: Arc<Tally>,
     pub(super) reporter: Reporter,
     /// Where bans are on.
@@ -115,7 +115,7 @@ impl Recorder {
             return;
         }
         self.tally.settle(Fate::Dropped, 1);
-        if let Some(dropped) = self.overflow.count(Instant::now()) {
+        if let Some(dropped) = self.losses.count(now()) {
             tracing::warn!(
                 target: "palisade::suspicion",
                 event = "failures_dropped",
@@ -180,7 +180,7 @@ impl Recorder {
         convicted
     }
 
-    /// Counts and logs a ban that was imposed for this; the ban as it stands may be another one that lasts longer.
+    /// Counts and logs a ban that was imposed for this reason. The ban as it stands may be an earlier one that lasts longer.
     pub(super) fn announce(&self, reason: BanReason, ban: &Ban) {
         self.tally.ban(reason);
         self.reporter.report_ban(reason, ban);
@@ -268,31 +268,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// How many were dropped, told at most once a minute.
-#[derive(Default)]
-pub(super) struct Overflow(Mutex<Untold>);
-
-#[derive(Default)]
-struct Untold {
-    dropped: u64,
-    told: Option<Instant>,
-}
-
-impl Overflow {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    fn count(&self, now: Instant) -> Option<u64> {
-        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        untold.dropped += 1;
-        let told = |at: Instant| now.saturating_duration_since(at) < Self::EVERY;
-        if untold.told.is_some_and(told) {
-            return None;
-        }
-        untold.told = Some(now);
-        Some(std::mem::take(&mut untold.dropped))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,18 +333,5 @@ mod tests {
         let taken: Vec<u16> = all(&queue).into_iter().map(|(_, status)| status).collect();
         assert_eq!(taken, statuses);
         assert!(push(&queue, noted(1, 404)).0, "nobody takes any more");
-    }
-
-    #[test]
-    fn tells_how_many_were_dropped_at_most_once_a_minute() {
-        let overflow = Overflow::default();
-        let start = Instant::now();
-        let mut told = Vec::new();
-        // Ten a second for three minutes.
-        for n in 0..1_800 {
-            let now = start + Duration::from_millis(100) * n;
-            told.extend(overflow.count(now).map(|dropped| (n, dropped)));
-        }
-        assert_eq!(told, [(0, 1), (600, 600), (1_200, 600)]);
     }
 }
