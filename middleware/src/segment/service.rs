@@ -7,9 +7,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::{Looking, ResponseFuture, Visited};
-use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
-use super::{Segment, Standing};
+use super::{Looked, Segment, Standing};
 use crate::client::Client;
 use crate::observe::Notes;
 use crate::task::ticker;
