@@ -113,8 +113,6 @@
 //! ```
 mod accounts;
 mod bans;
-#[cfg(feature = "ops")]
-mod describe;
 mod event;
 mod future;
 mod handle;

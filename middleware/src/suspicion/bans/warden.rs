@@ -246,7 +246,11 @@ impl Warden {
             .insert(client, ban.left, ban.left, self.now());
     }
 
-    pub(super) async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
+    pub(in crate::suspicion) async fn ban(
+        &self,
+        client: Network,
+        length: Duration,
+    ) -> Result<Ban, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.impose_for_now(client, length)),
             Stores::Shared { store, .. } => {
@@ -257,7 +261,7 @@ impl Warden {
         }
     }
 
-    pub(super) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+    pub(in crate::suspicion) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
         self.convicted.remove(client);
         match &self.stores {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
@@ -273,7 +277,7 @@ impl Warden {
         }
     }
 
-    pub(super) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
+    pub(in crate::suspicion) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.list_now(limit)),
             Stores::Shared { store, .. } => {
@@ -289,7 +293,7 @@ impl Warden {
     }
 
     /// The bans that hold in this process alone; none where nobody shares them.
-    pub(super) fn list_here(&self, limit: usize) -> Vec<Ban> {
+    pub(in crate::suspicion) fn list_here(&self, limit: usize) -> Vec<Ban> {
         let Stores::Shared { local, .. } = &self.stores else {
             return Vec::new();
         };
