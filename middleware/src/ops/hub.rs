@@ -33,7 +33,8 @@ pub(super) struct Hub {
     pub(super) hosts: Hosts,
     /// `None` where nothing may be done.
     pub(super) token: Option<Token>,
-    /// Apart from the sources, which hold those who are told of it: the feed and the events end with them.
+    /// The observers hold the feed and the events, never the hub: the hub's sources hold the observers, and nobody would
+    /// drop such a circle.
     pub(super) feed: Arc<Feed>,
     pub(super) events: Arc<Events>,
     pub(super) sources: OnceLock<Sources>,
