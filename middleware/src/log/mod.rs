@@ -8,7 +8,7 @@ mod sampler;
 #[cfg(test)]
 mod warnings;
 
-pub(crate) use fallback::{Fallback, now};
+pub(crate) use fallback::{Fallback, News, now};
 #[cfg(test)]
 pub(crate) use lines::Lines;
 pub(crate) use losses::Losses;

@@ -9,8 +9,8 @@ use super::registry::Registry;
 use super::tally::{ChangeKind, Fate};
 use super::writer::{Next, Taken};
 use super::{Applied, Change, Event};
-use crate::log::Fallback;
-use crate::rate_limit::StoreErrorKind;
+use crate::log::News;
+use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.
 pub(super) struct Drain {
@@ -68,7 +68,7 @@ impl Drain {
                             // A server that answers with an error may do so for one of the changes only.
                             let singly = error.kind() == StoreErrorKind::Failed;
                             self.registry.writer.put_back(batch, singly);
-                            self.registry.fallback.fail(&error);
+                            self.registry.note(Some(&error));
                             tokio::time::sleep(wait).await;
                             wait = (2 * wait).min(Self::LONGEST_WAIT);
                         }
@@ -126,7 +126,7 @@ impl Registry {
 
     /// The store has these changes, which were sent at these versions of their customers.
     pub(super) fn settle(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
-        self.fallback.succeed();
+        self.note(None);
         let now = self.now();
         let answers = versions.iter().copied().zip(applied);
         for (index, (change, (version, applied))) in changes.iter().zip(answers).enumerate() {
@@ -144,26 +144,23 @@ impl Registry {
             self.tally.settle(ChangeKind::from(&change.event), fate);
         }
     }
-}
 
-/// How the log tells whether the store takes changes.
-pub(super) fn fallback() -> Fallback {
-    Fallback::new(
-        |error, cause| {
-            tracing::warn!(
+    /// Logs when the store stops or begins to take changes.
+    fn note(&self, failed: Option<&StoreError>) {
+        match self.fallback.heed(failed) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
                 target: "palisade::segment",
                 event = "customers_delayed",
                 %error,
                 cause,
                 "customers' changes wait in this process: the store does not take them"
-            );
-        },
-        || {
-            tracing::info!(
+            ),
+            Some(News::Restored) => tracing::info!(
                 target: "palisade::segment",
                 event = "customers_restored",
                 "customers' changes are written again"
-            );
-        },
-    )
+            ),
+            None => {}
+        }
+    }
 }

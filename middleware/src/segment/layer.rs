@@ -8,7 +8,6 @@ use tower_layer::Layer;
 
 use super::action::{Action, Actions};
 use super::cache::Cache;
-use super::drain::fallback;
 use super::handle::Customers;
 use super::registry::{Convert, Registry, Sought, system_clock};
 use super::service::Segmented;
@@ -17,7 +16,7 @@ use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Segment, Standing, WallClock};
 use crate::ConfigError;
 use crate::client::{Client, Countries};
-use crate::log::Losses;
+use crate::log::{Fallback, Losses};
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
@@ -259,7 +258,7 @@ impl SegmentLayerBuilder {
                 tally,
                 convert: self.convert,
                 sweeps: Ticker::new(sweep_every),
-                fallback: fallback(),
+                fallback: Fallback::default(),
                 losses: Losses::default(),
             })),
         })

@@ -6,14 +6,14 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::recorder::{Bound, Recorder, fallback};
+use super::recorder::{Bound, Recorder};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
 use crate::client::Secret;
-use crate::log::Losses;
+use crate::log::{Fallback, Losses};
 use crate::rate_limit::Exemptions;
 use crate::task::queue::Queue;
 
@@ -205,7 +205,7 @@ impl SuspicionLayerBuilder {
                 warden: self.bans.map(|bans| bans.start(&tally)),
                 tally,
                 reporter: Reporter::new(self.hash_clients, self.observers),
-                fallback: fallback(),
+                fallback: Fallback::default(),
             }),
         })
     }

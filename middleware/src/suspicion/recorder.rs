@@ -11,7 +11,7 @@ use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Wat
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
-use crate::log::{Fallback, Losses, now};
+use crate::log::{Fallback, Losses, News, now};
 use crate::rate_limit::Exemptions;
 use crate::task::queue::{Queue, Work, leave};
 
@@ -54,28 +54,6 @@ pub(super) struct Sender {
     pub(super) client: Network,
     pub(super) user: Option<UserId>,
     pub(super) route: Route,
-}
-
-/// How the log tells whether the shared store counts.
-pub(super) fn fallback() -> Fallback {
-    Fallback::new(
-        |error, cause| {
-            tracing::warn!(
-                target: "palisade::suspicion",
-                event = "suspicion_fallback",
-                %error,
-                cause,
-                "failed requests are counted in this process alone: the shared store does not count them"
-            );
-        },
-        || {
-            tracing::info!(
-                target: "palisade::suspicion",
-                event = "suspicion_restored",
-                "failed requests are counted by the shared store again"
-            );
-        },
-    )
 }
 
 impl Recorder {
@@ -130,7 +108,21 @@ impl Recorder {
             Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
             Bound::Shared { store, local } => {
                 let answer = store.count(requests).await;
-                self.fallback.heed(&answer);
+                match self.fallback.heed(answer.as_ref().err()) {
+                    Some(News::Failed(error, cause)) => tracing::warn!(
+                        target: "palisade::suspicion",
+                        event = "suspicion_fallback",
+                        %error,
+                        cause,
+                        "failed requests are counted in this process alone: the shared store does not count them"
+                    ),
+                    Some(News::Restored) => tracing::info!(
+                        target: "palisade::suspicion",
+                        event = "suspicion_restored",
+                        "failed requests are counted by the shared store again"
+                    ),
+                    None => {}
+                }
                 match answer {
                     Ok(incidents) => (Fate::Counted, incidents),
                     Err(_) => (Fate::CountedLocally, local.count_now(requests)),

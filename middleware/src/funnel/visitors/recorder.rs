@@ -7,7 +7,7 @@ use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
 use crate::client::{Country, Secret};
 use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
-use crate::log::Fallback;
+use crate::log::{Fallback, News};
 use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share to count their visitors.
@@ -36,28 +36,6 @@ pub(in crate::funnel) struct Noted {
     stage: u8,
     country: Country,
     at: Instant,
-}
-
-/// How the log tells whether the store counts.
-pub(super) fn fallback() -> Fallback {
-    Fallback::new(
-        |error, cause| {
-            tracing::warn!(
-                target: "palisade::funnel",
-                event = "funnel_paused",
-                %error,
-                cause,
-                "visitors of the funnel are not counted: the store does not count them"
-            );
-        },
-        || {
-            tracing::info!(
-                target: "palisade::funnel",
-                event = "funnel_restored",
-                "visitors of the funnel are counted again"
-            );
-        },
-    )
 }
 
 impl Recorder {
@@ -158,7 +136,21 @@ impl Work for Recorder {
             reaches: reaches.len(),
         };
         let answer = store.reach(&reaches).await;
-        self.fallback.heed(&answer);
+        match self.fallback.heed(answer.as_ref().err()) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
+                target: "palisade::funnel",
+                event = "funnel_paused",
+                %error,
+                cause,
+                "visitors of the funnel are not counted: the store does not count them"
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::funnel",
+                event = "funnel_restored",
+                "visitors of the funnel are counted again"
+            ),
+            None => {}
+        }
         if let Ok(progress) = answer {
             let call = Call {
                 asked,

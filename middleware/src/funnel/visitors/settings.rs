@@ -2,12 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::recorder::{Bound, Observer, Recorder, fallback};
+use super::recorder::{Bound, Observer, Recorder};
 use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
 use crate::client::{Countries, Secret};
 use crate::funnel::store::{LocalVisitStore, VisitStore};
+use crate::log::Fallback;
 use crate::task::queue::Queue;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).
@@ -101,7 +102,7 @@ impl Visitors {
             queue: Queue::new(self.queue),
             tally: Arc::new(VisitorTally::new(stages, countries)),
             observer: self.observer,
-            fallback: fallback(),
+            fallback: Fallback::default(),
         }))
     }
 }

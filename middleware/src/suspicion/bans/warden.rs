@@ -14,7 +14,7 @@ use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
 use crate::client::Network;
-use crate::log::Fallback;
+use crate::log::{Fallback, News};
 use crate::rate_limit::StoreError;
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
@@ -69,24 +69,7 @@ impl Warden {
             response: bans.response,
             enforced: bans.enforced,
             tally,
-            fallback: Fallback::new(
-                |error, cause| {
-                    tracing::warn!(
-                        target: "palisade::suspicion",
-                        event = "bans_fallback",
-                        %error,
-                        cause,
-                        "only those bans hold that this process knows of: the shared store does not answer"
-                    );
-                },
-                || {
-                    tracing::info!(
-                        target: "palisade::suspicion",
-                        event = "bans_restored",
-                        "bans are kept by the shared store again"
-                    );
-                },
-            ),
+            fallback: Fallback::default(),
         }
     }
 
@@ -140,7 +123,7 @@ impl Warden {
         client: Network,
         answer: Result<Option<Duration>, StoreError>,
     ) -> Option<Duration> {
-        self.fallback.heed(&answer);
+        self.note(answer.as_ref().err());
         match answer {
             Ok(left) => {
                 self.learn(client, left);
@@ -207,7 +190,7 @@ impl Warden {
             return None;
         }
         let answer = store.impose(client, kind, &self.sentence, roll()).await;
-        self.fallback.heed(&answer);
+        self.note(answer.as_ref().err());
         match answer {
             Ok(ban) => {
                 self.cache.insert(client, ban.left, FRESH, self.now());
@@ -301,6 +284,25 @@ impl Warden {
         // What the store said is a ban by hand in the local one.
         here.retain(|ban| ban.reason != BanReason::Manual);
         here
+    }
+
+    /// Logs when the shared store stops or begins to answer.
+    fn note(&self, failed: Option<&StoreError>) {
+        match self.fallback.heed(failed) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
+                target: "palisade::suspicion",
+                event = "bans_fallback",
+                %error,
+                cause,
+                "only those bans hold that this process knows of: the shared store does not answer"
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::suspicion",
+                event = "bans_restored",
+                "bans are kept by the shared store again"
+            ),
+            None => {}
+        }
     }
 }
 
