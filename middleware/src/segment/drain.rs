@@ -27,19 +27,15 @@ impl Drain {
 
     /// Sees to it that somebody writes what waits. Without a runtime it waits for a call that has one.
     pub(super) fn start(registry: &Arc<Registry>) {
-        if !registry.writer.begin() {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let drain = Self {
-                    registry: Arc::clone(registry),
-                    batch: Vec::new(),
-                    ended: false,
-                };
-                drop(runtime.spawn(drain.run()));
-            }
-            Err(_) => registry.writer.abandoned(),
+        if let Ok(runtime) = Handle::try_current()
+            && registry.writer.begin()
+        {
+            let drain = Self {
+                registry: Arc::clone(registry),
+                batch: Vec::new(),
+                ended: false,
+            };
+            drop(runtime.spawn(drain.run()));
         }
     }
 
