@@ -66,6 +66,13 @@ pub(crate) fn now() -> u64 {
 mod tests {
     use super::*;
 
+    impl Fallback {
+        fn works_at(&self, now: u64) -> bool {
+            let failed = self.failed.load(Ordering::Relaxed);
+            failed != 0 && self.succeed_at(failed, now)
+        }
+    }
+
     #[test]
     fn the_first_failure_and_the_first_success_after_a_quiet_time_are_news() {
         let fallback = Fallback::default();
