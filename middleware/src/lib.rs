@@ -55,32 +55,26 @@
 
 pub mod client;
 pub mod config;
-mod drain;
 pub mod funnel;
 mod grpc;
-#[cfg(test)]
-mod lines;
-mod methods;
+mod http;
+mod log;
 mod model;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
-mod outage;
 pub mod preflight;
 mod problem;
 pub mod rate_limit;
-mod sampler;
 pub mod segment;
-mod shield;
 pub mod stack;
 pub mod store;
-mod stripes;
 pub mod suspicion;
+mod sync;
+mod task;
 #[cfg(feature = "otel")]
 pub mod telemetry;
 mod waiting;
-#[cfg(test)]
-mod warnings;
 
 pub use model::ConfigError;
 

@@ -5,7 +5,7 @@ use http::{Extensions, Method, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
-use crate::warnings::Warnings;
+use crate::log::Warnings;
 
 static_assertions::assert_impl_all!(ClientLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(IdentifyClient<()>: Send, Sync, Clone);

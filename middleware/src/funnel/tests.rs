@@ -10,9 +10,9 @@ use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
+use crate::log::Warnings;
 use crate::model::{Client, Countries, Country, Route};
 use crate::stack::Stack;
-use crate::warnings::Warnings;
 
 static_assertions::assert_impl_all!(FunnelLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(Funnel<()>: Send, Sync, Clone);

@@ -3,9 +3,9 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::methods;
+use crate::http::methods;
+use crate::log::Sampler;
 use crate::model::{Class, Exchange, ObserveExchange};
-use crate::sampler::Sampler;
 
 /// The access log: one line of the target `palisade::access` for an exchange, of each [`Class`] a bounded number in a
 /// second.

@@ -6,7 +6,7 @@ use http::{Method, Response};
 
 use super::layer::Observers;
 use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
-use crate::shield::shielded;
+use crate::task::shielded;
 
 /// An exchange that the observers were told the beginning of.
 ///

@@ -13,8 +13,7 @@ use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
-use crate::model::Notes;
-use crate::model::{Client, Reason, Rejected, Route};
+use crate::model::{Client, Notes, Reason, Rejected, Route};
 
 /// What an observer was told, and how many exchanges are under way by its count.
 #[derive(Clone, Default)]

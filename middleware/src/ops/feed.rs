@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::stream::Requests;
 use super::top::{COUNTERS, Top};
 use crate::model::{Class, Exchange, Outcome, PolicyResult};
-use crate::stripes::Striped;
+use crate::sync::Striped;
 
 /// Counts of requests and of calls to the store, and the clients that are counted apart.
 #[derive(Debug)]

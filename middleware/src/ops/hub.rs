@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,13 +8,13 @@ use super::events::Events;
 use super::feed::Feed;
 use super::guard::{Hosts, Token};
 use super::line::Line;
-use super::sampler::Sampler;
 use super::service::OpsService;
 use super::sources::Sources;
 use super::stream::Sample;
 use crate::ConfigError;
 use crate::model::{Exchange, ObserveExchange, Operation, Outcome};
 use crate::suspicion::SecurityEvent;
+use crate::task::ticker::{self, Ticker};
 
 /// Gathers what the live page shows. Clones share it.
 ///
@@ -33,15 +32,16 @@ pub(super) struct Hub {
     pub(super) hosts: Hosts,
     /// `None` where nothing may be done.
     pub(super) token: Option<Token>,
-    /// Apart from the sources, which hold those who are told of it: the feed and the events end with them.
+    /// The observers hold the feed and the events, never the hub: the hub's sources hold the observers, and nobody would
+    /// drop such a circle.
     pub(super) feed: Arc<Feed>,
     pub(super) events: Arc<Events>,
     pub(super) sources: OnceLock<Sources>,
     pub(super) history: Mutex<VecDeque<Sample>>,
     pub(super) line: Line,
     pub(super) bans: BanWatch,
-    /// Whether a sampler runs.
-    pub(super) sampling: AtomicBool,
+    /// Takes the samples.
+    pub(super) ticker: Ticker,
 }
 
 impl Ops {
@@ -74,14 +74,14 @@ impl Ops {
             history: Mutex::default(),
             line: Line::default(),
             bans: BanWatch::default(),
-            sampling: AtomicBool::new(false),
+            ticker: Ticker::new(Duration::from_secs(1)),
         }))
     }
 
     /// The page as a `tower::Service`; see the [module](crate::ops) for where it can stand.
     #[must_use]
     pub fn service(&self) -> OpsService {
-        Sampler::start(&self.0);
+        ticker::start(&self.0);
         OpsService::new(Arc::clone(&self.0))
     }
 
@@ -90,7 +90,7 @@ impl Ops {
         let attached = self.0.sources.set(sources);
         attached
             .map_err(|_| ConfigError::without_value("ops", "an `Ops` that no other stack feeds"))?;
-        Sampler::start(&self.0);
+        ticker::start(&self.0);
         Ok(())
     }
 

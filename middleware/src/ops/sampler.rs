@@ -1,19 +1,17 @@
 //! Once a second: a sample for the history, and while somebody watches, a frame.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
-use tokio::runtime::Handle;
-use tokio::time::MissedTickBehavior;
 
 use super::hub::{Hub, millis};
 use super::stream::{Hello, Now, Sample, StoreNow, Top, TopBounds, TopClient};
 use super::top::{COUNTERS, MINUTES, Ranking};
 use crate::model::Network;
+use crate::task::ticker::{Tick, Ticker};
 
 /// Samples that are kept, one a second.
 const HISTORY: usize = 300;
@@ -22,46 +20,12 @@ const LISTED: usize = 10;
 /// How soon a page whose stream broke asks again, in milliseconds.
 const RETRY: u64 = 2_000;
 
-/// Samples as long as the hub lives. Dropped with its runtime, it leaves a hub that can start another.
-pub(super) struct Sampler(Weak<Hub>);
-
-impl Sampler {
-    /// Starts on the runtime of the call, unless one runs already; without a runtime, a later call does.
-    pub(super) fn start(hub: &Arc<Hub>) {
-        if hub.sampling.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current()
-            && !hub.sampling.swap(true, Ordering::Relaxed)
-        {
-            drop(runtime.spawn(Self(Arc::downgrade(hub)).run()));
-        }
+impl Tick for Hub {
+    fn ticker(&self) -> &Ticker {
+        &self.ticker
     }
 
-    async fn run(self) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1));
-        // A process that was stopped has no samples of that time, rather than many of one moment.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.0.upgrade() {
-                Some(hub) => hub.tick(),
-                None => return,
-            }
-        }
-    }
-}
-
-impl Drop for Sampler {
-    fn drop(&mut self) {
-        if let Some(hub) = self.0.upgrade() {
-            hub.sampling.store(false, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Hub {
-    fn tick(self: &Arc<Self>) {
+    async fn tick(self: Arc<Self>) {
         let sample = self.sample();
         {
             let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +43,9 @@ impl Hub {
             self.line.publish(number, frame);
         }
     }
+}
 
+impl Hub {
     fn sample(&self) -> Sample {
         let sums = self.feed.sums();
         let sources = self.sources.get();

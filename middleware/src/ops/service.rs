@@ -20,7 +20,7 @@ use super::hub::Hub;
 use super::lift;
 use super::line::STREAMS;
 use super::path::{Place, Prefix};
-use super::sampler::Sampler;
+use crate::task::ticker;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
@@ -83,7 +83,7 @@ impl OpsService {
         B: Body + Send + 'static,
         B::Data: Send,
     {
-        Sampler::start(&self.hub);
+        ticker::start(&self.hub);
         let (parts, body) = request.into_parts();
         let place = self.prefix.place(&parts);
         let is_page = matches!(place, Some(Place::Page | Place::Redirect(_)));

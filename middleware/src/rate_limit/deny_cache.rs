@@ -10,25 +10,16 @@
 //! writes, a forward step of the server's clock, which ages the log at once), the store would admit what an
 //! entry still denies, for at most the rest of that entry: one window at most.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::headers::Room;
 use super::store::Tier;
 use crate::model::{PartitionKey, Quota};
+use crate::sync::cache::{Cache, put};
 
 /// Denials by (policy, key), each good for one quota and for its cost or a higher one.
-///
-/// Set-associative: a key can stand only in its own set of eight, so a lookup looks at eight entries at most and
-/// a full set forgets the entry that ends first. A forgotten denial costs a question, nothing else.
 #[derive(Debug)]
-pub(super) struct DenyCache {
-    hasher: RandomState,
-    sets: Box<[Mutex<Vec<Entry>>]>,
-}
-
-const WAYS: usize = 8;
+pub(super) struct DenyCache(Cache<Entry>);
 
 #[derive(Debug)]
 struct Entry {
@@ -55,16 +46,7 @@ pub(super) struct Denied {
 impl DenyCache {
     /// A cache of at least `capacity` entries, or `None` for 0.
     pub(super) fn new(capacity: usize) -> Option<Self> {
-        let sets = capacity.div_ceil(WAYS);
-        (sets > 0).then(|| Self {
-            hasher: RandomState::new(),
-            sets: (0..sets).map(|_| Mutex::default()).collect(),
-        })
-    }
-
-    fn set(&self, policy: usize, key: &PartitionKey) -> &Mutex<Vec<Entry>> {
-        let hash = self.hasher.hash_one((policy, key));
-        &self.sets[(hash % self.sets.len() as u64) as usize]
+        (capacity > 0).then(|| Self(Cache::new(capacity)))
     }
 
     /// Whether a known denial covers this cost at `now`, a time since the layer's start.
@@ -76,13 +58,8 @@ impl DenyCache {
         cost: u32,
         now: Duration,
     ) -> Option<Denied> {
-        let set = self
-            .set(policy, key)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let entry = set
-            .iter()
-            .find(|entry| entry.policy == policy && entry.key == *key)?;
+        let set = self.0.set((policy, key));
+        let entry = set.iter().find(|entry| entry.is_of(policy, key))?;
         // At exactly `ends` the slot is free.
         let stands = entry.quota == quota && cost >= entry.cost && now < entry.ends;
         stands.then(|| Denied {
@@ -118,20 +95,18 @@ impl DenyCache {
             holds,
             ends,
         };
-        let mut set = self
-            .set(policy, key)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = set
-            .iter_mut()
-            .find(|old| old.policy == policy && old.key == *key)
-        {
-            *same = entry;
-        } else if set.len() < WAYS {
-            set.push(entry);
-        } else if let Some(first) = set.iter_mut().min_by_key(|old| old.ends) {
-            *first = entry;
-        }
+        put(
+            &mut self.0.set((policy, key)),
+            entry,
+            |old| old.is_of(policy, key),
+            |old| old.ends,
+        );
+    }
+}
+
+impl Entry {
+    fn is_of(&self, policy: usize, key: &PartitionKey) -> bool {
+        self.policy == policy && self.key == *key
     }
 }
 

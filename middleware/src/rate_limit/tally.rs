@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::stripes::Striped;
+use crate::sync::Striped;
 
 /// How often each policy decided what: plain counters, so that counting costs a request next to nothing.
 #[derive(Debug)]

@@ -19,8 +19,12 @@ use crate::model::UserId;
 /// A customer's activity is written at most so often.
 pub(super) const REST: Duration = Duration::from_secs(60);
 
-/// What a lookup found, once it has: `None` inside when the store failed.
-pub(super) type Landed = Option<Option<Option<Record>>>;
+/// What a customer is: the record, or none of a customer who was never seen.
+pub(super) type Found = Result<Option<Record>, Unknown>;
+
+/// This process does not know the customer, or the store failed to tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unknown;
 
 pub(super) struct Cache {
     hasher: RandomState,
@@ -42,11 +46,11 @@ pub(super) enum Met {
     /// Known; and when its activity is to be written, if that is to be scheduled.
     Known(Option<Record>, Option<Timestamp>),
     /// Somebody asks the store already.
-    InFlight(watch::Receiver<Landed>),
+    InFlight(watch::Receiver<Option<Found>>),
     /// The caller is to ask the store, and to [`Cache::land`] the answer.
     Leads {
         id: u64,
-        tell: watch::Sender<Landed>,
+        tell: watch::Sender<Option<Found>>,
     },
     /// Everything in the cache is unwritten or asked for: the caller asks for itself.
     Full,
@@ -101,7 +105,7 @@ impl Cache {
         let Some(entry) = self.entry(&mut shard, hash, user) else {
             return Met::Full;
         };
-        if let Some(record) = entry.view(now, self.ttl) {
+        if let Ok(record) = entry.view(now, self.ttl) {
             entry.used = true;
             let due = if touch { entry.touch(now) } else { None };
             return Met::Known(record, due);
@@ -123,20 +127,15 @@ impl Cache {
         Met::Leads { id, tell }
     }
 
-    /// What the customer is to this process, if it is known.
-    pub(super) fn view(&self, user: &UserId, now: Timestamp) -> Option<Option<Record>> {
+    /// What the customer is to this process.
+    pub(super) fn view(&self, user: &UserId, now: Timestamp) -> Found {
         let (mut shard, hash) = self.shard(user);
-        shard.find(hash, user)?.view(now, self.ttl)
+        let entry = shard.find(hash, user).ok_or(Unknown)?;
+        entry.view(now, self.ttl)
     }
 
-    /// Ends the lookup of this id; returns what the customer is now, `None` if the store failed.
-    pub(super) fn land(
-        &self,
-        user: &UserId,
-        id: u64,
-        fetched: Option<Option<Record>>,
-        now: Timestamp,
-    ) -> Option<Option<Record>> {
+    /// Ends the lookup of this id; returns what the customer is now.
+    pub(super) fn land(&self, user: &UserId, id: u64, fetched: Found, now: Timestamp) -> Found {
         let (mut shard, hash) = self.shard(user);
         let Some(entry) = shard.find(hash, user) else {
             // Erased meanwhile: what was read before is not to be kept.
@@ -144,7 +143,7 @@ impl Cache {
         };
         match entry.flight.take_if(|flight| flight.id == id) {
             Some(flight) if flight.version == entry.version => {
-                if let Some(record) = fetched {
+                if let Ok(record) = fetched {
                     entry.known = Some(Known { record, at: now });
                 }
             }

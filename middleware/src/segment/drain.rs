@@ -1,6 +1,5 @@
 //! From what waits to the store, off the requests' path.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::registry::Registry;
 use super::tally::{ChangeKind, Fate};
 use super::writer::{Next, Taken};
 use super::{Applied, Change, Event};
+use crate::log::News;
 use crate::model::{StoreError, StoreErrorKind};
 
 /// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.
@@ -27,19 +27,15 @@ impl Drain {
 
     /// Sees to it that somebody writes what waits. Without a runtime it waits for a call that has one.
     pub(super) fn start(registry: &Arc<Registry>) {
-        if !registry.writer.begin() {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let drain = Self {
-                    registry: Arc::clone(registry),
-                    batch: Vec::new(),
-                    ended: false,
-                };
-                drop(runtime.spawn(drain.run()));
-            }
-            Err(_) => registry.writer.abandoned(),
+        if let Ok(runtime) = Handle::try_current()
+            && registry.writer.begin()
+        {
+            let drain = Self {
+                registry: Arc::clone(registry),
+                batch: Vec::new(),
+                ended: false,
+            };
+            drop(runtime.spawn(drain.run()));
         }
     }
 
@@ -54,9 +50,10 @@ impl Drain {
                         continue;
                     }
                     let versions = self.registry.versions(&self.batch);
-                    match self.registry.store.apply(&self.batch).await {
+                    let answer = self.registry.store.apply(&self.batch).await;
+                    let batch = std::mem::take(&mut self.batch);
+                    match answer {
                         Ok(applied) => {
-                            let batch = std::mem::take(&mut self.batch);
                             self.registry.settle(&batch, &versions, &applied);
                             self.registry.writer.done();
                             wait = Self::FIRST_WAIT;
@@ -64,8 +61,10 @@ impl Drain {
                             tokio::task::yield_now().await;
                         }
                         Err(error) => {
-                            let batch = std::mem::take(&mut self.batch);
-                            self.registry.put_back(batch, &error);
+                            // A server that answers with an error may do so for one of the changes only.
+                            let singly = error.kind() == StoreErrorKind::Failed;
+                            self.registry.writer.put_back(batch, singly);
+                            self.registry.note(Some(&error));
                             tokio::time::sleep(wait).await;
                             wait = (2 * wait).min(Self::LONGEST_WAIT);
                         }
@@ -123,13 +122,7 @@ impl Registry {
 
     /// The store has these changes, which were sent at these versions of their customers.
     pub(super) fn settle(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
-        if self.failing.succeed() {
-            tracing::info!(
-                target: "palisade::segment",
-                event = "customers_restored",
-                "customers' changes are written again"
-            );
-        }
+        self.note(None);
         let now = self.now();
         let answers = versions.iter().copied().zip(applied);
         for (index, (change, (version, applied))) in changes.iter().zip(answers).enumerate() {
@@ -148,20 +141,22 @@ impl Registry {
         }
     }
 
-    fn put_back(&self, batch: Vec<Change>, error: &StoreError) {
-        // A server that answers with an error may do so for one of the changes only.
-        let singly = error.kind() == StoreErrorKind::Failed;
-        self.writer.put_back(batch, singly);
-        // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-        if error.kind() != StoreErrorKind::Rejected && self.failing.fail() {
-            let cause = error.source().map(ToString::to_string);
-            tracing::warn!(
+    /// Logs when the store stops or begins to take changes.
+    fn note(&self, failed: Option<&StoreError>) {
+        match self.fallback.heed(failed) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
                 target: "palisade::segment",
                 event = "customers_delayed",
                 %error,
                 cause,
                 "customers' changes wait in this process: the store does not take them"
-            );
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::segment",
+                event = "customers_restored",
+                "customers' changes are written again"
+            ),
+            None => {}
         }
     }
 }

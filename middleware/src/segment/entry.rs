@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::cache::{Landed, REST};
+use super::cache::{Found, REST, Unknown};
 use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
 use crate::model::UserId;
 
@@ -37,7 +37,7 @@ pub(super) struct Known {
 pub(super) struct Flight {
     pub(super) id: u64,
     pub(super) version: u64,
-    pub(super) landed: watch::Receiver<Landed>,
+    pub(super) landed: watch::Receiver<Option<Found>>,
 }
 
 impl Entry {
@@ -64,12 +64,12 @@ impl Entry {
     }
 
     /// What the customer is, if the store's record is known and young enough.
-    pub(super) fn view(&self, now: Timestamp, ttl: Duration) -> Option<Option<Record>> {
+    pub(super) fn view(&self, now: Timestamp, ttl: Duration) -> Found {
         let known = self.known.filter(|known| {
             // After a step back of the clock an age cannot be told.
             now >= known.at && now.since(known.at) < ttl
-        })?;
-        let mut record = known.record;
+        });
+        let mut record = known.ok_or(Unknown)?.record;
         if let Some(at) = self.activity {
             apply(&mut record, self.active_since, &Event::Activity);
             apply(&mut record, at, &Event::Activity);
@@ -77,7 +77,7 @@ impl Entry {
         for (at, event) in &self.unwritten {
             apply(&mut record, *at, event);
         }
-        Some(record)
+        Ok(record)
     }
 
     /// Takes away the activity that the store has.

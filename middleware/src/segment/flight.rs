@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::cache::Landed;
+use super::cache::{Found, Unknown};
 use super::registry::Registry;
 use super::{Later, Record, Standing};
-use crate::model::UserId;
+use crate::model::{StoreError, UserId};
 
 /// Whoever asks the store. However it ends, those who follow hear of it.
 pub(super) struct Leading {
     registry: Arc<Registry>,
     user: UserId,
     id: u64,
-    tell: watch::Sender<Landed>,
+    tell: watch::Sender<Option<Found>>,
     landed: bool,
 }
 
@@ -27,7 +27,7 @@ impl Leading {
         registry: &Arc<Registry>,
         user: &UserId,
         id: u64,
-        tell: watch::Sender<Landed>,
+        tell: watch::Sender<Option<Found>>,
     ) -> Self {
         Self {
             registry: Arc::clone(registry),
@@ -38,17 +38,17 @@ impl Leading {
         }
     }
 
-    /// Takes the store's answer, `None` if it failed; returns what the customer is.
-    pub(super) fn land(mut self, fetched: Option<Option<Record>>) -> Option<Option<Record>> {
-        self.settle(fetched)
+    /// Takes the store's answer; returns what the customer is.
+    pub(super) fn land(mut self, fetched: Result<Option<Record>, StoreError>) -> Found {
+        self.settle(fetched.map_err(|_| Unknown))
     }
 
-    fn settle(&mut self, fetched: Option<Option<Record>>) -> Option<Option<Record>> {
+    fn settle(&mut self, fetched: Found) -> Found {
         self.landed = true;
         let now = self.registry.now();
-        let record = self.registry.cache.land(&self.user, self.id, fetched, now);
-        self.tell.send_replace(Some(record));
-        record
+        let found = self.registry.cache.land(&self.user, self.id, fetched, now);
+        self.tell.send_replace(Some(found));
+        found
     }
 
     /// Waits for the store's answer. Dropped before that, it leaves the wait to a task of its own, since others follow.
@@ -62,7 +62,7 @@ impl Leading {
 impl Drop for Leading {
     fn drop(&mut self) {
         if !self.landed {
-            self.settle(None);
+            let _ = self.settle(Err(Unknown));
         }
     }
 }
@@ -84,8 +84,8 @@ impl Future for Wait {
             return Poll::Pending;
         };
         let registry = Arc::clone(&leading.registry);
-        let record = leading.land(result.ok());
-        Poll::Ready(record.map(|record| registry.standing(record, registry.now())))
+        let found = leading.land(result);
+        Poll::Ready(registry.standing(found, registry.now()))
     }
 }
 
@@ -97,8 +97,7 @@ impl Drop for Wait {
         {
             // Dropped with its runtime, the task drops `leading`, and the followers know that it failed.
             runtime.spawn(async move {
-                let result = fetch.await;
-                leading.land(result.ok());
+                let _ = leading.land(fetch.await);
             });
         }
     }
@@ -108,14 +107,11 @@ impl Drop for Wait {
 pub(super) async fn follow(
     registry: Arc<Registry>,
     user: UserId,
-    mut landed: watch::Receiver<Landed>,
+    mut landed: watch::Receiver<Option<Found>>,
 ) -> Option<Standing> {
-    let sent = match landed.wait_for(Option::is_some).await {
-        Ok(sent) => (*sent).flatten(),
-        Err(_) => None,
-    };
+    let sent = landed.wait_for(Option::is_some).await;
+    let sent = sent.ok().and_then(|sent| *sent).unwrap_or(Err(Unknown));
     let now = registry.now();
     // What happened since is in the cache.
-    let record = registry.cache.view(&user, now).or(sent)?;
-    Some(registry.standing(record, now))
+    registry.standing(registry.cache.view(&user, now).or(sent), now)
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::drain::Drain;
 use super::events::{Order, Refund};
 use super::registry::{Refused, Registry, Sought};
-use super::sweep::Sweeper;
 use super::{Change, Currency, Event, Export, Standing, Timestamp};
 use crate::model::{StoreError, UserId};
+use crate::task::ticker;
 
 /// What the service can ask of the segment layer, and tell it, outside of a request. Clones share it.
 ///
@@ -44,7 +44,7 @@ pub struct Customers {
 impl Customers {
     /// Starts the sweep, if the call has a runtime.
     pub(super) fn new(registry: &Arc<Registry>) -> Self {
-        Sweeper::start(registry);
+        ticker::start(registry);
         Self {
             registry: Arc::clone(registry),
         }
@@ -147,21 +147,11 @@ impl Customers {
                 Drain::start(&self.registry);
                 writer.until_idle().await;
             }
-            self.leave_population().await;
+            self.registry.leave_population().await;
         };
         let _ = tokio::time::timeout(within, written_and_left).await;
         Flushed {
             left: writer.left(),
-        }
-    }
-
-    /// Otherwise nobody would count before the lease has run out, also not this process after a restart.
-    async fn leave_population(&self) {
-        let Registry { store, tally, .. } = &*self.registry;
-        if tally.population().is_some() {
-            tally.leave_population();
-            // What fails ends by itself, when the lease has run out.
-            let _ = store.end_sweep().await;
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -8,15 +9,15 @@ use tower_layer::Layer;
 use super::action::{Action, Actions};
 use super::cache::Cache;
 use super::handle::Customers;
-use super::lookup::Lookup;
 use super::registry::{Convert, Registry, Sought, system_clock};
 use super::service::Segmented;
 use super::tally::Tally;
 use super::writer::Writer;
 use super::{Criteria, CustomerStore, Keeping, Money, Standing, WallClock};
 use crate::ConfigError;
-use crate::model::{Client, Countries};
-use crate::outage::Outage;
+use crate::log::{Fallback, Losses};
+use crate::model::{Client, Countries, Segment};
+use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
 ///
@@ -88,6 +89,30 @@ impl fmt::Debug for SegmentLayer {
         f.debug_struct("SegmentLayer")
             .field("is_on", &self.registry.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a client is as a customer, for an outer layer that waits for the store anyway.
+pub(crate) enum Lookup {
+    /// No customer: no verified user, or the segments are off.
+    Anonymous,
+    /// Known at once.
+    Known(Segment),
+    /// Under way; it fills the cache, times out by itself, and is `None` when the store failed.
+    Pending(Pin<Box<dyn Future<Output = Option<Segment>> + Send>>),
+}
+
+/// An extension of a request whose customer was looked up further out, `None` when the store failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Looked(pub(crate) Option<Segment>);
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Known(segment) => f.debug_tuple("Known").field(segment).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
     }
 }
 
@@ -232,10 +257,9 @@ impl SegmentLayerBuilder {
                 actions,
                 tally,
                 convert: self.convert,
-                sweep_every,
-                sweeping: AtomicBool::new(false),
-                failing: Outage::new(),
-                loss_told: AtomicU64::new(0),
+                sweeps: Ticker::new(sweep_every),
+                fallback: Fallback::default(),
+                losses: Losses::default(),
             })),
         })
     }

@@ -87,7 +87,6 @@
 //! ```
 mod action;
 mod cache;
-mod clock;
 mod criteria;
 mod drain;
 mod entry;
@@ -97,7 +96,6 @@ mod future;
 mod handle;
 mod kind;
 mod layer;
-mod lookup;
 #[cfg(feature = "otel")]
 mod metrics;
 mod money;
@@ -112,16 +110,15 @@ mod tests;
 mod writer;
 
 pub use action::Action;
-pub use clock::WallClock;
 pub use criteria::Criteria;
 pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
 pub use kind::{Recency, Standing};
+pub(crate) use layer::{Looked, Lookup};
 pub use layer::{SegmentLayer, SegmentLayerBuilder};
-pub(crate) use lookup::{Looked, Lookup};
 pub use money::{Currency, Money};
-pub use record::{Record, Timestamp};
+pub use record::{Record, Timestamp, WallClock};
 pub use service::Segmented;
 pub use store::{
     Applied, Change, CustomerStore, Event, Export, Fetched, KeepCustomers, Keeping, Later,

@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::StatusCode;
 
 use super::action::Actions;
-use super::cache::{Cache, Met, Touched};
+use super::cache::{Cache, Found, Met, Touched};
 use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
@@ -19,8 +18,9 @@ use super::{
     Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Standing, Timestamp,
     WallClock,
 };
+use crate::log::{Fallback, Losses};
 use crate::model::{Country, Segment, UserId};
-use crate::outage::Outage;
+use crate::task::ticker::Ticker;
 
 pub(super) struct Registry {
     pub(super) store: Arc<dyn KeepCustomers>,
@@ -31,12 +31,10 @@ pub(super) struct Registry {
     pub(super) actions: Actions,
     pub(super) tally: Arc<Tally>,
     pub(super) convert: Option<Convert>,
-    pub(super) sweep_every: Duration,
-    pub(super) sweeping: AtomicBool,
-    /// Whether the store failed when it was last written to.
-    pub(super) failing: Outage,
-    /// Milliseconds since 1970 of the last word about lost changes; 0 for none.
-    pub(super) loss_told: AtomicU64,
+    pub(super) sweeps: Ticker,
+    /// Whether the store takes changes.
+    pub(super) fallback: Fallback,
+    pub(super) losses: Losses,
 }
 
 /// Makes an amount one of the criteria's currency, in minor units.
@@ -62,12 +60,17 @@ impl Registry {
         self.clock.now().into()
     }
 
-    pub(super) fn standing(&self, record: Option<Record>, now: Timestamp) -> Standing {
-        self.criteria.standing(record.as_ref(), now)
+    pub(super) fn standing<E>(
+        &self,
+        found: Result<Option<Record>, E>,
+        now: Timestamp,
+    ) -> Option<Standing> {
+        let record = found.ok()?;
+        Some(self.criteria.standing(record.as_ref(), now))
     }
 
-    /// What the customer is, before this moment. Whether `touch` was heeded is for the caller to ask: it is when the
-    /// answer is there at once from the cache.
+    /// What the customer is, before this moment; and whether the customer was touched, which happens only if `touch` asks
+    /// for it and the cache knows the customer.
     pub(super) fn seek(self: &Arc<Self>, user: &UserId, touch: bool) -> (Sought, bool) {
         let now = self.now();
         let found = match self.cache.meet(user, now, touch) {
@@ -75,7 +78,7 @@ impl Registry {
                 if let Some(due) = due {
                     self.schedule(user, due);
                 }
-                return (Sought::Now(Some(self.standing(record, now))), touch);
+                return (Sought::Now(self.standing(Found::Ok(record), now)), touch);
             }
             Met::InFlight(landed) => {
                 Sought::Later(Box::pin(follow(Arc::clone(self), user.clone(), landed)))
@@ -83,22 +86,17 @@ impl Registry {
             Met::Leads { id, tell } => {
                 let leading = Leading::new(self, user, id, tell);
                 match self.store.fetch(user) {
-                    Fetched::Ready(result) => {
-                        let record = leading.land(result.ok());
-                        Sought::Now(record.map(|record| self.standing(record, now)))
-                    }
+                    Fetched::Ready(result) => Sought::Now(self.standing(leading.land(result), now)),
                     Fetched::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
                 }
             }
             Met::Full => match self.store.fetch(user) {
-                Fetched::Ready(result) => {
-                    Sought::Now(result.ok().map(|record| self.standing(record, now)))
-                }
+                Fetched::Ready(result) => Sought::Now(self.standing(result, now)),
                 Fetched::Pending(later) => {
                     let registry = Arc::clone(self);
                     Sought::Later(Box::pin(async move {
-                        let record = later.await.ok()?;
-                        Some(registry.standing(record, registry.now()))
+                        let result = later.await;
+                        registry.standing(result, registry.now())
                     }))
                 }
             },
@@ -216,16 +214,8 @@ impl Registry {
     }
 
     fn lose(&self, kind: ChangeKind) {
-        const MINUTE: u64 = 60_000;
         self.tally.settle(kind, Fate::Lost);
-        let now = self.now().as_millis().max(1);
-        let told = self.loss_told.load(Ordering::Relaxed);
-        if (told == 0 || now.abs_diff(told) >= MINUTE)
-            && self
-                .loss_told
-                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if self.losses.count(self.now().as_millis()).is_some() {
             let [activities, orders, refunds] =
                 ChangeKind::ALL.map(|kind| self.tally.changes(kind, Fate::Lost));
             tracing::error!(

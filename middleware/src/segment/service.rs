@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::Looked;
 use super::Standing;
 use super::future::{Looking, ResponseFuture, Visited};
-use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
-use super::sweep::Sweeper;
 use crate::model::{Client, Notes, Segment};
+use crate::task::ticker;
 
 /// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl<S> Segmented<S> {
     /// The visit of an identified customer, not classified yet.
     fn visit<B>(&self, request: &Request<B>) -> Option<Visited> {
         let registry = self.registry.as_ref()?;
-        Sweeper::start(registry);
+        ticker::start(registry);
         let Some(client) = request.extensions().get::<Client>() else {
             warn_of_nobody();
             return None;

@@ -96,7 +96,7 @@ pub struct Change {
     pub event: Event,
 }
 
-/// What happened to a customer. All of them are activity.
+/// What happened to a customer. All but refunds are activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

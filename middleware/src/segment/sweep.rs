@@ -1,58 +1,35 @@
-//! Upkeep of the store's index, and the count of the population, by one process at a time.
+//! The sweep: upkeep of the store's index, and the count of the population, by one process at a time.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::registry::Registry;
+use crate::task::ticker::{Tick, Ticker};
 
-/// Sweeps as long as the layer lives. Dropped with its runtime, it leaves a layer that can start another.
-pub(super) struct Sweeper {
-    registry: Weak<Registry>,
-}
-
-impl Sweeper {
-    /// Starts on the runtime of the call, unless one runs already; without a runtime, a later call does.
-    pub(super) fn start(registry: &Arc<Registry>) {
-        if registry.sweeping.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current()
-            && !registry.sweeping.swap(true, Ordering::Relaxed)
-        {
-            let sweeper = Self {
-                registry: Arc::downgrade(registry),
-            };
-            drop(runtime.spawn(sweeper.run()));
-        }
+impl Tick for Registry {
+    fn ticker(&self) -> &Ticker {
+        &self.sweeps
     }
 
-    async fn run(self) {
-        while let Some(pause) = self.sweep().await {
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// One step; returns when the next is due, `None` when the layer is gone.
-    async fn sweep(&self) -> Option<Duration> {
-        let registry = self.registry.upgrade()?;
-        let every = registry.sweep_every;
+    async fn tick(self: Arc<Self>) {
         // The lease begins at the store, so no sooner than this.
         let asked = Instant::now();
         // While the store fails, what was counted last stands until the lease has run out.
-        if let Ok(sweep) = registry.store.sweep(registry.now()).await {
-            registry.tally.swept(sweep.as_ref(), asked, 3 * every);
+        if let Ok(sweep) = self.store.sweep(self.now()).await {
+            self.tally
+                .swept(sweep.as_ref(), asked, 3 * self.sweeps.every);
         }
-        Some(every)
     }
 }
 
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        if let Some(registry) = self.registry.upgrade() {
-            registry.sweeping.store(false, Ordering::Relaxed);
+impl Registry {
+    /// Leaves the count to another process. Otherwise nobody would count before the lease has run out, also not this
+    /// process after a restart.
+    pub(super) async fn leave_population(&self) {
+        if self.tally.population().is_some() {
+            self.tally.leave_population();
+            // What fails ends by itself, when the lease has run out.
+            let _ = self.store.end_sweep().await;
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::store::{FailedRequest, Incident};
 use super::{Ban, BanReason, Kind};
+use crate::log::Sampler;
 use crate::model::{Network, Route, Secret, UserId};
-use crate::sampler::Sampler;
-use crate::shield::shielded;
+use crate::task::shielded;
 
 /// One event of the security log, told when it happens; of a flood of them, not each has a line there.
 #[derive(Debug, Clone, Copy)]

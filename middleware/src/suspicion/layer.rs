@@ -6,15 +6,15 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::queue::Queue;
 use super::recorder::{Bound, Recorder};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
+use crate::log::{Fallback, Losses};
 use crate::model::{Exemptions, Secret};
-use crate::outage::Outage;
+use crate::task::queue::Queue;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
 #[derive(Clone)]
@@ -200,10 +200,11 @@ impl SuspicionLayerBuilder {
                 logins,
                 store,
                 queue: Queue::new(self.queue),
+                losses: Losses::default(),
                 warden: self.bans.map(|bans| bans.start(&tally)),
                 tally,
                 reporter: Reporter::new(self.hash_clients, self.observers),
-                local: Outage::new(),
+                fallback: Fallback::default(),
             }),
         })
     }

@@ -34,8 +34,8 @@
 //!
 //! **Off the request's path.** A response is never delayed: its failure goes into a bounded queue, and a task counts
 //! what waits there, up to 32 failures in one call to the store. When the queue is full, failures are dropped and
-//! counted as such, 401s and logins last, and the log says how many at most once a minute. A failure has the time at which it is counted, some milliseconds after its response. What waits
-//! when the process ends is lost.
+//! counted as such, 401s and logins last, and the log says how many at most once a minute. A failure has the time at which
+//! it is counted, some milliseconds after its response. What waits when the process ends is lost.
 //!
 //! **When the store fails**, this process's memory counts. A call that timed out may still have been executed. Each
 //! outage can therefore hide an episode that is spread over several processes, or report one in each.
@@ -43,9 +43,9 @@
 //! # Bans
 //! Off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]: an incident of one of its kinds then bans the client, 10
 //! minutes for its first offence, twice as long for each further one up to 24 hours ([`Sentence`]), until a day has
-//! passed since the end of its last ban. Requests that were already under way are not recalled, and no further offence. A banned client's
-//! requests are answered 429 with the problem type `abnormal-usage-detected`, or 403 ([`BanResponse`]), and are no
-//! failures. Who and what is exempt passes, an exempt user behind a banned address too. Each ban is counted, and is one
+//! passed since the end of its last ban. Requests that were already under way pass, and their failures are no further
+//! offence. A banned client's requests are answered 429 with the problem type `abnormal-usage-detected`, or 403
+//! ([`BanResponse`]), and are no failures. Who and what is exempt passes, an exempt user behind a banned address too. Each ban is counted, and is one
 //! event of the target `palisade::security`, `client_banned`: `client`, `reason`, `strikes`, `for`, `until`; a lift that
 //! ended one is another, `ban_lifted`. An [observer](SuspicionLayerBuilder::observe_events) is told the same.
 //!
@@ -113,8 +113,6 @@
 //! ```
 mod accounts;
 mod bans;
-#[cfg(feature = "ops")]
-mod describe;
 mod event;
 mod future;
 mod handle;
@@ -123,7 +121,6 @@ mod layer;
 mod login;
 #[cfg(feature = "otel")]
 mod metrics;
-mod queue;
 mod recorder;
 mod service;
 mod store;

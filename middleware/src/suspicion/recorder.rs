@@ -1,20 +1,18 @@
 //! From a response to the store, off the request's path.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::StatusCode;
-use tokio::runtime::Handle;
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
-use super::queue::{Noted, Queue};
 use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
-use crate::model::{Exemptions, Network, Route, StoreErrorKind, UserId};
-use crate::outage::Outage;
+use crate::log::{Fallback, Losses, News, now};
+use crate::model::{Exemptions, Network, Route, UserId};
+use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Recorder {
@@ -23,13 +21,14 @@ pub(super) struct Recorder {
     /// `None` unless a kind of logins is on.
     pub(super) logins: Option<Logins>,
     pub(super) store: Bound,
-    pub(super) queue: Queue,
+    pub(super) queue: Queue<Noted>,
+    pub(super) losses: Losses,
     pub(super) tally: Arc<Tally>,
     pub(super) reporter: Reporter,
     /// Where bans are on.
     pub(super) warden: Option<Warden>,
-    /// Whether the shared store failed when it was last asked.
-    pub(super) local: Outage,
+    /// Whether the shared store counts.
+    pub(super) fallback: Fallback,
 }
 
 pub(super) enum Bound {
@@ -38,6 +37,14 @@ pub(super) enum Bound {
         store: Arc<dyn CountFailures>,
         local: Arc<dyn CountFailuresNow>,
     },
+}
+
+/// A failure as the response showed it.
+#[derive(Debug)]
+pub(super) struct Noted {
+    request: FailedRequest,
+    user: Option<UserId>,
+    at: SystemTime,
 }
 
 /// Who sent a request, until its response tells whether that matters.
@@ -71,7 +78,7 @@ impl Recorder {
                 &self.logins.as_ref()?.secret,
             ))
         };
-        let pushed = self.queue.push(Noted {
+        let noted = Noted {
             request: FailedRequest {
                 client,
                 status,
@@ -80,14 +87,12 @@ impl Recorder {
             },
             user,
             at: SystemTime::now(),
-        });
-        if pushed.starts {
-            self.start();
+        };
+        if leave(self, noted).is_ok() {
+            return;
         }
-        if pushed.dropped {
-            self.tally.settle(Fate::Dropped, 1);
-        }
-        if let Some(dropped) = pushed.tell {
+        self.tally.settle(Fate::Dropped, 1);
+        if let Some(dropped) = self.losses.count(now()) {
             tracing::warn!(
                 target: "palisade::suspicion",
                 event = "failures_dropped",
@@ -97,47 +102,31 @@ impl Recorder {
         }
     }
 
-    fn start(self: &Arc<Self>) {
-        let drain = Drain {
-            recorder: Arc::clone(self),
-            ended: false,
-            in_flight: (Fate::Dropped, 0),
-        };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(drain.run())),
-            Err(_) => drain.run_here(),
-        }
-    }
-
     async fn count(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
         match &self.store {
             Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
-            Bound::Shared { store, local } => match store.count(requests).await {
-                Ok(incidents) => {
-                    if self.local.succeed() {
-                        tracing::info!(
-                            target: "palisade::suspicion",
-                            event = "suspicion_restored",
-                            "failed requests are counted by the shared store again"
-                        );
-                    }
-                    (Fate::Counted, incidents)
+            Bound::Shared { store, local } => {
+                let answer = store.count(requests).await;
+                match self.fallback.heed(answer.as_ref().err()) {
+                    Some(News::Failed(error, cause)) => tracing::warn!(
+                        target: "palisade::suspicion",
+                        event = "suspicion_fallback",
+                        %error,
+                        cause,
+                        "failed requests are counted in this process alone: the shared store does not count them"
+                    ),
+                    Some(News::Restored) => tracing::info!(
+                        target: "palisade::suspicion",
+                        event = "suspicion_restored",
+                        "failed requests are counted by the shared store again"
+                    ),
+                    None => {}
                 }
-                Err(error) => {
-                    // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-                    if error.kind() != StoreErrorKind::Rejected && self.local.fail() {
-                        let cause = error.source().map(ToString::to_string);
-                        tracing::warn!(
-                            target: "palisade::suspicion",
-                            event = "suspicion_fallback",
-                            %error,
-                            cause,
-                            "failed requests are counted in this process alone: the shared store does not count them"
-                        );
-                    }
-                    (Fate::CountedLocally, local.count_now(requests))
+                match answer {
+                    Ok(incidents) => (Fate::Counted, incidents),
+                    Err(_) => (Fate::CountedLocally, local.count_now(requests)),
                 }
-            },
+            }
         }
     }
 
@@ -182,7 +171,7 @@ impl Recorder {
         convicted
     }
 
-    /// Counts and logs a ban that was imposed for this; the ban as it stands may be another one that lasts longer.
+    /// Counts and logs a ban that was imposed for this reason. The ban as it stands may be an earlier one that lasts longer.
     pub(super) fn announce(&self, reason: BanReason, ban: &Ban) {
         self.tally.ban(reason);
         self.reporter.report_ban(reason, ban);
@@ -208,72 +197,132 @@ impl From<Vec<Noted>> for Batch {
     }
 }
 
-/// Takes batches until none waits. Dropped midway (its runtime shut down, a panic), it leaves a queue that works, and
-/// counts what it had taken as dropped.
-struct Drain {
-    recorder: Arc<Recorder>,
-    ended: bool,
-    /// Failures taken from the queue and not settled, with what became of them so far.
-    in_flight: (Fate, usize),
-}
+impl Work for Recorder {
+    type Item = Noted;
 
-impl Drain {
-    async fn run(mut self) {
-        while let Some(batch) = self.take() {
-            let recorder = &self.recorder;
-            let (fate, incidents) = recorder.count(&batch.requests).await;
-            self.in_flight.0 = fate;
-            recorder.report(&batch, &incidents);
-            for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                if let Some(ban) = warden.convict(client, kind).await {
-                    recorder.announce(BanReason::Incident(kind), &ban);
-                }
-            }
-            self.settle();
-            // Memory counts without a wait, and a flood must not keep this thread from its requests.
-            tokio::task::yield_now().await;
-        }
-        self.ended = true;
+    fn queue(&self) -> &Queue<Noted> {
+        &self.queue
     }
 
-    /// Without a runtime there is no other place than this one. It is some request's, which counts one batch and leaves
-    /// more, if there is any, to the next.
-    fn run_here(mut self) {
-        if let Some(batch) = self.take() {
-            let recorder = &self.recorder;
-            let (fate, incidents) = recorder.count_here(&batch.requests);
-            self.in_flight.0 = fate;
-            recorder.report(&batch, &incidents);
-            for (warden, client, kind) in recorder.convicted(&batch, &incidents) {
-                if let Some(ban) = warden.convict_here(client, kind) {
-                    recorder.announce(BanReason::Incident(kind), &ban);
-                }
+    /// Somebody tries passwords or tokens, and no flood of another kind is to hide it.
+    fn is_precious(noted: &Noted) -> bool {
+        noted.request.login.is_some() || noted.request.status == StatusCode::UNAUTHORIZED
+    }
+
+    async fn finish(&self, batch: Vec<Noted>) {
+        let batch = Batch::from(batch);
+        let mut taken = Taken::new(&self.tally, &batch);
+        let (fate, incidents) = self.count(&batch.requests).await;
+        taken.fate = fate;
+        self.report(&batch, &incidents);
+        for (warden, client, kind) in self.convicted(&batch, &incidents) {
+            if let Some(ban) = warden.convict(client, kind).await {
+                self.announce(BanReason::Incident(kind), &ban);
             }
-            self.settle();
-        } else {
-            self.ended = true;
         }
     }
 
-    fn take(&mut self) -> Option<Batch> {
-        let batch = Batch::from(self.recorder.queue.next()?);
-        self.in_flight = (Fate::Dropped, batch.requests.len());
-        Some(batch)
-    }
-
-    fn settle(&mut self) {
-        let (fate, failures) = std::mem::replace(&mut self.in_flight, (Fate::Dropped, 0));
-        if failures > 0 {
-            self.recorder.tally.settle(fate, failures);
+    fn finish_here(&self, batch: Vec<Noted>) {
+        let batch = Batch::from(batch);
+        let mut taken = Taken::new(&self.tally, &batch);
+        let (fate, incidents) = self.count_here(&batch.requests);
+        taken.fate = fate;
+        self.report(&batch, &incidents);
+        for (warden, client, kind) in self.convicted(&batch, &incidents) {
+            if let Some(ban) = warden.convict_here(client, kind) {
+                self.announce(BanReason::Incident(kind), &ban);
+            }
         }
     }
 }
 
-impl Drop for Drain {
+/// Failures taken from the queue, with what became of them so far: dropped, if the task ends before they are counted.
+struct Taken<'a> {
+    tally: &'a Tally,
+    fate: Fate,
+    failures: usize,
+}
+
+impl<'a> Taken<'a> {
+    fn new(tally: &'a Tally, batch: &Batch) -> Self {
+        Self {
+            tally,
+            fate: Fate::Dropped,
+            failures: batch.requests.len(),
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.recorder.queue.abandoned();
+        self.tally.settle(self.fate, self.failures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(octet: u8, status: u16) -> Noted {
+        Noted {
+            request: FailedRequest {
+                client: Network::of([192, 0, 2, octet].into(), 64),
+                status: StatusCode::from_u16(status).unwrap(),
+                route: Route::UNMATCHED,
+                login: None,
+            },
+            user: None,
+            at: SystemTime::UNIX_EPOCH,
         }
-        self.settle();
+    }
+
+    fn push(queue: &Queue<Noted>, noted: Noted) -> (bool, bool) {
+        let is_precious = Recorder::is_precious(&noted);
+        let (starts, left) = queue.push(noted, is_precious);
+        (starts, left.is_err())
+    }
+
+    fn all(queue: &Queue<Noted>) -> Vec<(String, u16)> {
+        std::iter::from_fn(|| queue.next())
+            .flatten()
+            .map(|noted| {
+                (
+                    noted.request.client.to_string(),
+                    noted.request.status.as_u16(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_401_takes_the_place_of_the_oldest_other_failure_and_of_no_401() {
+        let queue = Queue::new(3);
+        for (octet, status) in [(1, 404), (2, 401), (3, 404)] {
+            assert!(!push(&queue, noted(octet, status)).1);
+        }
+        for (octet, status) in [(4, 404), (5, 401), (6, 401), (7, 401), (8, 404)] {
+            assert!(push(&queue, noted(octet, status)).1);
+        }
+        let expected = [2, 5, 6].map(|octet| (format!("192.0.2.{octet}"), 401));
+        assert_eq!(all(&queue), expected);
+    }
+
+    #[test]
+    fn a_failure_that_waits_takes_no_more_than_the_layer_says() {
+        let size = size_of::<(u64, Noted)>();
+        assert!(size <= 120, "{size} bytes");
+    }
+
+    #[test]
+    fn failures_are_taken_in_the_order_in_which_they_came() {
+        let queue = Queue::new(100);
+        let statuses: Vec<u16> = (0..100_u16).map(|n| 401 + (n * 7 % 5) % 4).collect();
+        for (n, status) in statuses.iter().enumerate() {
+            let pushed = push(&queue, noted(n as u8, *status));
+            assert_eq!(pushed, (n == 0, false));
+        }
+        let taken: Vec<u16> = all(&queue).into_iter().map(|(_, status)| status).collect();
+        assert_eq!(taken, statuses);
+        assert!(push(&queue, noted(1, 404)).0, "nobody takes any more");
     }
 }

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
-use crate::drain::{Queue, Work, leave};
 use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
-use crate::model::{Country, Secret, StoreError, StoreErrorKind};
-use crate::outage::Outage;
+use crate::log::{Fallback, News};
+use crate::model::{Country, Secret};
+use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
@@ -19,8 +18,8 @@ pub(in crate::funnel) struct Recorder {
     pub(super) queue: Queue<Noted>,
     pub(super) tally: Arc<VisitorTally>,
     pub(super) observer: Option<Observer>,
-    /// Whether the store failed when it was last asked.
-    pub(super) failing: Outage,
+    /// Whether the store counts.
+    pub(super) fallback: Fallback,
 }
 
 pub(super) type Observer = Arc<dyn Fn(&str, &str, Duration) + Send + Sync>;
@@ -54,9 +53,9 @@ impl Recorder {
             country,
             at: now,
         };
-        if let Err(full) = leave(self, noted) {
+        if let Err(dropped) = leave(self, noted) {
             self.tally.settle(Fate::Dropped, 1);
-            if full.first {
+            if dropped.first {
                 tracing::warn!(
                     target: "palisade::funnel",
                     event = "visitors_dropped",
@@ -114,30 +113,6 @@ impl Recorder {
         };
         self.tally.settle(fate, 1);
     }
-
-    fn note_failure(&self, error: &StoreError) {
-        // Once for each change of state; what an open breaker refuses is the breaker's to tell.
-        if error.kind() != StoreErrorKind::Rejected && self.failing.fail() {
-            let cause = error.source().map(ToString::to_string);
-            tracing::warn!(
-                target: "palisade::funnel",
-                event = "funnel_paused",
-                %error,
-                cause,
-                "visitors of the funnel are not counted: the store does not count them"
-            );
-        }
-    }
-
-    fn note_success(&self) {
-        if self.failing.succeed() {
-            tracing::info!(
-                target: "palisade::funnel",
-                event = "funnel_restored",
-                "visitors of the funnel are counted again"
-            );
-        }
-    }
 }
 
 impl Work for Recorder {
@@ -160,19 +135,31 @@ impl Work for Recorder {
             tally: &self.tally,
             reaches: reaches.len(),
         };
-        match store.reach(&reaches).await {
-            Ok(progress) => {
-                let call = Call {
-                    asked,
-                    answered: Instant::now(),
-                };
-                for (noted, progress) in noted.iter().zip(&progress) {
-                    self.settle(noted, progress, &call);
-                    lost.reaches -= 1;
-                }
-                self.note_success();
+        let answer = store.reach(&reaches).await;
+        match self.fallback.heed(answer.as_ref().err()) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
+                target: "palisade::funnel",
+                event = "funnel_paused",
+                %error,
+                cause,
+                "visitors of the funnel are not counted: the store does not count them"
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::funnel",
+                event = "funnel_restored",
+                "visitors of the funnel are counted again"
+            ),
+            None => {}
+        }
+        if let Ok(progress) = answer {
+            let call = Call {
+                asked,
+                answered: Instant::now(),
+            };
+            for (noted, progress) in noted.iter().zip(&progress) {
+                self.settle(noted, progress, &call);
+                lost.reaches -= 1;
             }
-            Err(error) => self.note_failure(&error),
         }
     }
 

@@ -6,10 +6,10 @@ use super::recorder::{Bound, Observer, Recorder};
 use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
-use crate::drain::Queue;
 use crate::funnel::store::{LocalVisitStore, VisitStore};
+use crate::log::Fallback;
 use crate::model::{Countries, Secret};
-use crate::outage::Outage;
+use crate::task::queue::Queue;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).
 #[must_use = "settings do nothing until they are given to a `FunnelLayerBuilder`"]
@@ -102,7 +102,7 @@ impl Visitors {
             queue: Queue::new(self.queue),
             tally: Arc::new(VisitorTally::new(stages, countries)),
             observer: self.observer,
-            failing: Outage::new(),
+            fallback: Fallback::default(),
         }))
     }
 }

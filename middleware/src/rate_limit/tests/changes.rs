@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::lines::Lines;
+use crate::log::Lines;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,7 @@ use crate::segment::{
     Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, OrderKey,
     Population, Recency, Record, Sweep, Timestamp,
 };
-use crate::store::effect::Effect;
+use crate::store::Effect;
 use crate::store::{ERASED_FOR, MOST_COUNTED};
 
 /// The customers of a store, and who was erased lately; all binds share them.

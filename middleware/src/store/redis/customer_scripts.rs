@@ -8,7 +8,7 @@ use super::scripts::Call;
 use crate::model::UserId;
 use crate::segment::{Change, Keeping, Timestamp};
 use crate::store::ERASED_FOR;
-use crate::store::effect::Effect;
+use crate::store::Effect;
 
 /// The scripts and the keys that all customers share.
 pub(super) struct CustomerScripts {

@@ -1,24 +1,18 @@
 //! Bans that need no second question.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::Network;
+use crate::sync::cache::{Cache, put};
 
 /// Who is banned, each good for a short time only, so that a ban that is lifted elsewhere ends here too.
 ///
 /// A ban that goes stale is asked for once: for a moment the others of a flood are still answered by what is known.
 ///
-/// Set-associative, as the denials of the rate limits: a client can stand only in its own set of eight, and a full set
-/// forgets what goes stale first. A forgotten ban costs a question, nothing else. Times are since the layer's start.
+/// Times are since the layer's start.
 #[derive(Debug)]
-pub(super) struct BanCache {
-    hasher: RandomState,
-    sets: Box<[Mutex<Vec<Entry>>]>,
-}
+pub(super) struct BanCache(Cache<Entry>);
 
-const WAYS: usize = 8;
 /// How long a stale ban still stands while it is asked for.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
@@ -35,22 +29,12 @@ struct Entry {
 impl BanCache {
     /// A cache of at least `capacity` clients.
     pub(super) fn new(capacity: usize) -> Self {
-        let sets = capacity.div_ceil(WAYS).max(1);
-        Self {
-            hasher: RandomState::new(),
-            sets: (0..sets).map(|_| Mutex::default()).collect(),
-        }
-    }
-
-    fn set(&self, client: Network) -> MutexGuard<'_, Vec<Entry>> {
-        let set = self.hasher.hash_one(client) % self.sets.len() as u64;
-        let set = self.sets[set as usize].lock();
-        set.unwrap_or_else(PoisonError::into_inner)
+        Self(Cache::new(capacity))
     }
 
     /// How long a client is still banned, if that is known; otherwise the caller is to ask.
     pub(super) fn get(&self, client: Network, now: Duration) -> Option<Duration> {
-        let mut set = self.set(client);
+        let mut set = self.0.set(client);
         let entry = set.iter_mut().find(|entry| entry.client == client)?;
         let left = entry.ends.checked_sub(now).filter(|left| !left.is_zero())?;
         let is_known = now < entry.fresh
@@ -73,36 +57,32 @@ impl BanCache {
             ends: now.saturating_add(left),
             asked: false,
         };
-        let mut set = self.set(client);
-        if let Some(same) = set.iter_mut().find(|old| old.client == client) {
-            // Only what this process alone knows of stays fresh for longer than an answer of the store does.
-            if same.fresh < entry.fresh {
-                *same = entry;
-            }
-        } else if set.len() < WAYS {
-            set.push(entry);
-        } else if let Some(first) = set.iter_mut().min_by_key(|old| old.fresh.min(old.ends)) {
-            *first = entry;
+        let mut set = self.0.set(client);
+        let known = set.iter().find(|old| old.client == client);
+        // Only what this process alone knows of stays fresh for longer than an answer of the store does.
+        if known.is_none_or(|known| known.fresh < entry.fresh) {
+            let goes_stale = |old: &Entry| old.fresh.min(old.ends);
+            put(&mut set, entry, |old| old.client == client, goes_stale);
         }
     }
 
-    /// The store was asked and knows of no ban: nobody is answered by a stale one any more. Whether none is left; one that is
-    /// fresh was imposed after the store answered, or here alone.
+    /// The store was asked and knows of no ban: a stale ban is forgotten. A fresh one stays, since it was imposed after the
+    /// store answered, or in this process alone. Whether no ban is left.
     pub(super) fn remove_stale(&self, client: Network, now: Duration) -> bool {
-        let mut set = self.set(client);
+        let mut set = self.0.set(client);
         set.retain(|entry| entry.client != client || now < entry.fresh);
         set.iter().all(|entry| entry.client != client)
     }
 
     /// Whether a ban lasts that is good for all of its time: one that the store knows nothing of.
     pub(super) fn is_good_to_its_end(&self, client: Network, now: Duration) -> bool {
-        let set = self.set(client);
+        let set = self.0.set(client);
         let entry = set.iter().find(|entry| entry.client == client);
         entry.is_some_and(|entry| now < entry.ends && entry.ends <= entry.fresh)
     }
 
     pub(super) fn remove(&self, client: Network) {
-        self.set(client).retain(|entry| entry.client != client);
+        self.0.set(client).retain(|entry| entry.client != client);
     }
 }
 

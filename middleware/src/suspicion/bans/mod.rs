@@ -2,7 +2,6 @@
 
 mod ban;
 mod cache;
-mod handle;
 mod refusal;
 mod screening;
 mod sentence;

@@ -1,7 +1,6 @@
 //! Who is banned, as this process knows it.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use super::since::Since;
 use super::{
     Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
 };
-use crate::model::{Network, StoreError, StoreErrorKind};
-use crate::outage::Outage;
+use crate::log::{Fallback, News};
+use crate::model::{Network, StoreError};
 use crate::suspicion::Kind;
 use crate::suspicion::tally::{Tally, Turned};
 
@@ -37,8 +36,8 @@ pub(in crate::suspicion) struct Warden {
     response: BanResponse,
     enforced: bool,
     tally: Arc<Tally>,
-    /// Whether the shared store failed when it was last asked.
-    alone: Outage,
+    /// Whether the shared store keeps the bans.
+    fallback: Fallback,
 }
 
 pub(super) enum Stores {
@@ -69,7 +68,7 @@ impl Warden {
             response: bans.response,
             enforced: bans.enforced,
             tally,
-            alone: Outage::new(),
+            fallback: Fallback::default(),
         }
     }
 
@@ -229,7 +228,11 @@ impl Warden {
             .insert(client, ban.left, ban.left, self.now());
     }
 
-    pub(super) async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
+    pub(in crate::suspicion) async fn ban(
+        &self,
+        client: Network,
+        length: Duration,
+    ) -> Result<Ban, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.impose_for_now(client, length)),
             Stores::Shared { store, .. } => {
@@ -240,7 +243,7 @@ impl Warden {
         }
     }
 
-    pub(super) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+    pub(in crate::suspicion) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
         self.convicted.remove(client);
         match &self.stores {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
@@ -256,7 +259,7 @@ impl Warden {
         }
     }
 
-    pub(super) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
+    pub(in crate::suspicion) async fn list(&self, limit: usize) -> Result<Vec<Ban>, StoreError> {
         match &self.stores {
             Stores::Embedded(store) => Ok(store.list_now(limit)),
             Stores::Shared { store, .. } => {
@@ -272,7 +275,7 @@ impl Warden {
     }
 
     /// The bans that hold in this process alone; none where nobody shares them.
-    pub(super) fn list_here(&self, limit: usize) -> Vec<Ban> {
+    pub(in crate::suspicion) fn list_here(&self, limit: usize) -> Vec<Ban> {
         let Stores::Shared { local, .. } = &self.stores else {
             return Vec::new();
         };
@@ -282,31 +285,22 @@ impl Warden {
         here
     }
 
-    /// Logs when the shared store stops or begins to answer, once for each change; what an open breaker refuses is the
-    /// breaker's to tell.
+    /// Logs when the shared store stops or begins to answer.
     fn note(&self, failed: Option<&StoreError>) {
-        match failed {
-            None => {
-                if self.alone.succeed() {
-                    tracing::info!(
-                        target: "palisade::suspicion",
-                        event = "bans_restored",
-                        "bans are kept by the shared store again"
-                    );
-                }
-            }
-            Some(error) => {
-                if error.kind() != StoreErrorKind::Rejected && self.alone.fail() {
-                    let cause = error.source().map(ToString::to_string);
-                    tracing::warn!(
-                        target: "palisade::suspicion",
-                        event = "bans_fallback",
-                        %error,
-                        cause,
-                        "only those bans hold that this process knows of: the shared store does not answer"
-                    );
-                }
-            }
+        match self.fallback.heed(failed) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
+                target: "palisade::suspicion",
+                event = "bans_fallback",
+                %error,
+                cause,
+                "only those bans hold that this process knows of: the shared store does not answer"
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::suspicion",
+                event = "bans_restored",
+                "bans are kept by the shared store again"
+            ),
+            None => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 use http::Version;
 
-use crate::methods::{self, METHODS};
+use crate::http::methods::{self, METHODS};
 
 /// A request's method as a label; methods are case-sensitive (RFC 9110, section 9.1), so `get` is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

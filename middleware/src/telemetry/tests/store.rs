@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::exposition::{scrape, telemetry};
 use crate::model::metrics::{Metric, Metrics};
-use crate::store::{Calls, Operation, Outcome, metrics};
+use crate::model::{Operation, Outcome};
+use crate::store::{Calls, metrics};
 
 /// A store as one test wants it.
 #[derive(Default)]

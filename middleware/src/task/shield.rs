@@ -1,10 +1,10 @@
-//! Code of the user's that is called where a panic would do harm.
+//! Calls code of the user's where a panic would do harm.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// Tells an observer. Should it panic, that harms neither the request nor the task it is told in nor, while another
-/// panic unwinds, the process.
+/// Tells an observer, and catches its panic: the request or the task that tells it goes on. A second panic while the
+/// first unwinds would abort the process, and is caught too.
 pub(crate) fn shielded(observer: &'static str, told: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(told)).is_err() {
         static SAID: Once = Once::new();

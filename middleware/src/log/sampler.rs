@@ -1,13 +1,14 @@
-//! A bounded number in a second, and how many each stands for: for lines of the log.
+//! A few lines of the log in a second, each with the number of events that it stands for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Lets so many of a stream of events through in each second, and knows how many each that passes stands for.
+/// Lets a limited number of events pass in each second. An event that passes stands for itself and for all events that
+/// were skipped since the last one passed.
 ///
-/// Invariant, once the threads that offer have returned: the events offered are the sum of what those that passed stand
-/// for, plus [`skipped`](Self::skipped). For an event either adds one to the skipped, or stands for itself and all that it
-/// takes out of them, in one step. In any second of the clock at most [`limit`](Self::new) pass, whatever the threads: each
-/// that passes has raised the count of that second by one, by compare-and-swap, from below the limit.
+/// Invariant, once the threads that offer have returned: the numbers that were returned and
+/// [`skipped`](Self::skipped) add up to the events offered. An event either adds one to the skipped, or takes all of them
+/// in one step. In any second of the clock at most [`limit`](Self::new) events pass, whatever the threads: an event passes
+/// by raising the count of that second, by compare-and-swap, from below the limit.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     limit: u16,
@@ -26,7 +27,7 @@ impl Sampler {
         }
     }
 
-    /// Offers an event in a second of the clock, below 2^48: how many events it stands for if it passes.
+    /// Offers an event in a second of the clock, below 2^48. Returns how many events it stands for, if it passes.
     ///
     /// A thread that comes late with an earlier second counts in the latest that any thread saw.
     pub(crate) fn offer(&self, second: u64) -> Option<u64> {
@@ -52,7 +53,7 @@ impl Sampler {
         }
     }
 
-    /// Events that none has stood for yet.
+    /// The events since the last one passed.
     #[cfg(test)]
     fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)

@@ -1,0 +1,3 @@
+//! What this library knows of HTTP.
+
+pub(crate) mod methods;
