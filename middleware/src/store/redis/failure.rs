@@ -3,7 +3,7 @@ use std::fmt;
 use deadpool_redis::PoolError;
 use redis::{ErrorKind, RedisError};
 
-use super::scripts::MalformedReply;
+use super::answer::MalformedReply;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::store::Outcome;
 

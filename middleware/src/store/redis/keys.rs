@@ -35,7 +35,7 @@ impl Prefix {
 
     /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
-        format!("{}suspicious:{}:", self.0, kind.signal()).into()
+        format!("{}suspicious:{}:", self.0, signal(kind)).into()
     }
 
     /// What the keys of the bans start with: `<prefix>ban:`.
@@ -89,6 +89,19 @@ impl Prefix {
     }
 }
 
+/// What stands for the kind in the names of keys.
+const fn signal(kind: Kind) -> &'static str {
+    match kind {
+        Kind::CredentialStuffing => "401",
+        Kind::EndpointScanning => "404",
+        Kind::Abuse => "4xx",
+        Kind::CredentialStuffingSlow => "401-slow",
+        Kind::PasswordSpraying => "spray",
+        Kind::DistributedStuffing => "account",
+        Kind::SuccessAfterFailures => "success",
+    }
+}
+
 /// The keys of one or more charges, end to end in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -133,6 +146,10 @@ impl Keys {
     pub(super) fn push_text(&mut self, key: &str) {
         self.text.push_str(key);
         self.ends.push(self.text.len() as u32);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {

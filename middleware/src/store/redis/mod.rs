@@ -67,53 +67,37 @@
 //! assert!(!store.health().is_breaker_open());
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
-mod ban_scripts;
+mod answer;
 mod bans;
 mod breaker;
 mod builder;
+mod call;
 mod connection;
-mod count_distinct;
-mod count_failures;
-mod customer_replies;
-mod customer_scripts;
 mod customers;
 mod dispatch;
 mod failure;
 mod failures;
 mod health;
 mod keys;
-mod load_customers;
+mod limits;
 mod logins;
 mod probe;
-mod reach_stage;
-mod scripts;
-mod sweep_customers;
 mod visits;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use self::ban_scripts::BanScripts;
 use self::connection::Connections;
-use self::count_distinct::CountDistinct;
-use self::count_failures::CountFailures;
-use self::customer_scripts::CustomerScripts;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
-use self::reach_stage::ReachStage;
-use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
-use crate::rate_limit::{
-    Admission, Admit, Charge, Gate, Store, StoreError, StoreErrorKind, Verdict,
-};
+use crate::rate_limit::StoreError;
 
 pub use builder::RedisStoreBuilder;
+pub use customers::CustomerLoader;
 pub use health::StoreHealth;
-pub use load_customers::CustomerLoader;
 
 /// The store of all processes that share a Redis server. Clones share the connection.
 #[derive(Clone)]
@@ -122,17 +106,10 @@ pub struct RedisStore(Arc<Core>);
 type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 
 struct Core {
-    script: AdmitRequest,
-    count_failures: CountFailures,
-    bans: BanScripts,
-    customers: CustomerScripts,
-    reach_stage: ReachStage,
-    count_distinct: CountDistinct,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
     prefix: Prefix,
-    probe_key: String,
     deadline: Duration,
     probe_interval: Duration,
     observer: Option<Observer>,
@@ -157,90 +134,6 @@ impl RedisStore {
     /// What a request would meet, were the breaker closed.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.0.probe().await?)
-    }
-}
-
-impl Core {
-    fn reject_if_open(&self) -> Option<Admission> {
-        self.health.breaker.is_open().then(|| {
-            self.observe(Operation::Admit, Outcome::Rejected, Duration::ZERO);
-            Admission::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
-        })
-    }
-
-    fn observe(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        if let Some(observer) = &self.observer {
-            observer(operation, outcome, took);
-        }
-    }
-}
-
-impl Store for RedisStore {
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
-        let prefixes = policies
-            .iter()
-            .map(|policy| self.0.prefix.of_policy(policy));
-        Arc::new(Bound {
-            core: Arc::clone(&self.0),
-            prefixes: prefixes.collect(),
-            ban_prefix: self.0.prefix.of_bans(),
-        })
-    }
-}
-
-/// The store for the policies of one layer.
-struct Bound {
-    core: Arc<Core>,
-    /// What the keys of each policy start with.
-    prefixes: Box<[Box<str>]>,
-    ban_prefix: Box<str>,
-}
-
-impl Bound {
-    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Admission {
-        let refused = |why: &'static str| {
-            Admission::Ready(Err(StoreError::new(StoreErrorKind::Failed).with_source(why)))
-        };
-        let keys = charges.len() + usize::from(gate.is_some());
-        if keys > AdmitRequest::MAX_CHARGES {
-            return refused("a request under more than 1000 policies");
-        }
-        // First, so that an open breaker costs a request an atomic load and no allocation.
-        if let Some(rejected) = self.core.reject_if_open() {
-            return rejected;
-        }
-        let mut ask = Ask::with_room_for(keys);
-        if let Some(gate) = gate {
-            ask.push_gate(gate, &self.ban_prefix);
-        }
-        for charge in charges {
-            let Some(prefix) = self.prefixes.get(charge.policy) else {
-                return refused("a policy that was not bound");
-            };
-            ask.push(charge, prefix);
-        }
-        self.core.ask(ask)
-    }
-}
-
-impl Admit for Bound {
-    fn is_failing(&self) -> bool {
-        self.core.health.breaker.is_open()
-    }
-
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
-        if charges.is_empty() {
-            return Admission::Ready(Ok(Verdict {
-                admitted: true,
-                banned: None,
-                tiers: SmallVec::new(),
-            }));
-        }
-        self.ask(None, charges)
-    }
-
-    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
-        self.ask(Some(gate), charges)
     }
 }
 
