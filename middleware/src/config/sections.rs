@@ -24,6 +24,7 @@ use crate::rate_limit::{
     Exemptions, Headers, OnStoreFailure, PartitionBy, Policy, Quota, RouteFilter,
 };
 use crate::segment::Segment;
+use crate::store::check_prefix;
 use crate::{Cidrs, ConfigError};
 
 #[derive(Deserialize, Default)]
@@ -150,12 +151,7 @@ impl Store {
     fn validate(self) -> Result<StoreConfig, ConfigError> {
         let default = StoreConfig::default();
         let prefix = self.prefix.unwrap_or(default.prefix);
-        // Braces would make a Cluster hash tag of the prefix, and send every key to one slot.
-        let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'{' | b'}');
-        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(legal) {
-            let allowed = "1 to 64 visible ASCII characters without `{` and `}`";
-            return Err(ConfigError::new("store.prefix", prefix, allowed));
-        }
+        check_prefix(&prefix).map_err(|error| error.under("store"))?;
         let deadline = match self.deadline {
             None => default.deadline,
             Some(text) => {

@@ -2,12 +2,16 @@
 mod effect;
 pub mod memory;
 mod operation;
+#[cfg(any(feature = "redis", feature = "serde"))]
+mod prefix;
 #[cfg(feature = "redis")]
 pub mod redis;
 
 use std::time::Duration;
 
 pub use operation::{Operation, Outcome};
+#[cfg(any(feature = "redis", feature = "serde"))]
+pub(crate) use prefix::check_prefix;
 
 /// So many orders and refunds of a customer are known again; beyond them, the oldest are forgotten first.
 const MOST_COUNTED: usize = 4096;

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::ConfigError;
 use crate::client::{Network, UserId};
 use crate::rate_limit::{PartitionKey, Repr};
+use crate::store::check_prefix;
 use crate::suspicion::Kind;
 
 /// What every key starts with, so that several services can share a server.
@@ -15,17 +16,15 @@ use crate::suspicion::Kind;
 pub(super) struct Prefix(Arc<str>);
 
 impl Prefix {
-    const ALLOWED: &str = "1 to 64 printable ASCII characters without spaces, braces, brackets, quotes, `*`, `?` or `\\`";
-
-    /// Braces would turn part of the key into a Cluster hash tag, and glob characters make `SCAN MATCH` and ACL
-    /// patterns mean something else.
+    /// # Errors
+    /// A prefix that [`check_prefix`] refuses.
     pub(super) fn new(text: &str) -> Result<Self, ConfigError> {
-        let plain = |b: u8| b.is_ascii_graphic() && !br#"{}[]*?\"'`"#.contains(&b);
-        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
-            Ok(Self(text.into()))
-        } else {
-            Err(ConfigError::new("prefix", text, Self::ALLOWED))
-        }
+        check_prefix(text)?;
+        Ok(Self(text.into()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// What the keys of a policy's logs start with: `<prefix>rate:<policy>:`.
