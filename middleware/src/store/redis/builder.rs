@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::breaker::Breaker;
@@ -38,8 +38,8 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What every key starts with: 1 to 64 printable ASCII characters without spaces, braces, brackets, quotes,
-    /// `*`, `?`, `\`; `palisade:` unless set.
+    /// What every key starts with: 1 to 64 visible ASCII characters without braces, brackets, quotes, `*`, `?`, `\`;
+    /// `palisade:` unless set.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
@@ -108,6 +108,7 @@ impl RedisStoreBuilder {
             deadline,
             probe_interval,
             observer: self.observer,
+            watcher: OnceLock::new(),
         })))
     }
 }

@@ -228,7 +228,7 @@ impl Core {
     }
 
     pub(super) fn observe(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        if let Some(observer) = &self.observer {
+        for observer in self.observer.iter().chain(self.watcher.get()) {
             observer(operation, outcome, took);
         }
     }

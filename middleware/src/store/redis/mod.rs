@@ -85,7 +85,7 @@ mod probe;
 mod visits;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use self::connection::Connections;
@@ -113,6 +113,8 @@ struct Core {
     deadline: Duration,
     probe_interval: Duration,
     observer: Option<Observer>,
+    /// The observer of the one stack that watches the store.
+    watcher: OnceLock<Observer>,
 }
 
 impl RedisStore {
@@ -126,6 +128,22 @@ impl RedisStore {
     #[must_use]
     pub fn health(&self) -> StoreHealth {
         StoreHealth::of(Arc::clone(&self.0.health))
+    }
+
+    /// Tells one more observer of every call; false if a stack's is told already.
+    pub(crate) fn watch(
+        &self,
+        observer: impl Fn(Operation, Outcome, Duration) + Send + Sync + 'static,
+    ) -> bool {
+        self.0.watcher.set(Arc::new(observer)).is_ok()
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        self.0.prefix.as_str()
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.deadline
     }
 
     /// Asks the server to decide and write now, on a connection of its own: a readiness check.
