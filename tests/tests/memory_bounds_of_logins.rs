@@ -4,9 +4,8 @@
 use http::StatusCode;
 use palisade::client::{Network, Route, Secret};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{
-    AccountHash, CountFailuresNow, FailedRequest, Kind, LocalFailureStore, LoginAttempt, Watch,
-};
+use palisade::suspicion::store::{CountFailuresNow, FailedRequest, LocalFailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, LoginAttempt};
 use palisade_tests::memory::resident;
 
 const ACCOUNTS: usize = 100_000;

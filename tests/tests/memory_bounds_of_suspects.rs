@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalFailureStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{CountFailuresNow, FailedRequest, LocalFailureStore, Watch};
 use palisade_tests::memory::resident;
 
 const CLIENTS: u32 = 100_000;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use palisade::client::{Network, Secret};
-use palisade::funnel::{CountVisitsNow, LocalVisitStore, Reach, Visitor};
+use palisade::funnel::store::{CountVisitsNow, LocalVisitStore, Reach, Visitor};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::resident;
 

@@ -1,15 +1,16 @@
-//! The port: what the layer needs from a store to count visitors.
+//! The port of the funnel: what the layer needs from a store to count visitors, for authors of one.
+//!
+//! [`VisitStore`] is for one that several processes share, [`LocalVisitStore`] for one inside this process.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::client::{Network, Secret, UserId};
-use crate::rate_limit::{PartitionKey, StoreError};
+pub use crate::model::Reply;
+use crate::rate_limit::PartitionKey;
 
 /// Keeps how far each visitor came.
 ///
@@ -28,12 +29,9 @@ pub trait VisitStore: Send + Sync + 'static {
 pub trait CountVisits: Send + Sync + 'static {
     /// Counts reaches in their order, all in one round trip; one [`Progress`] for each.
     ///
-    /// The future times out by itself. A call that failed may have been executed.
-    fn reach(&self, reaches: &[Reach]) -> Reaching;
+    /// The reply times out by itself. A call that failed may have been executed.
+    fn reach(&self, reaches: &[Reach]) -> Reply<Vec<Progress>>;
 }
-
-/// The answer of a store, under way.
-pub type Reaching = Pin<Box<dyn Future<Output = Result<Vec<Progress>, StoreError>> + Send>>;
 
 /// A store inside the process: it counts at once and cannot fail.
 pub trait LocalVisitStore: Send + Sync + 'static {

@@ -15,10 +15,11 @@ use super::exempt::Exemptions;
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::{Reason, Rejecter};
-use super::store::{Admission, Admit, AdmitNow, Charge, Gate, StoreError, Tier, Verdict};
+use super::store::{Admit, AdmitNow, Charge, Gate, Reply, StoreError, Tier, Verdict};
 use super::tally::{Outcome, Tally};
 use super::{PartitionKey, Quota};
 use crate::client::Client;
+use crate::model::Pending;
 use crate::observe::PolicyResult;
 use crate::segment::Segment;
 
@@ -82,14 +83,11 @@ pub(super) enum Answer {
     },
     /// The store is asked; [`Decider::settle`] takes what it says.
     Asked {
-        pending: Pending,
+        pending: Pending<Verdict>,
         met: AllMet,
         sent: Duration,
     },
 }
-
-pub(super) type Pending =
-    std::pin::Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send>>;
 
 #[derive(Clone)]
 pub(super) enum Settled {
@@ -161,8 +159,8 @@ impl Decider {
                     Some(gate) => store.admit_through(gate, &charges(&met)),
                 };
                 match admission {
-                    Admission::Ready(result) => Answer::Answered { result, met, sent },
-                    Admission::Pending(pending) => Answer::Asked { pending, met, sent },
+                    Reply::Ready(result) => Answer::Answered { result, met, sent },
+                    Reply::Pending(pending) => Answer::Asked { pending, met, sent },
                 }
             }
         }

@@ -9,9 +9,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::decide::{AllMet, Decider, Pending, Settled};
+use super::decide::{AllMet, Decider, Settled};
 use super::headers::Rendered;
-use super::{StoreError, Verdict};
+use super::store::{StoreError, Verdict};
+use crate::model::Pending;
 use crate::observe::Notes;
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
@@ -28,7 +29,7 @@ pin_project! {
 
 /// A request about which the store was asked.
 pub(super) struct Asked<S, ReqBody> {
-    pub(super) pending: Pending,
+    pub(super) pending: Pending<Verdict>,
     pub(super) met: AllMet,
     pub(super) sent: Duration,
     pub(super) service: S,

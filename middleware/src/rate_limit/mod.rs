@@ -95,7 +95,7 @@ mod quota;
 mod reject;
 mod route_filter;
 mod service;
-mod store;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -117,8 +117,6 @@ pub(crate) use reject::problem_type;
 pub use reject::{Reason, Rejected, Rejection};
 pub use route_filter::RouteFilter;
 pub use service::RateLimit;
-pub use store::{
-    Admission, Admit, AdmitNow, Charge, Gate, LocalStore, Store, StoreError, StoreErrorKind, Tier,
-    Verdict,
-};
+pub(crate) use store::Gate;
+pub use store::{StoreError, StoreErrorKind};
 pub use tally::{Outcome, PolicyCounts, Tally};

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::decide::{AllMet, Answer, Pending, Settled};
+use super::decide::{AllMet, Answer, Settled};
 use super::store::{Gate, StoreError, Verdict};
 use super::{RateLimitLayer, StoreErrorKind};
 use crate::client::Client;
+use crate::model::Pending;
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.
@@ -24,7 +25,7 @@ pub(crate) enum Preparation {
 
 /// What the store was asked about a request.
 pub(crate) struct Question {
-    pub(crate) pending: Pending,
+    pub(crate) pending: Pending<Verdict>,
     asked: Asked,
 }
 

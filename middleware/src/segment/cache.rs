@@ -13,7 +13,8 @@ use hashbrown::HashTable;
 use tokio::sync::watch;
 
 use super::entry::{Entry, Flight, Known, key_of};
-use super::{Applied, Change, Event, Record, Timestamp};
+use super::store::Applied;
+use super::{Change, Event, Record, Timestamp};
 use crate::client::UserId;
 
 /// A customer's activity is written at most so often.

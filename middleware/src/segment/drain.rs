@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::registry::Registry;
+use super::store::Applied;
 use super::tally::{ChangeKind, Fate};
 use super::writer::{Next, Taken};
-use super::{Applied, Change, Event};
+use super::{Change, Event};
 use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::cache::{Landed, REST};
-use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
+use super::store::Applied;
+use super::{Change, Event, OrderKey, Record, Timestamp};
 use crate::client::UserId;
 
 pub(super) struct Entry {

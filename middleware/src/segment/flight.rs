@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use super::cache::Landed;
 use super::registry::Registry;
-use super::{Later, Record, Standing};
+use super::{Record, Standing};
 use crate::client::UserId;
+use crate::model::Pending;
 
 /// Whoever asks the store. However it ends, those who follow hear of it.
 pub(super) struct Leading {
@@ -52,7 +53,7 @@ impl Leading {
     }
 
     /// Waits for the store's answer. Dropped before that, it leaves the wait to a task of its own, since others follow.
-    pub(super) fn wait(self, fetch: Later<Option<Record>>) -> Wait {
+    pub(super) fn wait(self, fetch: Pending<Option<Record>>) -> Wait {
         Wait {
             under_way: Some((self, fetch)),
         }
@@ -68,7 +69,7 @@ impl Drop for Leading {
 }
 
 pub(super) struct Wait {
-    under_way: Option<(Leading, Later<Option<Record>>)>,
+    under_way: Option<(Leading, Pending<Option<Record>>)>,
 }
 
 impl Future for Wait {

@@ -102,7 +102,7 @@ mod money;
 mod record;
 mod registry;
 mod service;
-mod store;
+pub mod store;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -121,8 +121,5 @@ pub(crate) use lookup::{Looked, Lookup};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp};
 pub use service::Segmented;
-pub use store::{
-    Applied, Change, CustomerStore, Event, Export, Fetched, KeepCustomers, Keeping, Later,
-    OrderKey, Population, Sweep,
-};
+pub use store::{Change, Event, Export, Keeping, OrderKey, Population};
 pub use tally::{ActionCount, ChangeKind, Fate, Tally};

@@ -13,11 +13,11 @@ use super::cache::{Cache, Met, Touched};
 use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
+use super::store::{KeepCustomers, Reply};
 use super::tally::{ChangeKind, Fate, Tally};
 use super::writer::Writer;
 use super::{
-    Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Segment, Standing,
-    Timestamp, WallClock,
+    Change, Criteria, Event, Money, OrderKey, Record, Segment, Standing, Timestamp, WallClock,
 };
 use crate::client::{Country, UserId};
 use crate::outage::Outage;
@@ -83,18 +83,18 @@ impl Registry {
             Met::Leads { id, tell } => {
                 let leading = Leading::new(self, user, id, tell);
                 match self.store.fetch(user) {
-                    Fetched::Ready(result) => {
+                    Reply::Ready(result) => {
                         let record = leading.land(result.ok());
                         Sought::Now(record.map(|record| self.standing(record, now)))
                     }
-                    Fetched::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
+                    Reply::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
                 }
             }
             Met::Full => match self.store.fetch(user) {
-                Fetched::Ready(result) => {
+                Reply::Ready(result) => {
                     Sought::Now(result.ok().map(|record| self.standing(record, now)))
                 }
-                Fetched::Pending(later) => {
+                Reply::Pending(later) => {
                     let registry = Arc::clone(self);
                     Sought::Later(Box::pin(async move {
                         let record = later.await.ok()?;

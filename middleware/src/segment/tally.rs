@@ -3,7 +3,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::action::Actions;
-use super::{Event, Population, Segment, Sweep};
+use super::store::Sweep;
+use super::{Event, Population, Segment};
 use crate::client::{Countries, Country};
 
 /// What a layer has seen since start: a table of plain counters, all of them there from the start.

@@ -22,7 +22,8 @@ use crate::observe::{AccessLog, ObserveExchange, ObserveLayer};
 use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
-use crate::segment::{Action, CustomerStore, Money, SegmentLayer, SegmentLayerBuilder};
+use crate::segment::store::CustomerStore;
+use crate::segment::{Action, Money, SegmentLayer, SegmentLayerBuilder};
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;

@@ -1,6 +1,7 @@
 //! The layer's settings as an operator reads them.
 
-use super::{Sentence, Suspicions, Watch};
+use super::store::Watch;
+use super::{Sentence, Suspicions};
 
 impl Suspicions {
     /// The kinds that are counted.

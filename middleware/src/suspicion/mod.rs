@@ -124,7 +124,7 @@ mod login;
 mod queue;
 mod recorder;
 mod service;
-mod store;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -132,7 +132,7 @@ mod threshold;
 
 pub use accounts::AccountState;
 pub(crate) use bans::micros;
-pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
+pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
 use bans::{Known, Warden};
 pub(crate) use bans::{Screened, Screening};
 pub use event::{Occurrence, SecurityEvent};
@@ -142,9 +142,5 @@ pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
-pub use store::{
-    CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
-    LocalFailureStore, LookingUp, Watch,
-};
 pub use tally::{Fate, Tally, Turned};
 pub use threshold::Threshold;

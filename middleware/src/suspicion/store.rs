@@ -1,15 +1,17 @@
-//! The port: what the layer needs from a store.
+//! The ports of suspicion: what the layer and its bans need from a store, for authors of one.
+//!
+//! [`FailureStore`] and [`BanStore`] are for one that several processes share, [`LocalFailureStore`] and
+//! [`LocalBanStore`] for one inside this process, on which a layer also falls back.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
+pub use super::bans::store::{BanStore, LocalBanStore};
 use super::{AccountHash, AccountState, Kind, LoginAttempt, Threshold};
 use crate::client::{Network, Route};
-use crate::rate_limit::StoreError;
+pub use crate::model::Reply;
 
 /// Keeps the logs of failures.
 ///
@@ -34,19 +36,13 @@ pub trait FailureStore: Send + Sync + 'static {
 pub trait CountFailures: Send + Sync + 'static {
     /// Counts each request for every kind that counts its status, all in one round trip.
     ///
-    /// The future times out by itself. A call that failed may have been executed.
-    fn count(&self, requests: &[FailedRequest]) -> Counting;
+    /// The reply times out by itself. A call that failed may have been executed.
+    fn count(&self, requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
 
     /// Looks an account up: one read, which changes nothing. Without [`Kind::DistributedStuffing`] among the kinds, no
     /// account is under attack.
-    fn account(&self, account: AccountHash) -> LookingUp;
+    fn account(&self, account: AccountHash) -> Reply<AccountState>;
 }
-
-/// The answer of a store, under way.
-pub type Counting = Pin<Box<dyn Future<Output = Result<Vec<Incident>, StoreError>> + Send>>;
-
-/// The state of an account, under way.
-pub type LookingUp = Pin<Box<dyn Future<Output = Result<AccountState, StoreError>> + Send>>;
 
 /// A store inside the process: it counts at once and cannot fail.
 pub trait LocalFailureStore: Send + Sync + 'static {

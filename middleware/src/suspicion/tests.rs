@@ -15,6 +15,7 @@ use tower::{Layer, Service, ServiceExt};
 mod events;
 mod logins;
 
+use super::store::{CountFailures, FailedRequest, FailureStore, Incident, Reply, Watch};
 use super::*;
 use crate::client::{Client, Route, Secret, UserId};
 use crate::rate_limit::{Exemptions, Policy, RateLimitLayer, StoreError, StoreErrorKind};
@@ -315,20 +316,20 @@ impl FailureStore for Broken {
 }
 
 impl CountFailures for Broken {
-    fn account(&self, _: AccountHash) -> LookingUp {
+    fn account(&self, _: AccountHash) -> Reply<AccountState> {
         if self.fails.load(Ordering::Relaxed) {
-            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Rejected))))
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
-            Box::pin(pending())
+            Reply::pending(pending())
         }
     }
 
-    fn count(&self, requests: &[FailedRequest]) -> Counting {
+    fn count(&self, requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
-            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Rejected))))
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
-            Box::pin(pending())
+            Reply::pending(pending())
         }
     }
 }

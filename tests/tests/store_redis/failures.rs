@@ -9,7 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{FailedRequest, Incident, Kind, LocalFailureStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Watch};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade::client::Route;
-use palisade::suspicion::{CountFailures, FailureStore, Kind, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{CountFailures, FailureStore, Watch};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::failed;

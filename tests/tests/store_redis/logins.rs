@@ -7,9 +7,8 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Route, Secret};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{
-    AccountHash, FailedRequest, Kind, LocalFailureStore, Login, LoginAttempt, Watch,
-};
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::{self, Hand, client, watch};

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use palisade::client::{Route, Secret};
-use palisade::suspicion::{
-    AccountHash, CountFailures, FailedRequest, FailureStore, Kind, Login, LoginAttempt, Watch,
-};
+use palisade::suspicion::store::{CountFailures, FailedRequest, FailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::client;
@@ -219,7 +218,7 @@ fn an_account_cannot_be_looked_up_outside_a_runtime_and_nothing_panics() {
 
     let server = RedisServer::start();
     let failures = all_kinds(&patient(&server).build().unwrap());
-    let mut state = failures.account(AccountHash::of("ada", &secret()));
+    let mut state = std::pin::pin!(failures.account(AccountHash::of("ada", &secret())));
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(Err(error)) = state.as_mut().poll(&mut context) else {
         panic!("it waits or answers");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::funnel::{CountVisits, LocalVisitStore, Progress, Reach, VisitStore, Visitor};
+use palisade::funnel::store::{CountVisits, LocalVisitStore, Progress, Reach, VisitStore, Visitor};
 use palisade::rate_limit::StoreErrorKind;
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade::store::redis::RedisStore;

@@ -13,7 +13,7 @@ use palisade::config::Config;
 use palisade::rate_limit::{Exemptions, PolicyCounts, Rejected};
 use palisade::stack::Stack;
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{CountFailuresNow, LocalBanStore, LocalFailureStore, Watch};
+use palisade::suspicion::store::{CountFailuresNow, LocalBanStore, LocalFailureStore, Watch};
 use tower::{Layer, Service, ServiceExt};
 
 use super::limits::{Banning, Routes};

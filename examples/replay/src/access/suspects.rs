@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade::rate_limit::Exemptions;
-use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalBanStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{CountFailuresNow, FailedRequest, LocalBanStore, Watch};
 
 use super::clients::Clients;
 use super::limits::{Banning, Limits};

@@ -13,9 +13,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 use crate::client::{Client, Country};
 use crate::config::{Config, CountVisitors};
-use crate::funnel::{
-    CountVisits, FunnelLayer, Progress, Reach, Reached, Reaching, Stage, VisitStore,
-};
+use crate::funnel::store::{CountVisits, Progress, Reach, Reply, VisitStore};
+use crate::funnel::{FunnelLayer, Reached, Stage};
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::stack::Stack;
 use crate::store::memory::{Hand, MemoryStore};
@@ -188,13 +187,13 @@ impl VisitStore for Told {
 }
 
 impl CountVisits for Told {
-    fn reach(&self, reaches: &[Reach]) -> Reaching {
+    fn reach(&self, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         self.calls.lock().unwrap().push(reaches.to_vec());
         let answers: Result<Vec<_>, _> = {
             let mut answers = self.answers.lock().unwrap();
             reaches.iter().map(|_| answers.remove(0)).collect()
         };
-        Box::pin(ready(answers.map_err(StoreError::new)))
+        Reply::Ready(answers.map_err(StoreError::new))
     }
 }
 
@@ -281,8 +280,8 @@ impl VisitStore for Hung {
 }
 
 impl CountVisits for Hung {
-    fn reach(&self, _: &[Reach]) -> Reaching {
-        Box::pin(std::future::pending())
+    fn reach(&self, _: &[Reach]) -> Reply<Vec<Progress>> {
+        Reply::pending(std::future::pending())
     }
 }
 

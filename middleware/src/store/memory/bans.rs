@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::log::Micros;
 use super::{MemoryStore, lock};
 use crate::client::Network;
-use crate::suspicion::{Ban, BanReason, Kind, LocalBanStore, Sentence, micros};
+use crate::suspicion::store::LocalBanStore;
+use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
 
 /// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///

@@ -9,7 +9,8 @@ use super::clock::Clock;
 use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
-use crate::rate_limit::{Admission, Admit, AdmitNow, Charge, Quota, Tier, Verdict};
+use crate::rate_limit::Quota;
+use crate::rate_limit::store::{Admit, AdmitNow, Charge, Reply, Tier, Verdict};
 
 /// The store, for the policies of one layer.
 pub(super) struct Bound {
@@ -72,8 +73,8 @@ impl Bound {
 }
 
 impl Admit for Bound {
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
-        Admission::Ready(Ok(self.admit_now(charges)))
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
+        Reply::Ready(Ok(self.admit_now(charges)))
     }
 }
 

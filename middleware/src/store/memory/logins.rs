@@ -9,9 +9,8 @@ use super::sketch::Sketches;
 use super::table::Table;
 use super::trail::Trail;
 use crate::rate_limit::PartitionKey;
-use crate::suspicion::{
-    AccountHash, AccountState, FailedRequest, Incident, Kind, Threshold, Watch,
-};
+use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Kind, Threshold};
 
 type Watched<E> = (Watch, Arc<Table<E>>);
 

@@ -33,7 +33,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use palisade::rate_limit::{Charge, Quota, Store};
+//! use palisade::rate_limit::Quota;
+//! use palisade::rate_limit::store::{Charge, Store};
 //! use palisade::client::Network;
 //! use palisade::store::memory::MemoryStore;
 //!
@@ -42,9 +43,9 @@
 //! let key = Network::of("192.0.2.1".parse().unwrap(), 64).into();
 //! let quota = Quota::new(2, Duration::from_secs(60)).unwrap();
 //! let charge = Charge { policy: 0, key: &key, quota, cost: 1, enforced: true };
-//! assert!(limits.admit(&[charge]).wait().await.unwrap().admitted);
-//! assert!(limits.admit(&[charge]).wait().await.unwrap().admitted);
-//! assert!(!limits.admit(&[charge]).wait().await.unwrap().admitted);
+//! assert!(limits.admit(&[charge]).await.unwrap().admitted);
+//! assert!(limits.admit(&[charge]).await.unwrap().admitted);
+//! assert!(!limits.admit(&[charge]).await.unwrap().admitted);
 //! # });
 //! ```
 mod bans;
@@ -80,9 +81,10 @@ use self::table::Table;
 use self::trail::{BoundTrails, Trail};
 use self::visits::{BoundVisits, Visit};
 use crate::ConfigError;
-use crate::funnel::{CountVisitsNow, LocalVisitStore};
-use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
-use crate::suspicion::{CountFailuresNow, Kind, LocalFailureStore, Watch};
+use crate::funnel::store::{CountVisitsNow, LocalVisitStore};
+use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Store};
+use crate::suspicion::Kind;
+use crate::suspicion::store::{CountFailuresNow, LocalFailureStore, Watch};
 
 #[cfg(test)]
 pub(crate) use clock::Hand;

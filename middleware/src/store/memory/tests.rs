@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::client::{Network, Route};
-use crate::rate_limit::{Charge, PartitionKey, Quota, Tier, Verdict};
-use crate::suspicion::{FailedRequest, Kind};
+use crate::rate_limit::store::{Charge, Tier, Verdict};
+use crate::rate_limit::{PartitionKey, Quota};
+use crate::suspicion::Kind;
+use crate::suspicion::store::FailedRequest;
 
 fn key(n: u32) -> PartitionKey {
     Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64).into()

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use super::{Hand, MemoryStore};
 use crate::client::{Secret, UserId};
-use crate::segment::{
-    Change, CustomerStore, Event, KeepCustomers, Keeping, OrderKey, Record, Timestamp,
-};
+use crate::segment::store::{CustomerStore, KeepCustomers};
+use crate::segment::{Change, Event, Keeping, OrderKey, Record, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -41,7 +40,7 @@ fn kept(max_keys: usize) -> Kept {
 
 impl Kept {
     async fn fetch(&self, name: &str) -> Option<Record> {
-        self.kept.fetch(&user(name)).wait().await.unwrap()
+        self.kept.fetch(&user(name)).await.unwrap()
     }
 
     async fn apply(&self, changes: &[Change]) -> bool {

@@ -10,9 +10,8 @@ use super::shard::Entry;
 use super::table::Table;
 use crate::client::Route;
 use crate::rate_limit::PartitionKey;
-use crate::suspicion::{
-    AccountHash, AccountState, CountFailuresNow, FailedRequest, Incident, Threshold, Watch,
-};
+use crate::suspicion::store::{CountFailuresNow, FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Threshold};
 
 /// The times of the newest failures, as many as the threshold: whether that many, or half as many, lie in the window
 /// is then exact, however many came.

@@ -7,7 +7,8 @@ use super::clock::Clock;
 use super::log::Micros;
 use super::shard::Entry;
 use super::table::Table;
-use crate::funnel::{CountVisitsNow, Journey, Moment, Progress, Reach};
+use crate::funnel::store::{CountVisitsNow, Progress, Reach};
+use crate::funnel::{Journey, Moment};
 
 /// A visitor's journey, for as long as anything can change it.
 #[derive(Debug, Default)]

@@ -12,7 +12,8 @@ use super::call::{Call, Script};
 use super::keys::Prefix;
 use crate::client::Network;
 use crate::store::Operation;
-use crate::suspicion::{Answering, Ban, BanReason, BanStore, Kind, Sentence, micros};
+use crate::suspicion::store::{BanStore, Reply};
+use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
 
 static IMPOSE_BAN: Script = Script::new(include_str!("lua/impose_ban.lua"));
 static LIFT_BAN: Script = Script::new(include_str!("lua/lift_ban.lua"));
@@ -22,27 +23,21 @@ static READ_BANS: Script = Script::new(include_str!("lua/read_bans.lua"));
 const MOST_READ: usize = 1_000;
 
 impl BanStore for RedisStore {
-    fn impose(
-        &self,
-        client: Network,
-        kind: Kind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Answering<Ban> {
+    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban> {
         let reason = BanReason::Incident(kind);
         self.ban(client, || terms(reason, true, sentence.ladder(roll)))
     }
 
-    fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban> {
+    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
         self.ban(client, || by_hand(length))
     }
 
-    fn lift(&self, client: Network) -> Answering<bool> {
+    fn lift(&self, client: Network) -> Reply<bool> {
         let call = || change(&LIFT_BAN, &self.0.prefix, client);
         self.0.request(Operation::Ban, call, lifted)
     }
 
-    fn banned_for(&self, client: Network) -> Answering<Option<Duration>> {
+    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
         let read = move |reply| {
             let bans = banned(reply, &[client])?;
             Ok(bans.map(|bans| bans.first().map(|ban| ban.left)))
@@ -51,9 +46,9 @@ impl BanStore for RedisStore {
         self.0.request(Operation::Ban, call, read)
     }
 
-    fn list(&self, limit: usize) -> Answering<Vec<Ban>> {
+    fn list(&self, limit: usize) -> Reply<Vec<Ban>> {
         let core = Arc::clone(&self.0);
-        Box::pin(async move {
+        Reply::pending(async move {
             let Some(last) = limit.min(MOST_READ).checked_sub(1) else {
                 return Ok(Vec::new());
             };
@@ -77,7 +72,7 @@ impl BanStore for RedisStore {
 }
 
 impl RedisStore {
-    fn ban(&self, client: Network, terms: impl FnOnce() -> Vec<u8>) -> Answering<Ban> {
+    fn ban(&self, client: Network, terms: impl FnOnce() -> Vec<u8>) -> Reply<Ban> {
         let call = || {
             let mut call = change(&IMPOSE_BAN, &self.0.prefix, client);
             call.arg(terms());

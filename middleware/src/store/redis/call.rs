@@ -9,7 +9,6 @@
 //! [`Core::ask_apart`].
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::Core;
 use super::answer::{Answer, MalformedReply};
 use super::failure::Failure;
 use super::keys::Keys;
+use crate::model::Reply;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::store::{Operation, Outcome};
 
@@ -42,7 +42,7 @@ impl Script {
     /// A call with so many keys, which are its first arguments.
     pub(super) fn call(&'static self, keys: usize) -> Call {
         let hash = || redis::Script::new(self.text).get_hash().to_owned();
-        let mut call = Call::of("EVALSHA", Some(self));
+        let mut call = Call::of("EVALSHA", Some(self), keys);
         call.arg(self.hash.get_or_init(hash)).arg(keys);
         call
     }
@@ -64,11 +64,12 @@ pub(super) struct Call {
 impl Call {
     /// A command of the server's own.
     pub(super) fn command(name: &str) -> Self {
-        Self::of(name, None)
+        Self::of(name, None, 1)
     }
 
-    fn of(name: &str, script: Option<&'static Script>) -> Self {
-        let mut command = Cmd::new();
+    fn of(name: &str, script: Option<&'static Script>, keys: usize) -> Self {
+        // Room for most calls, so that no buffer grows on a request's path.
+        let mut command = Cmd::with_capacity(keys + 6, (keys + 1) * Keys::TYPICAL);
         command.arg(name);
         Self { command, script }
     }
@@ -122,9 +123,6 @@ fn query<'a>(
     command.query_async(connection)
 }
 
-/// An answer under way.
-pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
-
 impl Core {
     /// One call from its beginning to its end; it is made only if the breaker lets it through.
     pub(super) fn request<T: Send + 'static>(
@@ -132,12 +130,12 @@ impl Core {
         operation: Operation,
         call: impl FnOnce() -> Call,
         read: impl FnOnce(Value) -> Result<Answer<T>, MalformedReply> + Send + 'static,
-    ) -> Pending<T> {
+    ) -> Reply<T> {
         if let Some(rejected) = self.reject(operation) {
-            return Box::pin(std::future::ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let (core, call) = (Arc::clone(self), call());
-        Box::pin(async move { core.attempt(operation, core.ask(&call, read)).await })
+        Reply::pending(async move { core.attempt(operation, core.ask(&call, read)).await })
     }
 
     /// The error of a call that is not made, since the breaker is open.

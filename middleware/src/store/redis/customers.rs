@@ -4,7 +4,6 @@ mod load;
 mod record;
 mod sweep;
 
-use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,10 +17,8 @@ use super::failure::Failure;
 use super::keys::Prefix;
 use super::{Core, RedisStore};
 use crate::client::UserId;
-use crate::segment::{
-    Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, Sweep,
-    Timestamp,
-};
+use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep};
+use crate::segment::{Change, Export, Keeping, Record, Timestamp};
 use crate::store::effect::Effect;
 use crate::store::{ERASED_FOR, Operation};
 
@@ -69,26 +66,26 @@ struct BoundCustomers {
 }
 
 impl KeepCustomers for BoundCustomers {
-    fn fetch(&self, customer: &UserId) -> Fetched {
+    fn fetch(&self, customer: &UserId) -> Reply<Option<Record>> {
         // First, so that an open breaker costs a request no more than this.
         if let Some(rejected) = self.core.reject(Operation::Fetch) {
-            return Fetched::Ready(Err(rejected));
+            return Reply::Ready(Err(rejected));
         }
         let core = Arc::clone(&self.core);
         let call = read(&core.prefix, customer, &FIELDS[..4]);
-        Fetched::Pending(Box::pin(async move {
+        Reply::pending(async move {
             let asking = core.ask_hash(&call, record);
             core.attempt(Operation::Fetch, asking).await
-        }))
+        })
     }
 
-    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>> {
+    fn apply(&self, changes: &[Change]) -> Reply<Vec<Applied>> {
         if let Some(rejected) = self.core.reject(Operation::Record) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let (core, rules) = (Arc::clone(&self.core), self.rules);
         let changes = changes.to_vec();
-        Box::pin(async move {
+        Reply::pending(async move {
             let mut all = Vec::with_capacity(changes.len());
             for changes in changes.chunks(BATCH) {
                 let call = rules.apply(&core.prefix, changes);
@@ -99,7 +96,7 @@ impl KeepCustomers for BoundCustomers {
         })
     }
 
-    fn erase(&self, customer: &UserId, at: Timestamp) -> Later<bool> {
+    fn erase(&self, customer: &UserId, at: Timestamp) -> Reply<bool> {
         let call = || erase(&self.core.prefix, customer, at);
         let read = |reply| match reply {
             Value::Int(0) => Ok(false.into()),
@@ -109,36 +106,36 @@ impl KeepCustomers for BoundCustomers {
         self.core.request(Operation::Record, call, read)
     }
 
-    fn export(&self, customer: &UserId) -> Later<Option<Export>> {
+    fn export(&self, customer: &UserId) -> Reply<Option<Export>> {
         if let Some(rejected) = self.core.reject(Operation::Fetch) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let core = Arc::clone(&self.core);
         let call = read(&core.prefix, customer, &FIELDS);
-        Box::pin(async move {
+        Reply::pending(async move {
             let asking = core.ask_hash(&call, export);
             core.attempt(Operation::Fetch, asking).await
         })
     }
 
-    fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>> {
+    fn sweep(&self, now: Timestamp) -> Reply<Option<Sweep>> {
         if let Some(rejected) = self.core.reject(Operation::Sweep) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let (core, rules) = (Arc::clone(&self.core), self.rules);
         let (walk, keeping) = (Arc::clone(&self.walk), self.keeping.clone());
-        Box::pin(async move {
+        Reply::pending(async move {
             let sweeping = core.sweep(rules, &keeping, &walk, now);
             Ok(core.apart(Operation::Sweep, sweeping).await?)
         })
     }
 
-    fn end_sweep(&self) -> Later<()> {
+    fn end_sweep(&self) -> Reply<()> {
         if let Some(rejected) = self.core.reject(Operation::Sweep) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let (core, walk) = (Arc::clone(&self.core), Arc::clone(&self.walk));
-        Box::pin(async move {
+        Reply::pending(async move {
             let ending = core.end_sweep(&walk);
             Ok(core.apart(Operation::Sweep, ending).await?)
         })

@@ -17,7 +17,8 @@ use super::Core;
 use super::call::outside_a_runtime;
 use super::failure::Failure;
 use super::limits::{self, Ask, MOST_CHARGES};
-use crate::rate_limit::{Admission, StoreError, StoreErrorKind, Verdict};
+use crate::rate_limit::store::{Reply, Verdict};
+use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::store::{Operation, Outcome};
 
 /// Most requests in a call: a server decides so many in about 0.3 ms, during which it serves nobody else.
@@ -97,9 +98,9 @@ struct Batch {
 
 impl Core {
     /// Queues a request of at least one charge and at most [`MOST_CHARGES`].
-    pub(super) fn decide(self: &Arc<Self>, ask: Ask) -> Admission {
+    pub(super) fn decide(self: &Arc<Self>, ask: Ask) -> Reply<Verdict> {
         let Ok(runtime) = Handle::try_current() else {
-            return Admission::Ready(Err(outside_a_runtime()));
+            return Reply::Ready(Err(outside_a_runtime()));
         };
         let (answer, verdict) = oneshot::channel();
         let (since, starts_lane) = {
@@ -124,7 +125,7 @@ impl Core {
             runtime.spawn(Lane { core, ended: false }.run());
         }
         let core = Arc::clone(self);
-        Admission::Pending(Box::pin(async move {
+        Reply::pending(async move {
             match timeout_at(since + core.deadline + GRACE, verdict).await {
                 Ok(answer) => answer.unwrap_or_else(|_| Err(Failure::Abandoned.into())),
                 Err(_) => {
@@ -133,7 +134,7 @@ impl Core {
                     Err(Failure::Timeout.into())
                 }
             }
-        }))
+        })
     }
 
     async fn decide_batch(self: &Arc<Self>, batch: Batch) {

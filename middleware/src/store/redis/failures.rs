@@ -1,7 +1,6 @@
 //! The port of the suspicions: what clients' failures add up to, over all processes.
 
 use std::borrow::Cow;
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,8 @@ use super::logins::{self, BoundLogins};
 use super::{Core, RedisStore};
 use crate::client::Route;
 use crate::store::Operation;
-use crate::suspicion::{
-    AccountHash, AccountState, CountFailures, Counting, FailedRequest, FailureStore, Incident,
-    LookingUp, Watch,
-};
+use crate::suspicion::store::{CountFailures, FailedRequest, FailureStore, Incident, Reply, Watch};
+use crate::suspicion::{AccountHash, AccountState};
 
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
 
@@ -50,32 +47,32 @@ struct BoundFailures {
 }
 
 impl CountFailures for BoundFailures {
-    fn count(&self, requests: &[FailedRequest]) -> Counting {
+    fn count(&self, requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         if requests.len() > MOST_REQUESTS {
             let why = "more than 250 failed requests in one call";
-            return Box::pin(ready(Err(refused(why))));
+            return Reply::Ready(Err(refused(why)));
         }
         let failures = failures(&self.watches, requests);
         let logins = self.logins.counting(requests);
         if failures.is_none() && logins.is_none() {
-            return Box::pin(ready(Ok(Vec::new())));
+            return Reply::Ready(Ok(Vec::new()));
         }
         if let Some(rejected) = self.core.reject(Operation::Count) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let core = Arc::clone(&self.core);
-        Box::pin(async move {
+        Reply::pending(async move {
             let counting = core.count(failures, logins);
             core.attempt(Operation::Count, counting).await
         })
     }
 
-    fn account(&self, account: AccountHash) -> LookingUp {
+    fn account(&self, account: AccountHash) -> Reply<AccountState> {
         match self.logins.looking_up(account) {
             Some(call) => self
                 .core
                 .request(Operation::Account, || call, logins::state),
-            None => Box::pin(ready(Ok(AccountState::default()))),
+            None => Reply::Ready(Ok(AccountState::default())),
         }
     }
 }

@@ -110,7 +110,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// `palisade:rate:user:` and a key of the longest kind.
-    const TYPICAL: usize = 96;
+    pub(super) const TYPICAL: usize = 96;
 
     pub(super) fn with_room_for(keys: usize) -> Self {
         Self {

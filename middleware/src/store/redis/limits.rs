@@ -10,7 +10,7 @@ use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::Keys;
 use super::{Core, RedisStore};
-use crate::rate_limit::{Admission, Admit, Charge, Gate, Store, Tier, Verdict};
+use crate::rate_limit::store::{Admit, Charge, Gate, Reply, Store, Tier, Verdict};
 use crate::store::Operation;
 
 static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua"));
@@ -40,14 +40,14 @@ struct Bound {
 }
 
 impl Bound {
-    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Admission {
+    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Reply<Verdict> {
         let keys = charges.len() + usize::from(gate.is_some());
         if keys > MOST_CHARGES {
-            return Admission::Ready(Err(refused("a request under more than 1000 policies")));
+            return Reply::Ready(Err(refused("a request under more than 1000 policies")));
         }
         // First, so that an open breaker costs a request an atomic load and no allocation.
         if let Some(rejected) = self.core.reject(Operation::Admit) {
-            return Admission::Ready(Err(rejected));
+            return Reply::Ready(Err(rejected));
         }
         let mut ask = Ask::with_room_for(keys);
         if let Some(gate) = gate {
@@ -55,7 +55,7 @@ impl Bound {
         }
         for charge in charges {
             let Some(prefix) = self.prefixes.get(charge.policy) else {
-                return Admission::Ready(Err(refused("a policy that was not bound")));
+                return Reply::Ready(Err(refused("a policy that was not bound")));
             };
             ask.push(charge, prefix);
         }
@@ -68,9 +68,9 @@ impl Admit for Bound {
         self.core.health.breaker.is_open()
     }
 
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
         if charges.is_empty() {
-            return Admission::Ready(Ok(Verdict {
+            return Reply::Ready(Ok(Verdict {
                 admitted: true,
                 banned: None,
                 tiers: SmallVec::new(),
@@ -79,7 +79,7 @@ impl Admit for Bound {
         self.ask(None, charges)
     }
 
-    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
+    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         self.ask(Some(gate), charges)
     }
 }

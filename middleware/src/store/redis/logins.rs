@@ -10,9 +10,8 @@ use super::failures::Counted;
 use super::keys::{Keys, Prefix};
 use crate::client::Route;
 use crate::rate_limit::PartitionKey;
-use crate::suspicion::{
-    AccountHash, AccountState, FailedRequest, Incident, Kind, LoginAttempt, Watch,
-};
+use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Kind, LoginAttempt};
 
 static COUNT_DISTINCT: Script = Script::new(include_str!("lua/count_distinct.lua"));
 

@@ -18,7 +18,7 @@
 //! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention, and a member of one of
 //! two sorted sets by last activity: the VIPs, the others. One script keeps both together, up to 100 changes in a call
 //! of 1.1 ms of the server's time (16 µs for a change alone), and knows the newest 4,096 orders and refunds of a customer again. The
-//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::KeepCustomers)) and
+//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::store::KeepCustomers)) and
 //! the load of a history ([`CustomerLoader`]) use connections of their own. A customer with an order takes some 300
 //! bytes, 184 of them the hash; the history of 23,570 customers with three orders each took 383 each, expiry and key
 //! included, and one with ten orders has a hash of 552. The indices are apart from the hashes: on a Redis Cluster, which

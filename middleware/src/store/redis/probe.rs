@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::Core;
 use super::failure::Failure;
 use super::limits::{self, Ask};
-use crate::rate_limit::{Charge, PartitionKey, Quota};
+use crate::rate_limit::store::Charge;
+use crate::rate_limit::{PartitionKey, Quota};
 use crate::store::Operation;
 
 /// Never reached by probes, so that each of them writes: a read-only replica, or a server out of memory, would

@@ -1,6 +1,5 @@
 //! The port of the funnel: how far visitors came, over all processes.
 
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::Keys;
 use super::{Core, RedisStore};
-use crate::funnel::{CountVisits, Progress, Reach, Reaching, VisitStore};
+use crate::funnel::store::{CountVisits, Progress, Reach, Reply, VisitStore};
 use crate::store::Operation;
 
 static REACH_STAGE: Script = Script::new(include_str!("lua/reach_stage.lua"));
@@ -34,14 +33,14 @@ struct BoundVisits {
 }
 
 impl CountVisits for BoundVisits {
-    fn reach(&self, reaches: &[Reach]) -> Reaching {
+    fn reach(&self, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         let count = reaches.len();
         if count == 0 {
-            return Box::pin(ready(Ok(Vec::new())));
+            return Reply::Ready(Ok(Vec::new()));
         }
         if count > MOST_REACHES {
             let why = "more than 1000 reached stages in one call";
-            return Box::pin(ready(Err(refused(why))));
+            return Reply::Ready(Err(refused(why)));
         }
         self.core.request(
             Operation::Reach,
@@ -95,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::client::{Network, Secret, UserId};
-    use crate::funnel::Visitor;
+    use crate::funnel::store::Visitor;
 
     fn reply(numbers: &[i64]) -> Value {
         Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect())

@@ -8,7 +8,7 @@ mod screening;
 mod sentence;
 mod settings;
 mod since;
-mod store;
+pub(super) mod store;
 #[cfg(test)]
 mod tests;
 mod warden;
@@ -19,5 +19,5 @@ pub(crate) use screening::{Screened, Screening};
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;
-pub use store::{Answering, BanStore, LocalBanStore};
+use store::{BanStore, LocalBanStore};
 pub(super) use warden::{Known, Warden};

@@ -11,10 +11,9 @@ use http::request::Parts;
 
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use super::{
-    Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
-};
+use super::{Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence};
 use crate::client::Network;
+use crate::model::Reply;
 use crate::outage::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::suspicion::Kind;
@@ -109,11 +108,9 @@ impl Warden {
     }
 
     /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
-    pub(in crate::suspicion) fn ask(&self, client: Network) -> Answering<Option<Duration>> {
+    pub(in crate::suspicion) fn ask(&self, client: Network) -> Reply<Option<Duration>> {
         match &self.stores {
-            Stores::Embedded(store) => {
-                Box::pin(std::future::ready(Ok(store.banned_for_now(client))))
-            }
+            Stores::Embedded(store) => Reply::Ready(Ok(store.banned_for_now(client))),
             Stores::Shared { store, .. } => store.banned_for(client),
         }
     }

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Writes what happened before there was a store: the backfill of customers.
 ///
-/// It applies changes as [`KeepCustomers::apply`](crate::segment::KeepCustomers::apply) does, in larger calls under a
+/// It applies changes as [`KeepCustomers::apply`](crate::segment::store::KeepCustomers::apply) does, in larger calls under a
 /// deadline of 10 s each, on a connection of its own, and whether the requests' breaker is open or not. Loading a
 /// history again counts nothing twice and does nothing but begin the retention anew, as long as no customer has more
 /// than 4,096 orders and refunds.

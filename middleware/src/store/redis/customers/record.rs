@@ -2,7 +2,8 @@
 
 use redis::Value;
 
-use crate::segment::{Applied, Export, OrderKey, Record, Timestamp};
+use crate::segment::store::Applied;
+use crate::segment::{Export, OrderKey, Record, Timestamp};
 use crate::store::MOST_COUNTED;
 use crate::store::redis::answer::{Answer, Elements, MalformedReply};
 

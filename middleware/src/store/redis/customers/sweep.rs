@@ -14,7 +14,8 @@ use std::time::Duration;
 use redis::Value;
 
 use super::{Rules, millis};
-use crate::segment::{Keeping, Population, Sweep, Timestamp};
+use crate::segment::store::Sweep;
+use crate::segment::{Keeping, Population, Timestamp};
 use crate::store::redis::Core;
 use crate::store::redis::answer::{Answer, Elements, MalformedReply};
 use crate::store::redis::call::{Call, Script};
