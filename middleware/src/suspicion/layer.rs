@@ -7,7 +7,7 @@ use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
 use super::queue::Queue;
-use super::recorder::{Bound, Recorder};
+use super::recorder::{Recorder, Stores};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
@@ -34,7 +34,10 @@ impl SuspicionLayer {
         store: impl FailureStore,
         local: impl LocalFailureStore,
     ) -> SuspicionLayerBuilder {
-        SuspicionLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
+        SuspicionLayerBuilder::new(Stores::Shared {
+            store: Box::new(store),
+            local: Box::new(local),
+        })
     }
 
     /// What the layer has seen so far.
@@ -66,11 +69,6 @@ impl fmt::Debug for SuspicionLayer {
             .field("watches", &self.recorder.watches)
             .finish_non_exhaustive()
     }
-}
-
-enum Stores {
-    Embedded(Box<dyn LocalFailureStore>),
-    Shared(Box<dyn FailureStore>, Box<dyn LocalFailureStore>),
 }
 
 /// Settings of a [`SuspicionLayer`].
@@ -186,20 +184,13 @@ impl SuspicionLayerBuilder {
             Some(secret) => Some(Logins::new(&self.watches, secret)),
             None => Some(Logins::new(&self.watches, Secret::random()?)),
         };
-        let store = match self.stores {
-            Stores::Embedded(store) => Bound::Embedded(store.bind_failures_local(&self.watches)),
-            Stores::Shared(store, local) => Bound::Shared {
-                store: store.bind_failures(&self.watches),
-                local: local.bind_failures_local(&self.watches),
-            },
-        };
         let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
                 watches: self.watches.into(),
                 exempt: self.exempt,
                 logins,
-                store,
+                stores: self.stores,
                 queue: Queue::new(self.queue),
                 warden: self.bans.map(|bans| bans.start(&tally)),
                 tally,

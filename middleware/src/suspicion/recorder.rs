@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
 use super::queue::{Noted, Queue};
-use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
+use super::store::{FailedRequest, FailureStore, Incident, LocalFailureStore, Watch};
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::client::{Network, Route, UserId};
@@ -23,7 +23,7 @@ pub(super) struct Recorder {
     pub(super) exempt: Exemptions,
     /// `None` unless a kind of logins is on.
     pub(super) logins: Option<Logins>,
-    pub(super) store: Bound,
+    pub(super) stores: Stores,
     pub(super) queue: Queue,
     pub(super) tally: Arc<Tally>,
     pub(super) reporter: Reporter,
@@ -33,11 +33,11 @@ pub(super) struct Recorder {
     pub(super) local: Outage,
 }
 
-pub(super) enum Bound {
-    Embedded(Arc<dyn CountFailuresNow>),
+pub(super) enum Stores {
+    Embedded(Box<dyn LocalFailureStore>),
     Shared {
-        store: Arc<dyn CountFailures>,
-        local: Arc<dyn CountFailuresNow>,
+        store: Box<dyn FailureStore>,
+        local: Box<dyn LocalFailureStore>,
     },
 }
 
@@ -111,9 +111,9 @@ impl Recorder {
     }
 
     async fn count(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
-        match &self.store {
-            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
-            Bound::Shared { store, local } => match store.count(requests).await {
+        match &self.stores {
+            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Shared { store, local } => match store.count(&self.watches, requests).await {
                 Ok(incidents) => {
                     if self.local.succeed() {
                         tracing::info!(
@@ -136,16 +136,22 @@ impl Recorder {
                             "failed requests are counted in this process alone: the shared store does not count them"
                         );
                     }
-                    (Fate::CountedLocally, local.count_now(requests))
+                    (
+                        Fate::CountedLocally,
+                        local.count_now(&self.watches, requests),
+                    )
                 }
             },
         }
     }
 
     fn count_here(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
-        match &self.store {
-            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
-            Bound::Shared { local, .. } => (Fate::CountedLocally, local.count_now(requests)),
+        match &self.stores {
+            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Shared { local, .. } => (
+                Fate::CountedLocally,
+                local.count_now(&self.watches, requests),
+            ),
         }
     }
 

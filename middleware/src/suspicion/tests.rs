@@ -15,7 +15,7 @@ use tower::{Layer, Service, ServiceExt};
 mod events;
 mod logins;
 
-use super::store::{CountFailures, FailedRequest, FailureStore, Incident, Reply, Watch};
+use super::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
 use super::*;
 use crate::client::{Client, Route, Secret, UserId};
 use crate::rate_limit::{Exemptions, Policy, RateLimitLayer, StoreError, StoreErrorKind};
@@ -310,13 +310,7 @@ struct Broken {
 }
 
 impl FailureStore for Broken {
-    fn bind_failures(&self, _: &[Watch]) -> Arc<dyn CountFailures> {
-        Arc::new(self.clone())
-    }
-}
-
-impl CountFailures for Broken {
-    fn account(&self, _: AccountHash) -> Reply<AccountState> {
+    fn account(&self, _: &[Watch], _: AccountHash) -> Reply<AccountState> {
         if self.fails.load(Ordering::Relaxed) {
             Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
@@ -324,7 +318,7 @@ impl CountFailures for Broken {
         }
     }
 
-    fn count(&self, requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, _: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
             Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))

@@ -8,13 +8,14 @@ use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
 use crate::client::{Country, Secret};
 use crate::drain::{Queue, Work, leave};
-use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
+use crate::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore};
 use crate::outage::Outage;
 use crate::rate_limit::{StoreError, StoreErrorKind};
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
-    pub(super) store: Bound,
+    pub(super) store: Store,
+    pub(super) window: Duration,
     pub(super) secret: Secret,
     pub(super) seen: Seen,
     pub(super) queue: Queue<Noted>,
@@ -26,9 +27,9 @@ pub(in crate::funnel) struct Recorder {
 
 pub(super) type Observer = Arc<dyn Fn(&str, &str, Duration) + Send + Sync>;
 
-pub(super) enum Bound {
-    Embedded(Arc<dyn CountVisitsNow>),
-    Shared(Arc<dyn CountVisits>),
+pub(super) enum Store {
+    Embedded(Box<dyn LocalVisitStore>),
+    Shared(Box<dyn VisitStore>),
 }
 
 /// A response that reached a stage.
@@ -149,7 +150,7 @@ impl Work for Recorder {
     }
 
     async fn finish(&self, batch: Vec<Noted>) {
-        let Bound::Shared(store) = &self.store else {
+        let Store::Shared(store) = &self.store else {
             return self.finish_here(batch);
         };
         let asked = Instant::now();
@@ -161,7 +162,7 @@ impl Work for Recorder {
             tally: &self.tally,
             reaches: reaches.len(),
         };
-        match store.reach(&reaches).await {
+        match store.reach(self.window, &reaches).await {
             Ok(progress) => {
                 let call = Call {
                     asked,
@@ -181,8 +182,8 @@ impl Work for Recorder {
         let asked = Instant::now();
         let (noted, reaches) = self.prepare(batch, asked);
         match &self.store {
-            Bound::Embedded(store) => {
-                let progress = store.reach_now(&reaches);
+            Store::Embedded(store) => {
+                let progress = store.reach_now(self.window, &reaches);
                 let call = Call {
                     asked,
                     answered: Instant::now(),
@@ -192,7 +193,7 @@ impl Work for Recorder {
                 }
             }
             // A server cannot be asked without a runtime.
-            Bound::Shared(_) => self.tally.settle(Fate::Failed, reaches.len()),
+            Store::Shared(_) => self.tally.settle(Fate::Failed, reaches.len()),
         }
     }
 }

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 use crate::client::{Client, Country};
 use crate::config::{Config, CountVisitors};
-use crate::funnel::store::{CountVisits, Progress, Reach, Reply, VisitStore};
+use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
 use crate::funnel::{FunnelLayer, Reached, Stage};
 use crate::rate_limit::{StoreError, StoreErrorKind};
 use crate::stack::Stack;
@@ -180,14 +180,8 @@ struct Told {
 }
 
 impl VisitStore for Told {
-    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits> {
+    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         assert_eq!(window, DAY);
-        Arc::new(self.clone())
-    }
-}
-
-impl CountVisits for Told {
-    fn reach(&self, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         self.calls.lock().unwrap().push(reaches.to_vec());
         let answers: Result<Vec<_>, _> = {
             let mut answers = self.answers.lock().unwrap();
@@ -274,13 +268,7 @@ async fn the_store_hears_of_users_by_their_id_and_of_networks_by_a_hash() {
 struct Hung;
 
 impl VisitStore for Hung {
-    fn bind_visits(&self, _: Duration) -> Arc<dyn CountVisits> {
-        Arc::new(Self)
-    }
-}
-
-impl CountVisits for Hung {
-    fn reach(&self, _: &[Reach]) -> Reply<Vec<Progress>> {
+    fn reach(&self, _: Duration, _: &[Reach]) -> Reply<Vec<Progress>> {
         Reply::pending(std::future::pending())
     }
 }

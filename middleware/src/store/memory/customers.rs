@@ -83,8 +83,8 @@ impl Customers {
 
     pub(super) fn new(max_customers: usize) -> Self {
         Self {
-            known: Table::new(&"customers".into(), max_customers, 0),
-            erased: Table::new(&"erased".into(), max_customers.min(Self::MOST_ERASED), 1),
+            known: Table::new("customers", max_customers, 0),
+            erased: Table::new("erased", max_customers.min(Self::MOST_ERASED), 1),
         }
     }
 

@@ -307,7 +307,6 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
         kind: Kind::EndpointScanning,
         threshold: "2/1h".parse().unwrap(),
     };
-    let failures = store.bind_failures_local(&[watch]);
     let fail = |n: u32| {
         let request = FailedRequest {
             client: Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
@@ -315,7 +314,7 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
             route: Route::UNMATCHED,
             login: None,
         };
-        failures.count_now(&[request]).len()
+        store.count_now(&[watch], &[request]).len()
     };
     assert_eq!((fail(0), fail(0)), (0, 1));
     assert_eq!((1..10_000).map(fail).sum::<usize>(), 0);

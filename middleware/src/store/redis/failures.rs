@@ -10,11 +10,11 @@ use super::answer::{Answer, Elements, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::failure::Failure;
 use super::keys::Keys;
-use super::logins::{self, BoundLogins};
+use super::logins::{self, Logins};
 use super::{Core, RedisStore};
 use crate::client::Route;
 use crate::store::Operation;
-use crate::suspicion::store::{CountFailures, FailedRequest, FailureStore, Incident, Reply, Watch};
+use crate::suspicion::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
 use crate::suspicion::{AccountHash, AccountState};
 
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
@@ -24,54 +24,31 @@ static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua
 const MOST_REQUESTS: usize = 250;
 
 impl FailureStore for RedisStore {
-    fn bind_failures(&self, watches: &[Watch]) -> Arc<dyn CountFailures> {
-        let logins = BoundLogins::new(&self.0.prefix, watches);
-        let watches = watches
-            .iter()
-            .filter(|watch| !watch.kind.is_of_logins())
-            .map(|watch| (*watch, self.0.prefix.of_kind(watch.kind)));
-        Arc::new(BoundFailures {
-            core: Arc::clone(&self.0),
-            watches: watches.collect(),
-            logins,
-        })
-    }
-}
-
-/// The store for the kinds of one layer.
-struct BoundFailures {
-    core: Arc<Core>,
-    /// What the keys of each kind start with.
-    watches: Box<[(Watch, Box<str>)]>,
-    logins: BoundLogins,
-}
-
-impl CountFailures for BoundFailures {
-    fn count(&self, requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, watches: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         if requests.len() > MOST_REQUESTS {
             let why = "more than 250 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
-        let failures = failures(&self.watches, requests);
-        let logins = self.logins.counting(requests);
+        let watched = |watch: &Watch| (*watch, self.0.prefix.of_kind(watch.kind));
+        let of_failures = watches.iter().filter(|watch| !watch.kind.is_of_logins());
+        let failures = failures(&of_failures.map(watched).collect::<Vec<_>>(), requests);
+        let logins = Logins::of(&self.0.prefix, watches).counting(requests);
         if failures.is_none() && logins.is_none() {
             return Reply::Ready(Ok(Vec::new()));
         }
-        if let Some(rejected) = self.core.reject(Operation::Count) {
+        if let Some(rejected) = self.0.reject(Operation::Count) {
             return Reply::Ready(Err(rejected));
         }
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.0);
         Reply::pending(async move {
             let counting = core.count(failures, logins);
             core.attempt(Operation::Count, counting).await
         })
     }
 
-    fn account(&self, account: AccountHash) -> Reply<AccountState> {
-        match self.logins.looking_up(account) {
-            Some(call) => self
-                .core
-                .request(Operation::Account, || call, logins::state),
+    fn account(&self, watches: &[Watch], account: AccountHash) -> Reply<AccountState> {
+        match Logins::of(&self.0.prefix, watches).looking_up(account) {
+            Some(call) => self.0.request(Operation::Account, || call, logins::state),
             None => Reply::Ready(Ok(AccountState::default())),
         }
     }

@@ -21,15 +21,15 @@ type Watched = (Watch, Box<str>);
 /// The request and the kind that a step is of, and the request's route.
 pub(super) type Origin = (usize, Watch, Route);
 
-/// The kinds of logins of one layer.
-pub(super) struct BoundLogins {
+/// Kinds of logins.
+pub(super) struct Logins {
     watches: Vec<Watched>,
     /// The kinds whose episodes make a network suspicious by its failures.
     failures: Vec<Watched>,
 }
 
-impl BoundLogins {
-    pub(super) fn new(prefix: &Prefix, watches: &[Watch]) -> Self {
+impl Logins {
+    pub(super) fn of(prefix: &Prefix, watches: &[Watch]) -> Self {
         let of = |kinds: &dyn Fn(Kind) -> bool| {
             let watches = watches.iter().filter(|watch| kinds(watch.kind));
             watches
@@ -48,7 +48,7 @@ impl BoundLogins {
         }
     }
 
-    fn of(&self, kind: Kind) -> Option<&Watched> {
+    fn get(&self, kind: Kind) -> Option<&Watched> {
         self.watches.iter().find(|(watch, _)| watch.kind == kind)
     }
 
@@ -78,8 +78,8 @@ impl BoundLogins {
     ) {
         let network = &PartitionKey::from(request.client);
         let account = &PartitionKey::of_ours(login.account.to_string());
-        let spraying = self.of(Kind::PasswordSpraying);
-        let stuffing = self.of(Kind::DistributedStuffing);
+        let spraying = self.get(Kind::PasswordSpraying);
+        let stuffing = self.get(Kind::DistributedStuffing);
         if !login.succeeded {
             if let Some(watched) = spraying {
                 push(What::Count, watched, network, login.account.item());
@@ -87,7 +87,7 @@ impl BoundLogins {
             if let Some(watched) = stuffing {
                 push(What::Count, watched, account, login.network);
             }
-        } else if let Some(success) = self.of(Kind::SuccessAfterFailures) {
+        } else if let Some(success) = self.get(Kind::SuccessAfterFailures) {
             if let Some(watched) = stuffing {
                 push(What::IsDistinct, watched, account, 0);
             }
@@ -103,7 +103,7 @@ impl BoundLogins {
 
     /// What reads the state of an account; `None` if no kind counts accounts.
     pub(super) fn looking_up(&self, account: AccountHash) -> Option<Call> {
-        let watched = self.of(Kind::DistributedStuffing)?;
+        let watched = self.get(Kind::DistributedStuffing)?;
         let account = PartitionKey::of_ours(account.to_string());
         let mut steps = Steps::with_room_for(1);
         steps.push(What::State, watched, &account, 0);

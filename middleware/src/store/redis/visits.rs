@@ -1,15 +1,14 @@
 //! The port of the funnel: how far visitors came, over all processes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
 
+use super::RedisStore;
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::Keys;
-use super::{Core, RedisStore};
-use crate::funnel::store::{CountVisits, Progress, Reach, Reply, VisitStore};
+use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
 use crate::store::Operation;
 
 static REACH_STAGE: Script = Script::new(include_str!("lua/reach_stage.lua"));
@@ -18,22 +17,7 @@ static REACH_STAGE: Script = Script::new(include_str!("lua/reach_stage.lua"));
 const MOST_REACHES: usize = 1_000;
 
 impl VisitStore for RedisStore {
-    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits> {
-        Arc::new(BoundVisits {
-            core: Arc::clone(&self.0),
-            window,
-        })
-    }
-}
-
-/// The store for the window of one layer.
-struct BoundVisits {
-    core: Arc<Core>,
-    window: Duration,
-}
-
-impl CountVisits for BoundVisits {
-    fn reach(&self, reaches: &[Reach]) -> Reply<Vec<Progress>> {
+    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         let count = reaches.len();
         if count == 0 {
             return Reply::Ready(Ok(Vec::new()));
@@ -42,9 +26,9 @@ impl CountVisits for BoundVisits {
             let why = "more than 1000 reached stages in one call";
             return Reply::Ready(Err(refused(why)));
         }
-        self.core.request(
+        self.0.request(
             Operation::Reach,
-            || call(&self.core.prefix.of_visitors(), self.window, reaches),
+            || call(&self.0.prefix.of_visitors(), window, reaches),
             move |reply| progress(reply, count),
         )
     }
