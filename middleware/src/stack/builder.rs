@@ -572,7 +572,8 @@ impl fmt::Debug for StackBuilder {
     }
 }
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(feature = "redis")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
