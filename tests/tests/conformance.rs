@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade::client::Secret;
-use palisade::rate_limit::{Admit, Charge, PartitionKey, Quota, Store, Verdict};
+use palisade::rate_limit::store::{Admit, Charge, Store, Verdict};
+use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
@@ -45,7 +46,7 @@ fn charge(policy: usize, key: &PartitionKey, quota: Quota) -> Charge<'_> {
 }
 
 async fn admit(limits: &Arc<dyn Admit>, charges: &[Charge<'_>]) -> Verdict {
-    limits.admit(charges).wait().await.unwrap()
+    limits.admit(charges).await.unwrap()
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);

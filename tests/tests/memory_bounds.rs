@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use palisade::client::Network;
-use palisade::rate_limit::{AdmitNow, Charge, LocalStore, Quota};
+use palisade::rate_limit::Quota;
+use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::resident;
 

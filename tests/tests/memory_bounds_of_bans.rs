@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use palisade::client::Network;
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::LocalBanStore;
+use palisade::suspicion::store::LocalBanStore;
 use palisade_tests::memory::resident;
 
 const CLIENTS: u32 = 100_000;

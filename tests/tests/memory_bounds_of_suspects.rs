@@ -6,20 +6,21 @@ use std::net::Ipv4Addr;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalFailureStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
 use palisade_tests::memory::resident;
 
 const CLIENTS: u32 = 100_000;
 
 /// One 404 of each of these clients.
-fn fail(failures: &dyn CountFailuresNow, clients: std::ops::Range<u32>) -> usize {
+fn fail(store: &MemoryStore, watch: Watch, clients: std::ops::Range<u32>) -> usize {
     let failed = |client| FailedRequest {
         client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
         status: StatusCode::NOT_FOUND,
         route: Route::UNMATCHED,
         login: None,
     };
-    let incidents = clients.map(|client| failures.count_now(&[failed(client)]).len());
+    let incidents = clients.map(|client| store.count_now(&[watch], &[failed(client)]).len());
     incidents.sum()
 }
 
@@ -31,14 +32,13 @@ fn scanning_clients_stay_within_the_stated_number_and_memory() {
         kind: Kind::EndpointScanning,
         threshold: Kind::EndpointScanning.default_threshold(),
     };
-    let failures = store.bind_failures_local(&[watch]);
-    assert_eq!(fail(&*failures, 0..CLIENTS), 0);
+    assert_eq!(fail(&store, watch, 0..CLIENTS), 0);
     let taken = resident() - before;
     println!("{} bytes a client", taken / CLIENTS as usize);
     assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
 
     // Five times as many more: the number of clients, and so the memory, stays.
-    assert_eq!(fail(&*failures, CLIENTS..6 * CLIENTS), 0);
+    assert_eq!(fail(&store, watch, CLIENTS..6 * CLIENTS), 0);
     assert_eq!(store.keys(), CLIENTS as usize);
     let taken = resident() - before;
     assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::rate_limit::{Charge, LocalStore, PartitionKey, Quota};
+use palisade::rate_limit::store::{Charge, LocalStore};
+use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::resident;
 

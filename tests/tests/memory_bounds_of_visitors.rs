@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use palisade::client::{Network, Secret};
-use palisade::funnel::{CountVisitsNow, LocalVisitStore, Reach, Visitor};
+use palisade::funnel::store::{LocalVisitStore, Reach, Visitor};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::resident;
 
@@ -13,7 +13,7 @@ const VISITORS: u32 = 100_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// These visitors reach so many stages; how many counted.
-fn walk(visits: &dyn CountVisitsNow, visitors: std::ops::Range<u32>, stages: u8) -> usize {
+fn walk(store: &MemoryStore, visitors: std::ops::Range<u32>, stages: u8) -> usize {
     let secret = Secret::from_bytes(b"a secret of the tests");
     let counted = visitors.map(|visitor| {
         let network = Network::of(Ipv4Addr::from_bits(visitor).into(), 64);
@@ -24,7 +24,7 @@ fn walk(visits: &dyn CountVisitsNow, visitors: std::ops::Range<u32>, stages: u8)
             age: Duration::ZERO,
         };
         let reaches: Vec<_> = (0..stages).map(reach).collect();
-        let progress = visits.reach_now(&reaches);
+        let progress = store.reach_now(DAY, &reaches);
         progress.iter().map(|it| it.steps.len()).sum::<usize>()
     });
     counted.sum()
@@ -37,15 +37,14 @@ fn a_flood_of_visitors_stays_within_the_stated_number_and_memory() {
         .max_keys(VISITORS as usize)
         .build()
         .unwrap();
-    let visits = store.bind_visits_local(DAY);
     let all = VISITORS as usize;
-    assert_eq!(walk(&*visits, 0..VISITORS, 4), 4 * all);
+    assert_eq!(walk(&store, 0..VISITORS, 4), 4 * all);
     let taken = resident() - before;
     println!("{} bytes a visitor of four stages", taken / all);
     assert!(taken < 256 * all, "{taken} bytes");
 
     // Five times as many more: the number of visitors, and so the memory, stays.
-    assert_eq!(walk(&*visits, VISITORS..6 * VISITORS, 1), 5 * all);
+    assert_eq!(walk(&store, VISITORS..6 * VISITORS, 1), 5 * all);
     assert_eq!(store.keys(), all);
     assert_eq!(store.evicted_live(), 5 * u64::from(VISITORS));
     let taken = resident() - before;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use governor::clock::FakeRelativeClock;
 use governor::{Quota as GovernorQuota, RateLimiter};
 use palisade::client::Network;
-use palisade::rate_limit::{Admission, Charge, PartitionKey, Quota, Store};
+use palisade::rate_limit::store::{Charge, Reply, Store};
+use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 
 use crate::Result;
@@ -54,7 +55,7 @@ pub(crate) fn palisade() -> Result<Decide> {
             cost: 1,
             enforced: true,
         };
-        matches!(bound.admit(&[charge]), Admission::Ready(Ok(verdict)) if verdict.admitted)
+        matches!(bound.admit(&[charge]), Reply::Ready(Ok(verdict)) if verdict.admitted)
     }))
 }
 

@@ -22,7 +22,11 @@ use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::funnel::Visitors;
 use crate::model::{Cidrs, Exemptions, Quota, RouteFilter, Segment};
-use crate::rate_limit::{Headers, OnStoreFailure, PartitionBy, Policy};
+use crate::rate_limit::Headers;
+use crate::rate_limit::OnStoreFailure;
+use crate::rate_limit::PartitionBy;
+use crate::rate_limit::Policy;
+use crate::store::check_prefix;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -148,12 +152,7 @@ impl Store {
     fn validate(self) -> Result<StoreConfig, ConfigError> {
         let default = StoreConfig::default();
         let prefix = self.prefix.unwrap_or(default.prefix);
-        // Braces would make a Cluster hash tag of the prefix, and send every key to one slot.
-        let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'{' | b'}');
-        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(legal) {
-            let allowed = "1 to 64 visible ASCII characters without `{` and `}`";
-            return Err(ConfigError::new("store.prefix", prefix, allowed));
-        }
+        check_prefix(&prefix).map_err(|error| error.under("store"))?;
         let deadline = match self.deadline {
             None => default.deadline,
             Some(text) => {

@@ -138,6 +138,11 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
         ),
         ("store.prefix = 'a{b}'", "`store.prefix` cannot be `a{b}`"),
         (
+            "store.prefix = 'a*'",
+            "`store.prefix` cannot be `a*`: allowed is 1 to 64 visible ASCII characters without `{` and `}`, brackets, \
+             quotes, `*`, `?` or `\\`",
+        ),
+        (
             "store.deadline = '0s'",
             "`store.deadline` cannot be `0s`: allowed is a duration of `1ms` to `10s`",
         ),

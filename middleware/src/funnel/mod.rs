@@ -179,7 +179,7 @@ mod reached;
 mod service;
 mod stage;
 mod stages;
-mod store;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -192,9 +192,6 @@ pub use metrics::Steps;
 pub use reached::Reached;
 pub use service::Funnel;
 pub use stage::{Stage, StatusClass};
-pub use store::{
-    CountVisits, CountVisitsNow, LocalVisitStore, Progress, Reach, Reaching, VisitStore, Visitor,
-};
 pub use tally::{StageCount, Tally};
 pub use visitors::{Fate, VisitorCount, VisitorTally, Visitors};
 pub(crate) use visitors::{Journey, Moment};

@@ -1,49 +1,34 @@
-//! The port: what the layer needs from a store to count visitors.
+//! The port of the funnel: what the layer needs from a store to count visitors, for authors of one.
+//!
+//! [`VisitStore`] is for one that several processes share, [`LocalVisitStore`] for one inside this process.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::model::{Network, PartitionKey, Secret, StoreError, UserId};
+pub use crate::model::Reply;
+use crate::model::{Network, PartitionKey, Secret, UserId};
 
 /// Keeps how far each visitor came.
 ///
 /// The contract that every store is held to, for each visitor and on the store's clock: a window begins with a counted
-/// reach of stage 0 and lasts as long as the store was bound for; windows never overlap. In a window each stage counts
+/// reach of stage 0 and lasts as long as the call says; windows never overlap. In a window each stage counts
 /// at most once, and stage k only at a moment that lies in the window and at or after the one of stage k-1. A reach that
 /// comes before its predecessor's is remembered by the latest moment, and counts as soon as the predecessor does at an
 /// earlier or the same moment. A reach of a moment before the visitor's window, or in one that a later reach has ended,
 /// counts nothing.
 pub trait VisitStore: Send + Sync + 'static {
-    /// Prepares the store; binds share its visitors.
-    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits>;
-}
-
-/// A store bound to the window of one layer.
-pub trait CountVisits: Send + Sync + 'static {
-    /// Counts reaches in their order, all in one round trip; one [`Progress`] for each.
+    /// Counts reaches in their order, in windows of this length, all in one round trip; one [`Progress`] for each.
     ///
-    /// The future times out by itself. A call that failed may have been executed.
-    fn reach(&self, reaches: &[Reach]) -> Reaching;
+    /// The reply times out by itself. A call that failed may have been executed.
+    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>>;
 }
 
-/// The answer of a store, under way.
-pub type Reaching = Pin<Box<dyn Future<Output = Result<Vec<Progress>, StoreError>> + Send>>;
-
-/// A store inside the process: it counts at once and cannot fail.
+/// A store inside the process: as [`VisitStore`], but it answers at once and cannot fail.
 pub trait LocalVisitStore: Send + Sync + 'static {
-    /// As [`VisitStore::bind_visits`].
-    fn bind_visits_local(&self, window: Duration) -> Arc<dyn CountVisitsNow>;
-}
-
-/// A local store bound to the window of one layer.
-pub trait CountVisitsNow: Send + Sync + 'static {
-    /// As [`CountVisits::reach`].
-    fn reach_now(&self, reaches: &[Reach]) -> Vec<Progress>;
+    /// As [`VisitStore::reach`].
+    fn reach_now(&self, window: Duration, reaches: &[Reach]) -> Vec<Progress>;
 }
 
 /// Who walks through the funnel: a verified user, or else everyone of one network.

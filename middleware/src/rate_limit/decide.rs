@@ -14,10 +14,17 @@ use super::deny_cache::DenyCache;
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::Rejecter;
-use super::store::{Admission, Admit, AdmitNow, Charge, Gate, Tier, Verdict};
-use super::tally::{Outcome, Tally};
+use super::store::Admit;
+use super::store::AdmitNow;
+use super::store::Charge;
+use super::store::Gate;
+use super::store::Reply;
+use super::store::Tier;
+use super::store::Verdict;
+use super::tally::Outcome;
+use super::tally::Tally;
 use crate::model::{
-    Client, Exemptions, PartitionKey, PolicyResult, Quota, Reason, Segment, StoreError,
+    Client, Exemptions, PartitionKey, Pending, PolicyResult, Quota, Reason, Segment, StoreError,
 };
 
 /// Everything that the requests of one layer share.
@@ -80,14 +87,11 @@ pub(super) enum Answer {
     },
     /// The store is asked; [`Decider::settle`] takes what it says.
     Asked {
-        pending: Pending,
+        pending: Pending<Verdict>,
         met: AllMet,
         sent: Duration,
     },
 }
-
-pub(super) type Pending =
-    std::pin::Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send>>;
 
 #[derive(Clone)]
 pub(super) enum Settled {
@@ -159,8 +163,8 @@ impl Decider {
                     Some(gate) => store.admit_through(gate, &charges(&met)),
                 };
                 match admission {
-                    Admission::Ready(result) => Answer::Answered { result, met, sent },
-                    Admission::Pending(pending) => Answer::Asked { pending, met, sent },
+                    Reply::Ready(result) => Answer::Answered { result, met, sent },
+                    Reply::Pending(pending) => Answer::Asked { pending, met, sent },
                 }
             }
         }

@@ -9,10 +9,13 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Verdict;
-use super::decide::{AllMet, Decider, Pending, Settled};
+use super::decide::AllMet;
+use super::decide::Decider;
+use super::decide::Settled;
 use super::headers::Rendered;
+use crate::model::Pending;
 use crate::model::{Notes, StoreError};
+use crate::rate_limit::store::Verdict;
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
@@ -28,7 +31,7 @@ pin_project! {
 
 /// A request about which the store was asked.
 pub(super) struct Asked<S, ReqBody> {
-    pub(super) pending: Pending,
+    pub(super) pending: Pending<Verdict>,
     pub(super) met: AllMet,
     pub(super) sent: Duration,
     pub(super) service: S,

@@ -93,7 +93,7 @@ mod policy;
 mod prepare;
 mod reject;
 mod service;
-mod store;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -108,7 +108,7 @@ pub use policy::{OnStoreFailure, PartitionBy, Policy};
 pub(crate) use prepare::{Preparation, Question, Resolved};
 pub use reject::Rejection;
 pub use service::RateLimit;
-pub use store::{Admission, Admit, AdmitNow, Charge, Gate, LocalStore, Store, Tier, Verdict};
+pub(crate) use store::Gate;
 pub use tally::{Outcome, PolicyCounts, Tally};
 
 pub use crate::model::{

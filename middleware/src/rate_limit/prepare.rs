@@ -5,8 +5,12 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::RateLimitLayer;
-use super::decide::{AllMet, Answer, Pending, Settled};
-use super::store::{Gate, Verdict};
+use super::decide::AllMet;
+use super::decide::Answer;
+use super::decide::Settled;
+use super::store::Gate;
+use super::store::Verdict;
+use crate::model::Pending;
 use crate::model::{Client, StoreError, StoreErrorKind};
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
@@ -24,7 +28,7 @@ pub(crate) enum Preparation {
 
 /// What the store was asked about a request.
 pub(crate) struct Question {
-    pub(crate) pending: Pending,
+    pub(crate) pending: Pending<Verdict>,
     asked: Asked,
 }
 

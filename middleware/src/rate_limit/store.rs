@@ -1,14 +1,15 @@
-//! The port: what the layer needs from a store.
+//! The port of the limits: what the layer needs from a store, for authors of one.
+//!
+//! [`Store`] is for one that several processes share, and [`LocalStore`] for one inside this process, on which a layer
+//! also falls back. Each is bound once to the policies of a layer, so that a request finds its logs without a search.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::model::{Network, PartitionKey, Quota, StoreError};
+pub use crate::model::Reply;
+use crate::model::{Network, PartitionKey, Quota};
 
 /// Keeps the logs of admitted cost.
 ///
@@ -28,12 +29,12 @@ pub trait Admit: Send + Sync + 'static {
     /// A charge that is not enforced (dry run) is charged when the request is admitted and it has room itself.
     /// `charges` name each policy at most once, in the order of the bind, and only policies that were bound: the layer
     /// holds to it, and a store need not check.
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission;
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict>;
 
     /// As [`Admit::admit`], unless the gate is closed: an enforced one then denies the request, and nothing is charged.
     ///
     /// A store that keeps no bans has no gates to close.
-    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
+    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         let _ = gate;
         self.admit(charges)
     }
@@ -79,37 +80,6 @@ pub struct Gate {
     pub client: Network,
     /// Whether a ban denies the request; `false` in a dry run.
     pub enforced: bool,
-}
-
-/// The answer of a store: at once from memory, later from a server.
-#[non_exhaustive]
-pub enum Admission {
-    /// Decided.
-    Ready(Result<Verdict, StoreError>),
-    /// Under way; the future times out by itself.
-    Pending(Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send>>),
-}
-
-impl fmt::Debug for Admission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
-            Self::Pending(_) => f.write_str("Pending"),
-        }
-    }
-}
-
-impl Admission {
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// The store's own failure.
-    pub async fn wait(self) -> Result<Verdict, StoreError> {
-        match self {
-            Self::Ready(result) => result,
-            Self::Pending(future) => future.await,
-        }
-    }
 }
 
 /// What the store decided, one tier for each charge and in their order.

@@ -12,9 +12,13 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use tokio::sync::watch;
 
+use super::Change;
+use super::Event;
+use super::Record;
+use super::Timestamp;
 use super::entry::{Entry, Flight, Known, key_of};
-use super::{Applied, Change, Event, Record, Timestamp};
 use crate::model::UserId;
+use crate::segment::store::Applied;
 
 /// A customer's activity is written at most so often.
 pub(super) const REST: Duration = Duration::from_secs(60);

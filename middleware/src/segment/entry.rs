@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::cache::{Found, REST, Unknown};
-use super::{Applied, Change, Event, OrderKey, Record, Timestamp};
+use super::Change;
+use super::Event;
+use super::OrderKey;
+use super::Record;
+use super::Timestamp;
+use super::cache::Found;
+use super::cache::REST;
+use super::cache::Unknown;
 use crate::model::UserId;
+use crate::segment::store::Applied;
 
 pub(super) struct Entry {
     pub(super) user: UserId,

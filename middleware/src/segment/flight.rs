@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::Record;
+use super::Standing;
 use super::cache::{Found, Unknown};
 use super::registry::Registry;
-use super::{Later, Record, Standing};
-use crate::model::{StoreError, UserId};
+use crate::model::{Pending, StoreError, UserId};
 
 /// Whoever asks the store. However it ends, those who follow hear of it.
 pub(super) struct Leading {
@@ -52,7 +53,7 @@ impl Leading {
     }
 
     /// Waits for the store's answer. Dropped before that, it leaves the wait to a task of its own, since others follow.
-    pub(super) fn wait(self, fetch: Later<Option<Record>>) -> Wait {
+    pub(super) fn wait(self, fetch: Pending<Option<Record>>) -> Wait {
         Wait {
             under_way: Some((self, fetch)),
         }
@@ -68,7 +69,7 @@ impl Drop for Leading {
 }
 
 pub(super) struct Wait {
-    under_way: Option<(Leading, Later<Option<Record>>)>,
+    under_way: Option<(Leading, Pending<Option<Record>>)>,
 }
 
 impl Future for Wait {

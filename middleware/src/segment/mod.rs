@@ -102,7 +102,7 @@ mod money;
 mod record;
 mod registry;
 mod service;
-mod store;
+pub mod store;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -120,10 +120,7 @@ pub use layer::{SegmentLayer, SegmentLayerBuilder};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp, WallClock};
 pub use service::Segmented;
-pub use store::{
-    Applied, Change, CustomerStore, Event, Export, Fetched, KeepCustomers, Keeping, Later,
-    OrderKey, Population, Sweep,
-};
+pub use store::{Change, Event, Export, Keeping, OrderKey, Population};
 pub use tally::{ActionCount, ChangeKind, Fate, Tally};
 
 pub use crate::model::Segment;

@@ -12,12 +12,10 @@ use super::cache::{Cache, Found, Met, Touched};
 use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
+use super::store::{KeepCustomers, Reply};
 use super::tally::{ChangeKind, Fate, Tally};
 use super::writer::Writer;
-use super::{
-    Change, Criteria, Event, Fetched, KeepCustomers, Money, OrderKey, Record, Standing, Timestamp,
-    WallClock,
-};
+use super::{Change, Criteria, Event, Money, OrderKey, Record, Standing, Timestamp, WallClock};
 use crate::log::{Fallback, Losses};
 use crate::model::{Country, Segment, UserId};
 use crate::task::ticker::Ticker;
@@ -86,13 +84,13 @@ impl Registry {
             Met::Leads { id, tell } => {
                 let leading = Leading::new(self, user, id, tell);
                 match self.store.fetch(user) {
-                    Fetched::Ready(result) => Sought::Now(self.standing(leading.land(result), now)),
-                    Fetched::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
+                    Reply::Ready(result) => Sought::Now(self.standing(leading.land(result), now)),
+                    Reply::Pending(later) => Sought::Later(Box::pin(leading.wait(later))),
                 }
             }
             Met::Full => match self.store.fetch(user) {
-                Fetched::Ready(result) => Sought::Now(self.standing(result, now)),
-                Fetched::Pending(later) => {
+                Reply::Ready(result) => Sought::Now(self.standing(result, now)),
+                Reply::Pending(later) => {
                     let registry = Arc::clone(self);
                     Sought::Later(Box::pin(async move {
                         let result = later.await;

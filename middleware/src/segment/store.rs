@@ -1,15 +1,14 @@
-//! The port: what the layer needs from a store.
+//! The port of the segments: what the layer needs from a store, for authors of one.
 
 use std::fmt;
-use std::future::{Future, ready};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::{Criteria, Record, Timestamp};
-use crate::model::{Segment, StoreError, UserId};
+pub use crate::model::Reply;
+use crate::model::{Segment, UserId};
 
 /// Keeps what is known of customers.
 ///
@@ -24,34 +23,34 @@ pub trait CustomerStore: Send + Sync + 'static {
     fn keep_customers(&self, keeping: &Keeping) -> Arc<dyn KeepCustomers>;
 }
 
-/// A store bound to the settings of one layer.
+/// A store bound to the settings of one layer. Each reply times out by itself.
 pub trait KeepCustomers: Send + Sync + 'static {
     /// What is known of a customer.
-    fn fetch(&self, customer: &UserId) -> Fetched;
+    fn fetch(&self, customer: &UserId) -> Reply<Option<Record>>;
 
     /// Applies changes in their order, each whole or not at all; one [`Applied`] for each. A server is asked in one round
     /// trip for each 100 of them.
     ///
     /// After an error any of them may have been applied; applying them again does no harm.
-    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>>;
+    fn apply(&self, changes: &[Change]) -> Reply<Vec<Applied>>;
 
     /// Forgets a customer: the record, every index entry, the ids of orders; whether there was anything to forget.
     ///
     /// Changes that carry the moment `at` or an earlier one, and that are applied within ten minutes (they waited in some
     /// process), are dropped: their [`Applied::fresh`] is false.
-    fn erase(&self, customer: &UserId, at: Timestamp) -> Later<bool>;
+    fn erase(&self, customer: &UserId, at: Timestamp) -> Reply<bool>;
 
     /// Everything that is kept of a customer.
-    fn export(&self, customer: &UserId) -> Later<Option<Export>>;
+    fn export(&self, customer: &UserId) -> Reply<Option<Export>>;
 
     /// Does one bounded step of upkeep and counts the population as of `now`; `None` while another process holds the
     /// lease, which lasts three times [`Keeping::sweep_every`].
-    fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>>;
+    fn sweep(&self, now: Timestamp) -> Reply<Option<Sweep>>;
 
     /// Gives up the lease, so that another process need not wait for its end; nothing for who does not hold it, or for a
     /// store that has none.
-    fn end_sweep(&self) -> Later<()> {
-        Box::pin(ready(Ok(())))
+    fn end_sweep(&self) -> Reply<()> {
+        Reply::Ready(Ok(()))
     }
 }
 
@@ -184,40 +183,6 @@ pub struct Applied {
     /// Whether the change counted: false for an order or a refund that was counted before, and for what happened before
     /// the customer was erased.
     pub fresh: bool,
-}
-
-/// The answer of a store, under way; it times out by itself.
-pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
-
-/// The answer to [`KeepCustomers::fetch`]: at once from memory, later from a server.
-#[non_exhaustive]
-pub enum Fetched {
-    /// Known at once; `None` for a customer that was never seen.
-    Ready(Result<Option<Record>, StoreError>),
-    /// Under way.
-    Pending(Later<Option<Record>>),
-}
-
-impl Fetched {
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// The store's own failure.
-    pub async fn wait(self) -> Result<Option<Record>, StoreError> {
-        match self {
-            Self::Ready(result) => result,
-            Self::Pending(later) => later.await,
-        }
-    }
-}
-
-impl fmt::Debug for Fetched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
-            Self::Pending(_) => f.write_str("Pending"),
-        }
-    }
 }
 
 /// Everything that is kept of a customer.

@@ -2,9 +2,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Event;
+use super::Population;
 use super::action::Actions;
-use super::{Event, Population, Sweep};
 use crate::model::{Countries, Country, Segment};
+use crate::segment::store::Sweep;
 
 /// What a layer has seen since start: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]

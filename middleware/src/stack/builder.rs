@@ -9,13 +9,22 @@ use tower_layer::Identity;
 
 use super::Stack;
 use crate::ConfigError;
-use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
+use crate::client::ClientLayer;
+use crate::client::ClientLayerBuilder;
+use crate::client::ExtractUser;
+use crate::client::ResolveCountry;
+use crate::client::TrustedProxies;
+use crate::config::StoreConfig;
 use crate::config::{Config, CountVisitors};
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
+use crate::model::Countries;
+use crate::model::MatchedRoute;
 use crate::model::ObserveExchange;
-use crate::model::{Countries, MatchedRoute, ResolveRoute, Route, Secret};
+use crate::model::ResolveRoute;
+use crate::model::Route;
+use crate::model::Secret;
 #[cfg(feature = "redis")]
 use crate::model::{Operation, Outcome};
 use crate::observe::{AccessLog, ObserveLayer};
@@ -23,8 +32,11 @@ use crate::observe::{AccessLog, ObserveLayer};
 use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
-use crate::segment::{Action, CustomerStore, Money, SegmentLayer, SegmentLayerBuilder};
-#[cfg(all(feature = "otel", feature = "redis"))]
+use crate::segment::Action;
+use crate::segment::Money;
+use crate::segment::SegmentLayer;
+use crate::segment::SegmentLayerBuilder;
+use crate::segment::store::CustomerStore;
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -53,6 +65,8 @@ pub struct StackBuilder {
     memory: MemoryStore,
     reject: Option<Reject>,
     deny_cache: Option<usize>,
+    #[cfg(feature = "redis")]
+    redis: Option<RedisStore>,
     #[cfg(feature = "redis")]
     observer: Option<Observer>,
 }
@@ -85,6 +99,8 @@ impl StackBuilder {
             memory: MemoryStore::new(),
             reject: None,
             deny_cache: None,
+            #[cfg(feature = "redis")]
+            redis: None,
             #[cfg(feature = "redis")]
             observer: None,
         }
@@ -195,6 +211,33 @@ impl StackBuilder {
         self
     }
 
+    /// A ready store in place of the one that `store.redis_url` would make: with a breaker of its own, or shared by
+    /// several stacks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use palisade::stack::Stack;
+    /// use palisade::store::redis::RedisStore;
+    ///
+    /// let store = RedisStore::builder("redis://127.0.0.1:6379")
+    ///     .prefix("shop:")
+    ///     .breaker(3, Duration::from_millis(100))
+    ///     .build()?;
+    /// let stack = Stack::builder().redis(store).build()?;
+    /// # Ok::<(), palisade::ConfigError>(())
+    /// ```
+    ///
+    /// The store's own settings hold. A configuration that says otherwise is refused by name when the stack is built: any
+    /// `store.redis_url`, and another `store.prefix` or `store.deadline` than the store's. What observes the calls
+    /// ([`observe_store`](Self::observe_store), telemetry, the live page) is told of all calls of the store, so one stack
+    /// alone may observe it; the observer of the store's own builder is told as well.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, store: RedisStore) -> Self {
+        self.redis = Some(store);
+        self
+    }
+
     /// Is told of every call to Redis, with its outcome and how long it took.
     #[cfg(feature = "redis")]
     pub fn observe_store(
@@ -257,10 +300,16 @@ impl StackBuilder {
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
             .countries(self.countries.clone());
 
+        #[cfg(feature = "redis")]
+        let redis = redis_store(self.redis, &self.config.store, self.observer)?;
+        #[cfg(feature = "redis")]
+        let shares = redis.is_some();
+        #[cfg(not(feature = "redis"))]
+        let shares = self.config.store.redis_url.is_some();
         let secret = match self.config.secret()? {
             Some(secret) => secret,
             None => {
-                if self.config.store.redis_url.is_some() {
+                if shares {
                     tracing::warn!(
                         target: "palisade::stack",
                         event = "secret_missing",
@@ -376,14 +425,7 @@ impl StackBuilder {
         };
 
         #[cfg(feature = "redis")]
-        if let Some(url) = &self.config.store.redis_url {
-            let mut redis = RedisStore::builder(url.as_str())
-                .prefix(&self.config.store.prefix)
-                .deadline(self.config.store.deadline);
-            if let Some(observer) = self.observer {
-                redis = redis.observer(observer);
-            }
-            let redis = redis.build().map_err(|error| error.under("store"))?;
+        if let Some(redis) = redis {
             let health = Some(redis.health());
             let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
             let bans = Bans::shared(redis.clone(), self.memory.clone());
@@ -430,6 +472,48 @@ impl StackBuilder {
             health: None,
         })
     }
+}
+
+/// The store that a stack shares, if it shares one: a ready one, or the configuration's.
+#[cfg(feature = "redis")]
+fn redis_store(
+    ready: Option<RedisStore>,
+    settings: &StoreConfig,
+    observer: Option<Observer>,
+) -> Result<Option<RedisStore>, ConfigError> {
+    let store = match (ready, &settings.redis_url) {
+        (None, None) => return Ok(None),
+        (None, Some(url)) => RedisStore::builder(url.as_str())
+            .prefix(&settings.prefix)
+            .deadline(settings.deadline)
+            .build()
+            .map_err(|error| error.under("store"))?,
+        (Some(_), Some(_)) => {
+            let allowed = "nothing beside a ready `RedisStore`";
+            return Err(ConfigError::without_value("store.redis_url", allowed));
+        }
+        (Some(store), None) => {
+            let default = StoreConfig::default();
+            if settings.prefix != default.prefix && settings.prefix != store.prefix() {
+                let allowed = format!("the ready `RedisStore`'s own, `{}`", store.prefix());
+                return Err(ConfigError::new("store.prefix", &settings.prefix, allowed));
+            }
+            if settings.deadline != default.deadline && settings.deadline != store.deadline() {
+                let [value, own] =
+                    [settings.deadline, store.deadline()].map(humantime::format_duration);
+                let allowed = format!("the ready `RedisStore`'s own, `{own}`");
+                return Err(ConfigError::new("store.deadline", value, allowed));
+            }
+            store
+        }
+    };
+    if let Some(observer) = observer
+        && !store.watch(observer)
+    {
+        let allowed = "a `RedisStore` that no other stack observes";
+        return Err(ConfigError::without_value("observe_store", allowed));
+    }
+    Ok(Some(store))
 }
 
 #[cfg(feature = "otel")]
@@ -492,5 +576,71 @@ impl fmt::Debug for StackBuilder {
         f.debug_struct("StackBuilder")
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "redis")]
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn store() -> RedisStore {
+        let store = RedisStore::builder("redis://127.0.0.1:1").prefix("shop:");
+        store.deadline(Duration::from_millis(20)).build().unwrap()
+    }
+
+    fn refusal(builder: StackBuilder) -> String {
+        builder.build().err().unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_ready_store_is_used_as_it_is() {
+        let store = store();
+        let stack = Stack::builder().redis(store.clone()).build().unwrap();
+        assert!(!stack.health.unwrap().is_breaker_open());
+        let mut config = Config::default();
+        config.store.prefix = "shop:".to_owned();
+        config.store.deadline = Duration::from_millis(20);
+        let builder = Stack::builder().config(config).redis(store);
+        assert!(builder.build().is_ok(), "the settings say the same");
+    }
+
+    #[test]
+    fn a_configuration_that_contradicts_a_ready_store_is_refused_by_name() {
+        let with = |change: &dyn Fn(&mut StoreConfig)| {
+            let mut config = Config::default();
+            change(&mut config.store);
+            refusal(Stack::builder().config(config).redis(store()))
+        };
+        let url = "redis://:hunter2@127.0.0.1:1";
+        assert_eq!(
+            with(&|store| store.redis_url = Some(url.to_owned().into())),
+            "`store.redis_url` cannot be used: allowed is nothing beside a ready `RedisStore`"
+        );
+        assert_eq!(
+            with(&|store| store.prefix = "other:".to_owned()),
+            "`store.prefix` cannot be `other:`: allowed is the ready `RedisStore`'s own, `shop:`"
+        );
+        assert_eq!(
+            with(&|store| store.deadline = Duration::from_millis(70)),
+            "`store.deadline` cannot be `70ms`: allowed is the ready `RedisStore`'s own, `20ms`"
+        );
+    }
+
+    #[test]
+    fn one_stack_alone_observes_a_ready_store_and_others_may_share_it() {
+        let store = store();
+        let observed = || {
+            let stack = Stack::builder().redis(store.clone());
+            stack.observe_store(|_, _, _| ())
+        };
+        assert!(observed().build().is_ok());
+        assert_eq!(
+            refusal(observed()),
+            "`observe_store` cannot be used: allowed is a `RedisStore` that no other stack observes"
+        );
+        assert!(Stack::builder().redis(store.clone()).build().is_ok());
     }
 }

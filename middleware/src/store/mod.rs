@@ -2,12 +2,16 @@
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
+#[cfg(any(feature = "redis", feature = "serde"))]
+mod prefix;
 #[cfg(feature = "redis")]
 pub mod redis;
 
 use std::time::Duration;
 
-use crate::segment::{Event, OrderKey};
+use crate::segment::Event;
+use crate::segment::OrderKey;
+pub(crate) use prefix::check_prefix;
 
 pub use crate::model::{Operation, Outcome};
 #[cfg(feature = "otel")]

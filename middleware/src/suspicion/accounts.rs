@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Suspicions;
 use super::login::AccountHash;
-use super::recorder::Bound;
+use super::recorder::Stores;
 
 /// Whether an account is under attack from many networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,11 +106,12 @@ impl Suspicions {
             let Some(account) = account else {
                 return AccountState::default();
             };
-            match &recorder.store {
-                Bound::Embedded(store) => store.account_now(account),
-                Bound::Shared { store, local } => match store.account(account).await {
+            let watches = &recorder.watches;
+            match &recorder.stores {
+                Stores::Embedded(store) => store.account_now(watches, account),
+                Stores::Shared { store, local } => match store.account(watches, account).await {
                     Ok(state) => state,
-                    Err(_) => local.account_now(account),
+                    Err(_) => local.account_now(watches, account),
                 },
             }
         }

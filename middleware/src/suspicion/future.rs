@@ -9,9 +9,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Answering;
 use super::recorder::{Recorder, Sender};
-use crate::model::{Rejected, StoreError};
+use crate::model::{Rejected, Reply, StoreError};
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
@@ -27,7 +26,7 @@ pin_project! {
 
 /// A request whose client the store was asked for a ban.
 pub(super) struct Asked<S, ReqBody> {
-    pub(super) pending: Answering<Option<Duration>>,
+    pub(super) pending: Reply<Option<Duration>>,
     pub(super) service: S,
     pub(super) request: Request<ReqBody>,
     pub(super) watched: Watched,
@@ -82,7 +81,7 @@ where
     type Response = S::Response;
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer> {
-        self.pending.as_mut().poll(cx)
+        Pin::new(&mut self.pending).poll(cx)
     }
 
     fn settle(self, answer: Self::Answer) -> Settlement<S::Future, Watched, S::Response> {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "ops")]
+use super::Sentence;
 use super::recorder::Recorder;
 use super::{Ban, BanReason};
-#[cfg(feature = "ops")]
-use super::{Sentence, Watch};
 use crate::model::{Network, StoreError, StoreErrorKind};
+use crate::suspicion::store::Watch;
 
 /// What the service can ask of, and tell, the suspicion layer. Clones share it.
 ///

@@ -126,20 +126,6 @@ impl Kind {
             Self::SuccessAfterFailures => Threshold::of(1, 3_600),
         }
     }
-
-    /// What stands for the kind in the names of keys.
-    #[cfg(feature = "redis")]
-    pub(crate) const fn signal(self) -> &'static str {
-        match self {
-            Self::CredentialStuffing => "401",
-            Self::EndpointScanning => "404",
-            Self::Abuse => "4xx",
-            Self::CredentialStuffingSlow => "401-slow",
-            Self::PasswordSpraying => "spray",
-            Self::DistributedStuffing => "account",
-            Self::SuccessAfterFailures => "success",
-        }
-    }
 }
 
 impl fmt::Display for Kind {

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::recorder::{Bound, Recorder};
+use super::recorder::{Recorder, Stores};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
@@ -33,7 +33,10 @@ impl SuspicionLayer {
         store: impl FailureStore,
         local: impl LocalFailureStore,
     ) -> SuspicionLayerBuilder {
-        SuspicionLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
+        SuspicionLayerBuilder::new(Stores::Shared {
+            store: Box::new(store),
+            local: Box::new(local),
+        })
     }
 
     /// What the layer has seen so far.
@@ -65,11 +68,6 @@ impl fmt::Debug for SuspicionLayer {
             .field("watches", &self.recorder.watches)
             .finish_non_exhaustive()
     }
-}
-
-enum Stores {
-    Embedded(Box<dyn LocalFailureStore>),
-    Shared(Box<dyn FailureStore>, Box<dyn LocalFailureStore>),
 }
 
 /// Settings of a [`SuspicionLayer`].
@@ -185,20 +183,13 @@ impl SuspicionLayerBuilder {
             Some(secret) => Some(Logins::new(&self.watches, secret)),
             None => Some(Logins::new(&self.watches, Secret::random()?)),
         };
-        let store = match self.stores {
-            Stores::Embedded(store) => Bound::Embedded(store.bind_failures_local(&self.watches)),
-            Stores::Shared(store, local) => Bound::Shared {
-                store: store.bind_failures(&self.watches),
-                local: local.bind_failures_local(&self.watches),
-            },
-        };
         let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
                 watches: self.watches.into(),
                 exempt: self.exempt,
                 logins,
-                store,
+                stores: self.stores,
                 queue: Queue::new(self.queue),
                 losses: Losses::default(),
                 warden: self.bans.map(|bans| bans.start(&tally)),

@@ -123,7 +123,7 @@ mod login;
 mod metrics;
 mod recorder;
 mod service;
-mod store;
+pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -131,7 +131,7 @@ mod threshold;
 
 pub use accounts::AccountState;
 pub(crate) use bans::micros;
-pub use bans::{Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Sentence};
+pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
 use bans::{Known, Warden};
 pub(crate) use bans::{Screened, Screening};
 pub use event::{Occurrence, SecurityEvent};
@@ -141,9 +141,5 @@ pub use kind::Kind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
-pub use store::{
-    CountFailures, CountFailuresNow, Counting, FailedRequest, FailureStore, Incident,
-    LocalFailureStore, LookingUp, Watch,
-};
 pub use tally::{Fate, Tally, Turned};
 pub use threshold::Threshold;

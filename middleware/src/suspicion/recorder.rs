@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
-use super::store::{CountFailures, CountFailuresNow, FailedRequest, Incident, Watch};
+use super::store::{FailedRequest, FailureStore, Incident, LocalFailureStore, Watch};
 use super::tally::{Fate, Tally};
 use super::{Ban, BanReason, Kind, Warden};
 use crate::log::{Fallback, Losses, News, now};
@@ -20,7 +20,7 @@ pub(super) struct Recorder {
     pub(super) exempt: Exemptions,
     /// `None` unless a kind of logins is on.
     pub(super) logins: Option<Logins>,
-    pub(super) store: Bound,
+    pub(super) stores: Stores,
     pub(super) queue: Queue<Noted>,
     pub(super) losses: Losses,
     pub(super) tally: Arc<Tally>,
@@ -31,11 +31,11 @@ pub(super) struct Recorder {
     pub(super) fallback: Fallback,
 }
 
-pub(super) enum Bound {
-    Embedded(Arc<dyn CountFailuresNow>),
+pub(super) enum Stores {
+    Embedded(Box<dyn LocalFailureStore>),
     Shared {
-        store: Arc<dyn CountFailures>,
-        local: Arc<dyn CountFailuresNow>,
+        store: Box<dyn FailureStore>,
+        local: Box<dyn LocalFailureStore>,
     },
 }
 
@@ -103,10 +103,10 @@ impl Recorder {
     }
 
     async fn count(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
-        match &self.store {
-            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
-            Bound::Shared { store, local } => {
-                let answer = store.count(requests).await;
+        match &self.stores {
+            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Shared { store, local } => {
+                let answer = store.count(&self.watches, requests).await;
                 match self.fallback.heed(answer.as_ref().err()) {
                     Some(News::Failed(error, cause)) => tracing::warn!(
                         target: "palisade::suspicion",
@@ -124,16 +124,22 @@ impl Recorder {
                 }
                 match answer {
                     Ok(incidents) => (Fate::Counted, incidents),
-                    Err(_) => (Fate::CountedLocally, local.count_now(requests)),
+                    Err(_) => (
+                        Fate::CountedLocally,
+                        local.count_now(&self.watches, requests),
+                    ),
                 }
             }
         }
     }
 
     fn count_here(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
-        match &self.store {
-            Bound::Embedded(store) => (Fate::Counted, store.count_now(requests)),
-            Bound::Shared { local, .. } => (Fate::CountedLocally, local.count_now(requests)),
+        match &self.stores {
+            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Shared { local, .. } => (
+                Fate::CountedLocally,
+                local.count_now(&self.watches, requests),
+            ),
         }
     }
 

@@ -1,14 +1,16 @@
-//! The port: what the layer needs from a store.
+//! The ports of suspicion: what the layer and its bans need from a store, for authors of one.
+//!
+//! [`FailureStore`] and [`BanStore`] are for one that several processes share, [`LocalFailureStore`] and
+//! [`LocalBanStore`] for one inside this process, on which a layer also falls back.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
+pub use super::bans::store::{BanStore, LocalBanStore};
 use super::{AccountHash, AccountState, Kind, LoginAttempt, Threshold};
-use crate::model::{Network, Route, StoreError};
+pub use crate::model::Reply;
+use crate::model::{Network, Route};
 
 /// Keeps the logs of failures.
 ///
@@ -20,46 +22,28 @@ use crate::model::{Network, Route, StoreError};
 /// Of the [kinds of logins](Kind::is_of_logins), distinct items are counted instead of failures, each by when it was last
 /// seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
 /// account under suspicion. The logins of a call are counted after all of its failures, in their order.
+///
+/// Calls that name a kind share its logs, whatever their thresholds. A call that asks for fewer or shorter forgets what
+/// lies beyond its own threshold and window, so calls on one store should ask for the same. Otherwise the larger ones can
+/// see too few failures, never too many.
 pub trait FailureStore: Send + Sync + 'static {
-    /// Prepares the logs of these kinds; binds of one kind share its logs.
+    /// Counts each request for every one of these kinds that counts its status, all in one round trip.
     ///
-    /// That is so whatever their thresholds. A bind that asks for fewer or shorter forgets what lies beyond its own
-    /// threshold and window whenever it counts, so binds that share a store should ask for the same: else the larger
-    /// ones can see too few failures, never too many.
-    fn bind_failures(&self, watches: &[Watch]) -> Arc<dyn CountFailures>;
-}
-
-/// A store bound to the kinds of one layer.
-pub trait CountFailures: Send + Sync + 'static {
-    /// Counts each request for every kind that counts its status, all in one round trip.
-    ///
-    /// The future times out by itself. A call that failed may have been executed.
-    fn count(&self, requests: &[FailedRequest]) -> Counting;
+    /// The reply times out by itself. A call that failed may have been executed.
+    fn count(&self, watches: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
 
     /// Looks an account up: one read, which changes nothing. Without [`Kind::DistributedStuffing`] among the kinds, no
     /// account is under attack.
-    fn account(&self, account: AccountHash) -> LookingUp;
+    fn account(&self, watches: &[Watch], account: AccountHash) -> Reply<AccountState>;
 }
 
-/// The answer of a store, under way.
-pub type Counting = Pin<Box<dyn Future<Output = Result<Vec<Incident>, StoreError>> + Send>>;
-
-/// The state of an account, under way.
-pub type LookingUp = Pin<Box<dyn Future<Output = Result<AccountState, StoreError>> + Send>>;
-
-/// A store inside the process: it counts at once and cannot fail.
+/// A store inside the process: as [`FailureStore`], but it answers at once and cannot fail.
 pub trait LocalFailureStore: Send + Sync + 'static {
-    /// As [`FailureStore::bind_failures`].
-    fn bind_failures_local(&self, watches: &[Watch]) -> Arc<dyn CountFailuresNow>;
-}
+    /// As [`FailureStore::count`].
+    fn count_now(&self, watches: &[Watch], requests: &[FailedRequest]) -> Vec<Incident>;
 
-/// A local store bound to the kinds of one layer.
-pub trait CountFailuresNow: Send + Sync + 'static {
-    /// As [`CountFailures::count`].
-    fn count_now(&self, requests: &[FailedRequest]) -> Vec<Incident>;
-
-    /// As [`CountFailures::account`].
-    fn account_now(&self, account: AccountHash) -> AccountState;
+    /// As [`FailureStore::account`].
+    fn account_now(&self, watches: &[Watch], account: AccountHash) -> AccountState;
 }
 
 /// A kind and when it is suspicious.

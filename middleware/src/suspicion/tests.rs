@@ -15,6 +15,7 @@ use tower::{Layer, Service, ServiceExt};
 mod events;
 mod logins;
 
+use super::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
 use super::*;
 use crate::model::{Client, Exemptions, Route, Secret, StoreError, StoreErrorKind, UserId};
 use crate::rate_limit::{Policy, RateLimitLayer};
@@ -309,26 +310,20 @@ struct Broken {
 }
 
 impl FailureStore for Broken {
-    fn bind_failures(&self, _: &[Watch]) -> Arc<dyn CountFailures> {
-        Arc::new(self.clone())
-    }
-}
-
-impl CountFailures for Broken {
-    fn account(&self, _: AccountHash) -> LookingUp {
+    fn account(&self, _: &[Watch], _: AccountHash) -> Reply<AccountState> {
         if self.fails.load(Ordering::Relaxed) {
-            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Rejected))))
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
-            Box::pin(pending())
+            Reply::pending(pending())
         }
     }
 
-    fn count(&self, requests: &[FailedRequest]) -> Counting {
+    fn count(&self, _: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
-            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Rejected))))
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
-            Box::pin(pending())
+            Reply::pending(pending())
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The same random commands for both stores and the model.
 
-use palisade::segment::{
-    Change, Criteria, Event, KeepCustomers, Keeping, OrderKey, Population, Timestamp,
-};
+use palisade::segment::store::KeepCustomers;
+use palisade::segment::{Change, Criteria, Event, Keeping, OrderKey, Population, Timestamp};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::redis::RedisServer;
 use proptest::prelude::*;
@@ -104,7 +103,7 @@ async fn agree(stores: &[(&str, &dyn KeepCustomers)], commands: &[Command]) {
         }
         for id in names() {
             for (name, store) in stores {
-                let fetched = store.fetch(&user(&id)).wait().await.unwrap();
+                let fetched = store.fetch(&user(&id)).await.unwrap();
                 assert_eq!(fetched, model.fetch(&user(&id)), "{name}, {id:?}");
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use palisade::rate_limit::StoreErrorKind;
-use palisade::segment::KeepCustomers;
+use palisade::segment::store::KeepCustomers;
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 
@@ -14,7 +14,7 @@ async fn failures(kept: &dyn KeepCustomers) -> [Option<StoreErrorKind>; 5] {
     let kind = |error: palisade::rate_limit::StoreError| error.kind();
     [
         kept.apply(&[seen("ada", NOW)]).await.err().map(kind),
-        kept.fetch(&user("ada")).wait().await.err().map(kind),
+        kept.fetch(&user("ada")).await.err().map(kind),
         kept.export(&user("ada")).await.err().map(kind),
         kept.erase(&user("ada"), at(NOW)).await.err().map(kind),
         kept.sweep(at(NOW)).await.err().map(kind),
@@ -38,7 +38,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_then_nothing_waits() 
         }
         for _ in 0..5 {
             assert!(!store.health().is_breaker_open());
-            kept.fetch(&user("ada")).wait().await.unwrap_err();
+            kept.fetch(&user("ada")).await.unwrap_err();
         }
         assert!(store.health().is_breaker_open());
         assert_eq!(failures(&*kept).await, [Some(StoreErrorKind::Rejected); 5]);
@@ -49,7 +49,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_then_nothing_waits() 
         }
         palisade_tests::redis::until_closed(&store.health(), Duration::from_secs(5)).await;
         kept.apply(&[seen("ada", NOW)]).await.unwrap();
-        assert!(kept.fetch(&user("ada")).wait().await.unwrap().is_some());
+        assert!(kept.fetch(&user("ada")).await.unwrap().is_some());
     }
 }
 
@@ -122,7 +122,7 @@ async fn what_is_no_customer_counts_as_absent_is_counted_and_replaced() {
         server.cli(&["FLUSHALL"]);
         server.cli(&command);
         let before = store.health().broken_logs();
-        let fetched = kept.fetch(&user("ada")).wait().await.unwrap();
+        let fetched = kept.fetch(&user("ada")).await.unwrap();
         assert_eq!(fetched, None, "{command:?}");
         assert_eq!(
             kept.export(&user("ada")).await.unwrap(),
@@ -137,7 +137,7 @@ async fn what_is_no_customer_counts_as_absent_is_counted_and_replaced() {
             "{command:?}"
         );
         assert_eq!(store.health().broken_logs(), before + 3, "{command:?}");
-        let fetched = kept.fetch(&user("ada")).wait().await.unwrap();
+        let fetched = kept.fetch(&user("ada")).await.unwrap();
         assert_eq!(fetched, Some(record), "{command:?}");
     }
 }
@@ -147,7 +147,7 @@ async fn a_hash_with_a_last_activity_alone_is_a_customer() {
     let server = RedisServer::start();
     let kept = keep(&patient(&server).build().unwrap());
     server.cli(&["HSET", "palisade:customer:{ada}", "last_activity", "5"]);
-    let fetched = kept.fetch(&user("ada")).wait().await.unwrap().unwrap();
+    let fetched = kept.fetch(&user("ada")).await.unwrap().unwrap();
     assert_eq!(
         (fetched.first_activity, fetched.spend, fetched.orders),
         (at(5), 0, 0)

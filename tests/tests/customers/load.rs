@@ -1,6 +1,7 @@
 //! A history is loaded in large calls, and twice without harm.
 
-use palisade::segment::{Change, CustomerStore, Keeping};
+use palisade::segment::store::CustomerStore;
+use palisade::segment::{Change, Keeping};
 use palisade_tests::redis::RedisServer;
 
 use crate::{DAY, NOW, at, order, patient, user};
@@ -42,7 +43,7 @@ async fn a_history_of_70_000_orders_is_loaded_twice_and_counted_once() {
     let kept = store.keep_customers(&Keeping::new());
     let sweep = kept.sweep(at(NOW)).await.unwrap().expect("the lease");
     assert_eq!(sweep.population.churned, 23_570);
-    let record = kept.fetch(&user("00000")).wait().await.unwrap().unwrap();
+    let record = kept.fetch(&user("00000")).await.unwrap().unwrap();
     assert_eq!((record.orders, record.spend), (3, 10_500));
     let index = bytes(&server, "palisade:customers:others") / 23_570;
     let hash = bytes(&server, "palisade:customer:{00000}");

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::segment::{
-    Change, CustomerStore, Event, KeepCustomers, Keeping, OrderKey, Timestamp,
-};
+use palisade::segment::store::{CustomerStore, KeepCustomers};
+use palisade::segment::{Change, Event, Keeping, OrderKey, Timestamp};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::{RedisStore, RedisStoreBuilder};
 use palisade_tests::redis::RedisServer;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use palisade::client::UserId;
+use palisade::segment::store::Applied;
 use palisade::segment::{
-    Applied, Change, Criteria, Event, Export, OrderKey, Population, Record, Segment, Timestamp,
+    Change, Criteria, Event, Export, OrderKey, Population, Record, Segment, Timestamp,
 };
 
 #[derive(Default)]

@@ -26,12 +26,7 @@ async fn of_the_same_200_orders_by_8_tasks_exactly_200_count() {
             });
         }
         let fresh: usize = tasks.join_all().await.into_iter().sum();
-        let record = keep(store)
-            .fetch(&user("ada"))
-            .wait()
-            .await
-            .unwrap()
-            .unwrap();
+        let record = keep(store).fetch(&user("ada")).await.unwrap().unwrap();
         assert_eq!(
             (fresh, record.orders, record.spend),
             (200, 200, 600),

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use palisade::segment::{CustomerStore, KeepCustomers, Keeping, Population};
+use palisade::segment::store::{CustomerStore, KeepCustomers};
+use palisade::segment::{Keeping, Population};
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 

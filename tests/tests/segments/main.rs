@@ -9,7 +9,8 @@ mod processes;
 use std::time::{Duration, SystemTime};
 
 use palisade::client::{Secret, UserId};
-use palisade::segment::{Change, Criteria, CustomerStore, Event, Keeping, Segment, Timestamp};
+use palisade::segment::store::CustomerStore;
+use palisade::segment::{Change, Criteria, Event, Keeping, Segment, Timestamp};
 use palisade::store::redis::RedisStore;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;

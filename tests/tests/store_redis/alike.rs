@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::Secret;
-use palisade::rate_limit::{AdmitNow, Charge, LocalStore, PartitionKey, Quota};
+use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore};
+use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
 

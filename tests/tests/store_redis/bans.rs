@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use palisade::client::Network;
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{Ban, BanReason, Kind, LocalBanStore, Sentence};
+use palisade::suspicion::store::LocalBanStore;
+use palisade::suspicion::{Ban, BanReason, Kind, Sentence};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use palisade::client::Network;
-use palisade::rate_limit::{Charge, Gate, PartitionKey, Store, StoreErrorKind};
+use palisade::rate_limit::store::{Charge, Gate, Store};
+use palisade::rate_limit::{PartitionKey, StoreErrorKind};
 use palisade::store::redis::RedisStore;
-use palisade::suspicion::{Ban, BanReason, BanStore, Kind, Sentence};
+use palisade::suspicion::store::BanStore;
+use palisade::suspicion::{Ban, BanReason, Kind, Sentence};
 use palisade_tests::redis::RedisServer;
 
 use crate::bans::client;
@@ -163,7 +165,7 @@ async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_li
         client: client(1),
         enforced: true,
     };
-    let ask = || async { limits.admit_through(gate, &[charge]).wait().await.unwrap() };
+    let ask = || async { limits.admit_through(gate, &[charge]).await.unwrap() };
     assert_eq!(ask().await.banned, None);
     store.impose_for(client(1), MINUTE).await.unwrap();
     let verdict = ask().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use palisade::rate_limit::Charge;
+use palisade::rate_limit::store::Charge;
 use palisade_tests::redis::RedisServer;
 
 use crate::script::log_of;
@@ -295,10 +295,10 @@ async fn a_request_that_goes_away_takes_nothing_along() {
         drop(limits.admit(&[charge]));
         let kept = limits.admit(&[charge]);
         drop(limits.admit(&[charge]));
-        assert!(kept.wait().await.unwrap().admitted);
+        assert!(kept.await.unwrap().admitted);
     }
     assert!(!store.health().is_breaker_open());
-    let remaining = limits.admit(&[charge]).wait().await.unwrap().tiers[0].remaining;
+    let remaining = limits.admit(&[charge]).await.unwrap().tiers[0].remaining;
     // Those sent before they went away were charged, the others not.
     assert!((849..=949).contains(&remaining), "{remaining}");
 }
@@ -308,7 +308,7 @@ async fn answers_requests_without_charges_and_with_unknown_policies() {
     let server = RedisServer::start();
     let store = patient(&server).build().unwrap();
     let limits = limits(&store);
-    let verdict = limits.admit(&[]).wait().await.unwrap();
+    let verdict = limits.admit(&[]).await.unwrap();
     assert!(verdict.admitted && verdict.tiers.is_empty());
     let key = text("ada");
     let charge = Charge {
@@ -318,5 +318,5 @@ async fn answers_requests_without_charges_and_with_unknown_policies() {
         cost: 1,
         enforced: true,
     };
-    assert!(limits.admit(&[charge]).wait().await.is_err());
+    assert!(limits.admit(&[charge]).await.is_err());
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use palisade::rate_limit::{Admit, StoreErrorKind};
+use palisade::rate_limit::StoreErrorKind;
+use palisade::rate_limit::store::Admit;
 use palisade::store::redis::RedisStore;
 use palisade::store::{Operation, Outcome};
 use palisade_tests::distance::distant;
@@ -358,14 +359,14 @@ fn fails_outside_a_runtime_without_a_panic() {
     let server = RedisServer::stopped();
     let limits = limits(&store(&server));
     let key = crate::text("ada");
-    let charge = palisade::rate_limit::Charge {
+    let charge = palisade::rate_limit::store::Charge {
         policy: 0,
         key: &key,
         quota: crate::quota(1, 60),
         cost: 1,
         enforced: true,
     };
-    let palisade::rate_limit::Admission::Ready(Err(error)) = limits.admit(&[charge]) else {
+    let palisade::rate_limit::store::Reply::Ready(Err(error)) = limits.admit(&[charge]) else {
         panic!("asked without a runtime");
     };
     assert_eq!(error.kind(), StoreErrorKind::Failed);

@@ -9,7 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{FailedRequest, Incident, Kind, LocalFailureStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Watch};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -224,7 +225,6 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
         watch(Kind::EndpointScanning, "1/3s"),
         watch(Kind::Abuse, "90/24h"),
     ];
-    let memory = store.bind_failures_local(&watches);
     let mut references: HashMap<String, Reference> = HashMap::new();
     let mut random = Random(5);
     let (mut now, mut incidents) = (EPOCH, [0; 4]);
@@ -303,7 +303,7 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
                     .collect(),
             });
         assert_eq!(
-            memory.count_now(&requests),
+            store.count_now(&watches, &requests),
             expected.collect::<Vec<_>>(),
             "memory, step {step}"
         );

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use palisade::client::Network;
-use palisade::rate_limit::{Admit, Charge, Gate, Quota, Verdict};
+use palisade::rate_limit::Quota;
+use palisade::rate_limit::store::{Admit, Charge, Gate, Verdict};
 use palisade_tests::redis::RedisServer;
 
 use crate::{limits, patient, quota, text};
@@ -42,7 +43,7 @@ async fn admit(limits: &Arc<dyn Admit>, gate: Gate, quota: Quota) -> Verdict {
         cost: 1,
         enforced: true,
     };
-    limits.admit_through(gate, &[charge]).wait().await.unwrap()
+    limits.admit_through(gate, &[charge]).await.unwrap()
 }
 
 #[tokio::test]
@@ -85,14 +86,14 @@ async fn a_gate_in_a_dry_run_is_told_and_denies_nothing() {
 async fn a_gate_alone_needs_no_policy() {
     let server = RedisServer::start();
     let limits = limits(&patient(&server).build().unwrap());
-    let verdict = limits.admit_through(gate(true), &[]).wait().await.unwrap();
+    let verdict = limits.admit_through(gate(true), &[]).await.unwrap();
     assert!(verdict.admitted && verdict.tiers.is_empty());
     ban_until(&server, micros_from_now(600));
-    let verdict = limits.admit_through(gate(true), &[]).wait().await.unwrap();
+    let verdict = limits.admit_through(gate(true), &[]).await.unwrap();
     assert!(!verdict.admitted && verdict.banned.is_some());
     // As long as a ban of a century may be, an answer holds 12.7 days.
     ban_until(&server, micros_from_now(100 * 365 * 86_400));
-    let verdict = limits.admit_through(gate(true), &[]).wait().await.unwrap();
+    let verdict = limits.admit_through(gate(true), &[]).await.unwrap();
     assert_eq!(verdict.banned, Some(Duration::from_micros((1 << 40) - 2)));
 }
 
@@ -142,9 +143,9 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
                 enforced: true,
             };
             if i % 2 == 0 {
-                limits.admit_through(gate(true), &[charge]).wait().await
+                limits.admit_through(gate(true), &[charge]).await
             } else {
-                limits.admit(&[charge]).wait().await
+                limits.admit(&[charge]).await
             }
         }));
     }
@@ -164,6 +165,6 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
         cost: 1,
         enforced: true,
     };
-    let verdict = limits.admit(&[charge]).wait().await.unwrap();
+    let verdict = limits.admit(&[charge]).await.unwrap();
     assert_eq!(verdict.tiers[0].remaining, 1_000 - 100 - 1);
 }

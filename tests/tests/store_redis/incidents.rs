@@ -1,28 +1,28 @@
 //! What failures add up to: the store against real servers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use palisade::client::Route;
-use palisade::suspicion::{CountFailures, FailureStore, Kind, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailureStore, Watch};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::failed;
 use crate::patient;
 
-fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
-    store.bind_failures(&Kind::BY_STATUS.map(|kind| Watch {
+fn all_kinds() -> [Watch; 4] {
+    Kind::BY_STATUS.map(|kind| Watch {
         kind,
         threshold: kind.default_threshold(),
-    }))
+    })
 }
 
 /// Fails until `until`, and tells which failures were incidents of which kind.
-async fn incidents(failures: &dyn CountFailures, status: u16, until: u64) -> Vec<(u64, Kind)> {
+async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u64, Kind)> {
     let mut found = Vec::new();
     for n in 1..=until {
-        let incidents = failures
-            .count(&[failed(1, status, "/login")])
+        let incidents = store
+            .count(&all_kinds(), &[failed(1, status, "/login")])
             .await
             .unwrap();
         for incident in incidents {
@@ -52,8 +52,7 @@ async fn each_kind_fires_once_at_its_threshold_and_not_before() {
     ] {
         let server = RedisServer::start();
         let store = patient(&server).build().unwrap();
-        let failures = all_kinds(&store);
-        assert_eq!(incidents(&*failures, status, 60).await, expected);
+        assert_eq!(incidents(&store, status, 60).await, expected);
         if expected.is_empty() {
             assert_eq!(server.cli(&["DBSIZE"]), "0", "{status}");
         }
@@ -64,12 +63,11 @@ async fn each_kind_fires_once_at_its_threshold_and_not_before() {
 async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
     let server = RedisServer::start();
     let store = patient(&server).build().unwrap();
-    let failures = all_kinds(&store);
     let failed = [
         failed(0xC000_0201, 401, "/login"),
         failed(0xC000_0201, 404, "unmatched"),
     ];
-    failures.count(&failed).await.unwrap();
+    store.count(&all_kinds(), &failed).await.unwrap();
     let calls = |server: &RedisServer| {
         let stats = server.cli(&["INFO", "commandstats"]);
         let line = stats
@@ -84,7 +82,7 @@ async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
         })
     };
     let before = calls(&server).unwrap();
-    failures.count(&failed).await.unwrap();
+    store.count(&all_kinds(), &failed).await.unwrap();
     assert_eq!(calls(&server).unwrap(), before + 1);
     let keys = server.cli(&["KEYS", "*"]);
     let mut keys: Vec<_> = keys.lines().collect();
@@ -110,11 +108,16 @@ async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
 #[tokio::test]
 async fn two_stores_on_one_server_tell_one_incident_between_them() {
     let server = RedisServer::start();
-    let stores = [(); 2].map(|()| all_kinds(&patient(&server).build().unwrap()));
+    let stores = [(); 2].map(|()| patient(&server).build().unwrap());
     let tasks: Vec<_> = (0..200)
         .map(|n| {
-            let failures = Arc::clone(&stores[n % 2]);
-            tokio::spawn(async move { failures.count(&[failed(1, 404, "/")]).await.unwrap() })
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move {
+                store
+                    .count(&all_kinds(), &[failed(1, 404, "/")])
+                    .await
+                    .unwrap()
+            })
         })
         .collect();
     let mut kinds = Vec::new();
@@ -134,9 +137,8 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
             .deadline(Duration::from_millis(250))
             .build()
             .unwrap();
-        let failures = all_kinds(&store);
         let failed = [failed(1, 404, "/")];
-        failures.count(&failed).await.unwrap();
+        store.count(&all_kinds(), &failed).await.unwrap();
         if hangs {
             server.pause();
         } else {
@@ -144,10 +146,10 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
         }
         for _ in 0..5 {
             assert!(!store.health().is_breaker_open());
-            failures.count(&failed).await.unwrap_err();
+            store.count(&all_kinds(), &failed).await.unwrap_err();
         }
         assert!(store.health().is_breaker_open());
-        let rejected = failures.count(&failed).await.unwrap_err();
+        let rejected = store.count(&all_kinds(), &failed).await.unwrap_err();
         assert_eq!(
             rejected.kind(),
             palisade::rate_limit::StoreErrorKind::Rejected
@@ -158,6 +160,6 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
             server.restart();
         }
         palisade_tests::redis::until_closed(&store.health(), Duration::from_secs(2)).await;
-        failures.count(&failed).await.unwrap();
+        store.count(&all_kinds(), &failed).await.unwrap();
     }
 }

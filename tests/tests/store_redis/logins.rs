@@ -7,9 +7,8 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Route, Secret};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{
-    AccountHash, FailedRequest, Kind, LocalFailureStore, Login, LoginAttempt, Watch,
-};
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::{self, Hand, client, watch};
@@ -125,7 +124,6 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
     let mut script = Script::on(&server);
     let hand = Hand::default();
     let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-    let memory = store.bind_failures_local(&watches);
     let mut distinct: HashMap<String, Reference> = HashMap::new();
     let mut failed: HashMap<String, failures::Reference> = HashMap::new();
     let mut random = Random(seed);
@@ -195,7 +193,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
         }
         let (broken, found) = script.run(now, &all);
         assert_eq!((broken, found.len()), (0, expected.len()), "round {round}");
-        let incidents = memory.count_now(&requests);
+        let incidents = store.count_now(&watches, &requests);
         let incidents: Vec<_> = incidents
             .into_iter()
             .filter(|incident| incident.watch.kind.is_of_logins())
@@ -239,7 +237,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
             agrees(found.count, found.estimated, count, 0.008_1),
             "{found:?} {count}"
         );
-        let state = memory.account_now(account);
+        let state = store.account_now(&watches, account);
         assert_eq!(
             (state.under_attack, state.lasting),
             (episode, Duration::from_micros(span))

@@ -1,6 +1,6 @@
 //! The script that counts distinct items, with the clock in the test's hands.
 
-use palisade::suspicion::Watch;
+use palisade::suspicion::store::Watch;
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 

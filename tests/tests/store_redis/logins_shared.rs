@@ -1,24 +1,22 @@
 //! What failed logins add up to: the store against real servers.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use palisade::client::{Route, Secret};
-use palisade::suspicion::{
-    AccountHash, CountFailures, FailedRequest, FailureStore, Kind, Login, LoginAttempt, Watch,
-};
+use palisade::suspicion::store::{FailedRequest, FailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
 use crate::failures::client;
 use crate::patient;
 use palisade_tests::distance::distant;
 
-fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
-    store.bind_failures(&Kind::ALL.map(|kind| Watch {
+fn all_kinds() -> [Watch; 7] {
+    Kind::ALL.map(|kind| Watch {
         kind,
         threshold: kind.default_threshold(),
-    }))
+    })
 }
 
 fn secret() -> Secret {
@@ -35,8 +33,8 @@ fn login(network: u32, status: u16, login: &Login) -> FailedRequest {
 }
 
 /// The kinds of the incidents that a login is.
-async fn kinds(failures: &dyn CountFailures, request: FailedRequest) -> Vec<Kind> {
-    let incidents = failures.count(&[request]).await.unwrap();
+async fn kinds(store: &impl FailureStore, request: FailedRequest) -> Vec<Kind> {
+    let incidents = store.count(&all_kinds(), &[request]).await.unwrap();
     incidents
         .iter()
         .map(|incident| incident.watch.kind)
@@ -46,7 +44,7 @@ async fn kinds(failures: &dyn CountFailures, request: FailedRequest) -> Vec<Kind
 #[tokio::test]
 async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
     let server = RedisServer::start();
-    let failures = all_kinds(&patient(&server).build().unwrap());
+    let store = patient(&server).build().unwrap();
     for network in 1..=10 {
         let failed = login(network, 200, &Login::failed("ada"));
         let expected: &[Kind] = if network == 4 {
@@ -54,7 +52,7 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
         } else {
             &[]
         };
-        assert_eq!(kinds(&*failures, failed).await, expected, "{network}");
+        assert_eq!(kinds(&store, failed).await, expected, "{network}");
     }
     for n in 1..=10 {
         let failed = login(100, 200, &Login::failed(&format!("user {n}")));
@@ -63,7 +61,7 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
         } else {
             &[]
         };
-        assert_eq!(kinds(&*failures, failed).await, expected, "{n}");
+        assert_eq!(kinds(&store, failed).await, expected, "{n}");
     }
     for (network, account, expected) in [
         (50, "bob", None),
@@ -75,35 +73,32 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
         (100, "bob", None),
     ] {
         let succeeded = login(network, 200, &Login::succeeded(account));
-        let found = kinds(&*failures, succeeded).await;
+        let found = kinds(&store, succeeded).await;
         assert_eq!(found, expected.as_slice(), "{network} {account}");
     }
     // The trails of the other script make a network suspicious too.
     for _ in 0..5 {
-        failures
-            .count(&[login(200, 401, &Login::failed("eve"))])
+        store
+            .count(&all_kinds(), &[login(200, 401, &Login::failed("eve"))])
             .await
             .unwrap();
     }
     let succeeded = login(200, 200, &Login::succeeded("eve"));
-    assert_eq!(
-        kinds(&*failures, succeeded).await,
-        [Kind::SuccessAfterFailures]
-    );
+    assert_eq!(kinds(&store, succeeded).await, [Kind::SuccessAfterFailures]);
 }
 
 #[tokio::test]
 async fn every_key_of_a_login_has_a_ttl_and_a_success_of_nobody_suspicious_has_none() {
     let server = RedisServer::start();
-    let failures = all_kinds(&patient(&server).build().unwrap());
+    let store = patient(&server).build().unwrap();
     let succeeded = login(0xC000_0201, 200, &Login::succeeded("ada"));
-    assert_eq!(kinds(&*failures, succeeded.clone()).await, []);
+    assert_eq!(kinds(&store, succeeded.clone()).await, []);
     assert_eq!(server.cli(&["DBSIZE"]), "0");
     for n in 0..70 {
         let failed = login(0xC000_0201, 200, &Login::failed(&format!("user {n}")));
-        failures.count(&[failed]).await.unwrap();
+        store.count(&all_kinds(), &[failed]).await.unwrap();
     }
-    failures.count(&[succeeded]).await.unwrap();
+    store.count(&all_kinds(), &[succeeded]).await.unwrap();
     let keys = server.cli(&["KEYS", "*"]);
     let mut of_accounts = 0;
     for key in keys.lines() {
@@ -136,29 +131,28 @@ async fn failures_and_logins_travel_in_one_round_trip() {
         .deadline(Duration::from_secs(10))
         .build()
         .unwrap();
-    let failures = all_kinds(&store);
     let failed = [login(1, 401, &Login::failed("ada"))];
     // The connection, and the scripts that the server does not know.
-    failures.count(&failed).await.unwrap();
+    store.count(&all_kinds(), &failed).await.unwrap();
     let asked = Instant::now();
-    failures.count(&failed).await.unwrap();
+    store.count(&all_kinds(), &failed).await.unwrap();
     assert!(asked.elapsed() < 2 * round_trip, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
 async fn two_stores_on_one_server_agree_on_accounts_and_tell_each_incident_once() {
     let server = RedisServer::start();
-    let stores = [(); 2].map(|()| all_kinds(&patient(&server).build().unwrap()));
+    let stores = [(); 2].map(|()| patient(&server).build().unwrap());
     let account = AccountHash::of("ada", &secret());
     for store in &stores {
-        let state = store.account(account).await.unwrap();
+        let state = store.account(&all_kinds(), account).await.unwrap();
         assert_eq!((state.under_attack, state.networks), (false, 0));
     }
     let tasks: Vec<_> = (0..60)
         .map(|n| {
-            let failures = Arc::clone(&stores[n % 2]);
+            let store = stores[n % 2].clone();
             let failed = login(n as u32, 200, &Login::failed("ada"));
-            tokio::spawn(async move { kinds(&*failures, failed).await })
+            tokio::spawn(async move { kinds(&store, failed).await })
         })
         .collect();
     let mut found = Vec::new();
@@ -167,7 +161,7 @@ async fn two_stores_on_one_server_agree_on_accounts_and_tell_each_incident_once(
     }
     assert_eq!(found, [Kind::DistributedStuffing]);
     for store in &stores {
-        let state = store.account(account).await.unwrap();
+        let state = store.account(&all_kinds(), account).await.unwrap();
         assert_eq!(
             (state.under_attack, state.networks, state.estimated),
             (true, 60, false)
@@ -179,15 +173,21 @@ async fn two_stores_on_one_server_agree_on_accounts_and_tell_each_incident_once(
 #[tokio::test]
 async fn a_lost_script_is_sent_again_within_the_call() {
     let server = RedisServer::start();
-    let failures = all_kinds(&patient(&server).build().unwrap());
+    let store = patient(&server).build().unwrap();
     for network in 1..=4 {
         server.cli(&["SCRIPT", "FLUSH"]);
         let failed = login(network, 401, &Login::failed("ada"));
-        failures.count(&[failed]).await.unwrap();
+        store.count(&all_kinds(), &[failed]).await.unwrap();
     }
     server.cli(&["SCRIPT", "FLUSH"]);
     let account = AccountHash::of("ada", &secret());
-    assert!(failures.account(account).await.unwrap().under_attack);
+    assert!(
+        store
+            .account(&all_kinds(), account)
+            .await
+            .unwrap()
+            .under_attack
+    );
 }
 
 #[tokio::test]
@@ -198,14 +198,13 @@ async fn an_account_is_looked_up_in_one_call_that_changes_nothing_and_ends_by_th
         .deadline(deadline)
         .build()
         .unwrap();
-    let failures = all_kinds(&store);
     let account = AccountHash::of("ada", &secret());
-    failures.account(account).await.unwrap();
+    store.account(&all_kinds(), account).await.unwrap();
     assert_eq!(server.cli(&["DBSIZE"]), "0");
     server.pause();
     let asked = Instant::now();
     for _ in 0..5 {
-        failures.account(account).await.unwrap_err();
+        store.account(&all_kinds(), account).await.unwrap_err();
     }
     assert!(asked.elapsed() < 5 * 4 * deadline);
     // A hang is everybody's: the breaker of the requests opens.
@@ -218,8 +217,8 @@ fn an_account_cannot_be_looked_up_outside_a_runtime_and_nothing_panics() {
     use std::task::{Context, Poll, Waker};
 
     let server = RedisServer::start();
-    let failures = all_kinds(&patient(&server).build().unwrap());
-    let mut state = failures.account(AccountHash::of("ada", &secret()));
+    let store = patient(&server).build().unwrap();
+    let mut state = std::pin::pin!(store.account(&all_kinds(), AccountHash::of("ada", &secret())));
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(Err(error)) = state.as_mut().poll(&mut context) else {
         panic!("it waits or answers");

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade::client::{Network, Secret};
-use palisade::rate_limit::{Admit, Charge, PartitionKey, Quota, Store, StoreError, Verdict};
+use palisade::rate_limit::store::{Admit, Charge, Store, Verdict};
+use palisade::rate_limit::{PartitionKey, Quota, StoreError};
 use palisade::store::redis::{RedisStore, RedisStoreBuilder};
 use palisade_tests::redis::RedisServer;
 
@@ -69,7 +70,6 @@ impl Request {
         };
         limits
             .admit(&[charge(0, &self.ip), charge(1, &self.user)])
-            .wait()
             .await
     }
 }

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::funnel::{CountVisits, LocalVisitStore, Progress, Reach, VisitStore, Visitor};
+use palisade::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore, Visitor};
 use palisade::rate_limit::StoreErrorKind;
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 use redis::Connection;
 
@@ -165,7 +164,6 @@ fn both_stores_and_the_reference_count_the_same_visitors() {
         script.query::<()>(&["FLUSHALL"]);
         let hand = Hand::default();
         let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-        let memory = store.bind_visits_local(Duration::from_micros(window));
         let mut references: HashMap<u64, Reference> = HashMap::new();
         let mut random = Random(seed);
         let mut now = EPOCH;
@@ -204,7 +202,7 @@ fn both_stores_and_the_reference_count_the_same_visitors() {
             assert_eq!(broken, 0);
             assert_eq!(progress, expected, "Redis, step {step}: {batch:?}");
             let reaches: Vec<_> = batch.iter().map(reach).collect();
-            let progress = memory.reach_now(&reaches);
+            let progress = store.reach_now(Duration::from_micros(window), &reaches);
             assert_eq!(progress, expected, "memory, step {step}: {batch:?}");
         }
     }
@@ -317,47 +315,44 @@ fn a_clock_that_stepped_back_keeps_nobody_waiting() {
     assert_eq!((progress[0].before, progress[0].counted()), (0, 1));
 }
 
-fn bound(store: &RedisStore) -> Arc<dyn CountVisits> {
-    store.bind_visits(Duration::from_secs(60))
-}
+const ONE_MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn two_stores_on_one_server_count_a_visitor_once() {
     let server = RedisServer::start();
     let stores = [(), ()].map(|()| patient(&server).build().unwrap());
-    let [a, b] = stores.each_ref().map(bound);
+    let [a, b] = &stores;
     let mut counted = 0;
     for stage in 0..3 {
-        for store in [&a, &b] {
+        for store in [a, b] {
             let reaches = [reach(&now_at(stage)), reach(&now_at(stage))];
-            let progress = store.reach(&reaches).await.unwrap();
+            let progress = store.reach(ONE_MINUTE, &reaches).await.unwrap();
             assert_eq!(progress.len(), 2);
             counted += progress.iter().map(|it| it.steps.len()).sum::<usize>();
         }
     }
     assert_eq!(counted, 3);
     assert_eq!(server.cli(&["KEYS", "*"]), "palisade:funnel:v0");
-    assert!(a.reach(&[]).await.unwrap().is_empty());
+    assert!(a.reach(ONE_MINUTE, &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server_opens_it() {
     let mut server = RedisServer::start();
     let store = patient(&server).build().unwrap();
-    let visits = bound(&store);
     let reaches = [reach(&now_at(0))];
-    visits.reach(&reaches).await.unwrap();
+    store.reach(ONE_MINUTE, &reaches).await.unwrap();
     server.cli(&["ACL", "SETUSER", "default", "resetkeys", "~elsewhere:*"]);
     for _ in 0..10 {
-        let error = visits.reach(&reaches).await.unwrap_err();
+        let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Failed);
     }
     assert!(!store.health().is_breaker_open());
     server.kill();
     for _ in 0..5 {
-        visits.reach(&reaches).await.unwrap_err();
+        store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
     }
     assert!(store.health().is_breaker_open());
-    let error = visits.reach(&reaches).await.unwrap_err();
+    let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected);
 }

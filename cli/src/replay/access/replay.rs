@@ -13,7 +13,7 @@ use palisade::config::Config;
 use palisade::rate_limit::{Exemptions, PolicyCounts, Rejected};
 use palisade::stack::Stack;
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::{CountFailuresNow, LocalBanStore, LocalFailureStore, Watch};
+use palisade::suspicion::store::{LocalBanStore, LocalFailureStore};
 use tower::{Layer, Service, ServiceExt};
 
 use super::limits::{Banning, Routes};
@@ -102,13 +102,8 @@ impl Replay {
         })
     }
 
-    /// Counts failures at the time of the request that is being replayed.
-    pub(super) fn failures(&self, watches: &[Watch]) -> Arc<dyn CountFailuresNow> {
-        self.memory.bind_failures_local(watches)
-    }
-
-    /// Bans clients from the time of the request that is being replayed.
-    pub(super) fn bans(&self) -> impl LocalBanStore {
+    /// What counts failures and bans clients at the time of the request that is being replayed.
+    pub(super) fn store(&self) -> impl LocalFailureStore + LocalBanStore {
         self.memory.clone()
     }
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use palisade::rate_limit::Exemptions;
-use palisade::suspicion::{CountFailuresNow, FailedRequest, Kind, LocalBanStore, Watch};
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailedRequest, LocalBanStore, LocalFailureStore, Watch};
 
 use super::clients::Clients;
 use super::limits::{Banning, Limits};
@@ -18,7 +18,7 @@ pub(super) struct Suspects<'a> {
     clients: &'a Clients<'a>,
     watches: Vec<Watch>,
     exempt: &'a Exemptions,
-    failures: Arc<dyn CountFailuresNow>,
+    failures: Box<dyn LocalFailureStore>,
     /// By client, how many requests have passed.
     passed: Vec<u64>,
     /// By kind (its place in [`Kind::BY_STATUS`]) and client.
@@ -44,13 +44,13 @@ impl<'a> Suspects<'a> {
             .collect();
         Self {
             clients,
-            failures: replay.failures(&watches),
+            failures: Box::new(replay.store()),
             watches,
             exempt: &settings.exempt,
             passed: vec![0; clients.networks()],
             convicted: BTreeMap::new(),
             banning: limits.bans.as_ref(),
-            store: Box::new(replay.bans()),
+            store: Box::new(replay.store()),
             banned: BTreeMap::new(),
         }
     }
@@ -74,12 +74,15 @@ impl<'a> Suspects<'a> {
         if !entry.status.is_client_error() || self.exempt.covers(method, client) {
             return;
         }
-        let incidents = self.failures.count_now(&[FailedRequest {
-            client: client.network,
-            status: entry.status,
-            route: client.route.clone(),
-            login: None,
-        }]);
+        let incidents = self.failures.count_now(
+            &self.watches,
+            &[FailedRequest {
+                client: client.network,
+                status: entry.status,
+                route: client.route.clone(),
+                login: None,
+            }],
+        );
         // One ban for each response, as the layer imposes.
         let mut banning = self.banning;
         for incident in incidents {

@@ -1,7 +1,8 @@
 //! The way of a history into Redis, and back.
 
 use palisade::client::UserId;
-use palisade::segment::{Change, CustomerStore, Keeping, Record};
+use palisade::segment::store::CustomerStore;
+use palisade::segment::{Change, Keeping, Record};
 use palisade::store::redis::{CustomerLoader, RedisStore};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -74,7 +75,7 @@ impl Load {
             let mut under_way = JoinSet::new();
             self.runtime.block_on(async {
                 for fetched in fetched {
-                    under_way.spawn(fetched.wait());
+                    under_way.spawn(fetched);
                 }
                 while let Some(fetched) = under_way.join_next().await {
                     let record = fetched

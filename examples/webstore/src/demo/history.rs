@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use palisade::client::{Secret, UserId};
 use palisade::config::Config;
 use palisade::rate_limit::StoreError;
-use palisade::segment::{Change, Criteria, CustomerStore, Event, Keeping, OrderKey, Timestamp};
+use palisade::segment::store::CustomerStore;
+use palisade::segment::{Change, Criteria, Event, Keeping, OrderKey, Timestamp};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
 

@@ -5,14 +5,21 @@ use std::time::{Duration, Instant};
 use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
-use crate::funnel::store::{CountVisits, CountVisitsNow, Progress, Reach};
-use crate::log::{Fallback, News};
+use crate::funnel::store::LocalVisitStore;
+use crate::funnel::store::Progress;
+use crate::funnel::store::Reach;
+use crate::funnel::store::VisitStore;
+use crate::log::Fallback;
+use crate::log::News;
 use crate::model::{Country, Secret};
-use crate::task::queue::{Queue, Work, leave};
+use crate::task::queue::Queue;
+use crate::task::queue::Work;
+use crate::task::queue::leave;
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
-    pub(super) store: Bound,
+    pub(super) store: Store,
+    pub(super) window: Duration,
     pub(super) secret: Secret,
     pub(super) seen: Seen,
     pub(super) queue: Queue<Noted>,
@@ -24,9 +31,9 @@ pub(in crate::funnel) struct Recorder {
 
 pub(super) type Observer = Arc<dyn Fn(&str, &str, Duration) + Send + Sync>;
 
-pub(super) enum Bound {
-    Embedded(Arc<dyn CountVisitsNow>),
-    Shared(Arc<dyn CountVisits>),
+pub(super) enum Store {
+    Embedded(Box<dyn LocalVisitStore>),
+    Shared(Box<dyn VisitStore>),
 }
 
 /// A response that reached a stage.
@@ -123,7 +130,7 @@ impl Work for Recorder {
     }
 
     async fn finish(&self, batch: Vec<Noted>) {
-        let Bound::Shared(store) = &self.store else {
+        let Store::Shared(store) = &self.store else {
             return self.finish_here(batch);
         };
         let asked = Instant::now();
@@ -135,7 +142,7 @@ impl Work for Recorder {
             tally: &self.tally,
             reaches: reaches.len(),
         };
-        let answer = store.reach(&reaches).await;
+        let answer = store.reach(self.window, &reaches).await;
         match self.fallback.heed(answer.as_ref().err()) {
             Some(News::Failed(error, cause)) => tracing::warn!(
                 target: "palisade::funnel",
@@ -167,8 +174,8 @@ impl Work for Recorder {
         let asked = Instant::now();
         let (noted, reaches) = self.prepare(batch, asked);
         match &self.store {
-            Bound::Embedded(store) => {
-                let progress = store.reach_now(&reaches);
+            Store::Embedded(store) => {
+                let progress = store.reach_now(self.window, &reaches);
                 let call = Call {
                     asked,
                     answered: Instant::now(),
@@ -178,7 +185,7 @@ impl Work for Recorder {
                 }
             }
             // A server cannot be asked without a runtime.
-            Bound::Shared(_) => self.tally.settle(Fate::Failed, reaches.len()),
+            Store::Shared(_) => self.tally.settle(Fate::Failed, reaches.len()),
         }
     }
 }

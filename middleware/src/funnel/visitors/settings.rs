@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::recorder::{Bound, Observer, Recorder};
+use super::recorder::{Observer, Recorder, Store};
 use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
@@ -19,11 +19,6 @@ pub struct Visitors {
     window: Duration,
     queue: usize,
     observer: Option<Observer>,
-}
-
-enum Store {
-    Embedded(Box<dyn LocalVisitStore>),
-    Shared(Box<dyn VisitStore>),
 }
 
 impl Visitors {
@@ -93,10 +88,8 @@ impl Visitors {
             return Err(ConfigError::new("visitors.queue", self.queue, allowed));
         }
         Ok(Arc::new(Recorder {
-            store: match self.store {
-                Store::Embedded(store) => Bound::Embedded(store.bind_visits_local(self.window)),
-                Store::Shared(store) => Bound::Shared(store.bind_visits(self.window)),
-            },
+            store: self.store,
+            window: self.window,
             secret: self.secret,
             seen: Seen::new(Instant::now()),
             queue: Queue::new(self.queue),

@@ -12,9 +12,11 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::config::{Config, CountVisitors};
-use crate::funnel::{
-    CountVisits, FunnelLayer, Progress, Reach, Reached, Reaching, Stage, VisitStore,
-};
+use crate::funnel::FunnelLayer;
+use crate::funnel::Reached;
+use crate::funnel::Stage;
+use crate::funnel::store::Reply;
+use crate::funnel::store::{Progress, Reach, VisitStore};
 use crate::model::{Client, Country, StoreError, StoreErrorKind};
 use crate::stack::Stack;
 use crate::store::memory::{Hand, MemoryStore};
@@ -180,20 +182,14 @@ struct Told {
 }
 
 impl VisitStore for Told {
-    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits> {
+    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         assert_eq!(window, DAY);
-        Arc::new(self.clone())
-    }
-}
-
-impl CountVisits for Told {
-    fn reach(&self, reaches: &[Reach]) -> Reaching {
         self.calls.lock().unwrap().push(reaches.to_vec());
         let answers: Result<Vec<_>, _> = {
             let mut answers = self.answers.lock().unwrap();
             reaches.iter().map(|_| answers.remove(0)).collect()
         };
-        Box::pin(ready(answers.map_err(StoreError::new)))
+        Reply::Ready(answers.map_err(StoreError::new))
     }
 }
 
@@ -274,14 +270,8 @@ async fn the_store_hears_of_users_by_their_id_and_of_networks_by_a_hash() {
 struct Hung;
 
 impl VisitStore for Hung {
-    fn bind_visits(&self, _: Duration) -> Arc<dyn CountVisits> {
-        Arc::new(Self)
-    }
-}
-
-impl CountVisits for Hung {
-    fn reach(&self, _: &[Reach]) -> Reaching {
-        Box::pin(std::future::pending())
+    fn reach(&self, _: Duration, _: &[Reach]) -> Reply<Vec<Progress>> {
+        Reply::pending(std::future::pending())
     }
 }
 

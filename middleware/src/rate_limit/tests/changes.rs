@@ -25,16 +25,16 @@ impl Admit for Failing {
         self.is_open.load(Ordering::Relaxed)
     }
 
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
         if self.fails.load(Ordering::Relaxed) {
-            return Admission::Ready(Err(StoreError::new(StoreErrorKind::Failed)));
+            return Reply::Ready(Err(StoreError::new(StoreErrorKind::Failed)));
         }
         let room = Tier {
             remaining: 9,
             reset: SECOND,
             retry: None,
         };
-        Admission::Ready(Ok(Verdict {
+        Reply::Ready(Ok(Verdict {
             admitted: true,
             banned: None,
             tiers: charges.iter().map(|_| room).collect(),

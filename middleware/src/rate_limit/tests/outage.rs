@@ -49,7 +49,7 @@ impl Admit for BoundShaky {
         self.shaky.fails.load(Ordering::Relaxed)
     }
 
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
         self.shaky.asked.fetch_add(1, Ordering::Relaxed);
         let result = if self.shaky.fails.load(Ordering::Relaxed) {
             Err(StoreError::new(StoreErrorKind::Failed))
@@ -57,10 +57,10 @@ impl Admit for BoundShaky {
             Ok(self.bound.admit_now(charges))
         };
         // Later, as a server's answer comes.
-        Admission::Pending(Box::pin(async {
+        Reply::pending(async {
             tokio::task::yield_now().await;
             result
-        }))
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use http::{Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 
+use super::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep};
 use super::*;
 use crate::model::{Client, Country, Secret, StoreError, StoreErrorKind, UserId};
 
@@ -171,21 +172,21 @@ impl CustomerStore for Fake {
 }
 
 impl KeepCustomers for Fake {
-    fn fetch(&self, customer: &UserId) -> Fetched {
+    fn fetch(&self, customer: &UserId) -> Reply<Option<Record>> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         let (store, customer) = (Arc::clone(&self.0), customer.clone());
-        Fetched::Pending(Box::pin(async move {
+        Reply::pending(async move {
             if store.gated.load(Ordering::Relaxed) {
                 store.gate.acquire().await.unwrap().forget();
             }
             let customers = store.customers.lock().unwrap();
             store.answer(customers.get(&customer).map(|(record, _)| *record))
-        }))
+        })
     }
 
-    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>> {
+    fn apply(&self, changes: &[Change]) -> Reply<Vec<Applied>> {
         let (store, changes) = (Arc::clone(&self.0), changes.to_vec());
-        Box::pin(async move {
+        Reply::pending(async move {
             store.answer(())?;
             let applied = changes.iter().map(|change| store.apply(change)).collect();
             store.batches.lock().unwrap().push(changes);
@@ -193,24 +194,24 @@ impl KeepCustomers for Fake {
         })
     }
 
-    fn erase(&self, customer: &UserId, _: Timestamp) -> Later<bool> {
+    fn erase(&self, customer: &UserId, _: Timestamp) -> Reply<bool> {
         let (store, customer) = (Arc::clone(&self.0), customer.clone());
-        Box::pin(async move {
+        Reply::pending(async move {
             let erased = store.customers.lock().unwrap().remove(&customer).is_some();
             store.answer(erased)
         })
     }
 
-    fn export(&self, customer: &UserId) -> Later<Option<Export>> {
+    fn export(&self, customer: &UserId) -> Reply<Option<Export>> {
         let customers = self.0.customers.lock().unwrap();
         let export = customers.get(customer).map(|(record, counted)| Export {
             record: *record,
             counted: counted.clone(),
         });
-        Box::pin(async move { Ok(export) })
+        Reply::pending(async move { Ok(export) })
     }
 
-    fn sweep(&self, _: Timestamp) -> Later<Option<Sweep>> {
+    fn sweep(&self, _: Timestamp) -> Reply<Option<Sweep>> {
         self.0.sweeps.fetch_add(1, Ordering::Relaxed);
         let holds = self.0.lease.load(Ordering::Relaxed);
         let returning = self.0.customers.lock().unwrap().len() as u64;
@@ -222,7 +223,7 @@ impl KeepCustomers for Fake {
             checked: 3,
             mended: 1,
         }));
-        Box::pin(async move { sweep })
+        Reply::pending(async move { sweep })
     }
 }
 

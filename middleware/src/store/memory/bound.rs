@@ -10,7 +10,8 @@ use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
 use crate::model::Quota;
-use crate::rate_limit::{Admission, Admit, AdmitNow, Charge, Tier, Verdict};
+use crate::rate_limit::store::Reply;
+use crate::rate_limit::store::{Admit, AdmitNow, Charge, Tier, Verdict};
 
 /// The store, for the policies of one layer.
 pub(super) struct Bound {
@@ -73,8 +74,8 @@ impl Bound {
 }
 
 impl Admit for Bound {
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
-        Admission::Ready(Ok(self.admit_now(charges)))
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
+        Reply::Ready(Ok(self.admit_now(charges)))
     }
 }
 

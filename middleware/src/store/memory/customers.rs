@@ -1,7 +1,6 @@
 //! What is known of customers, in the memory of this process.
 
 use std::collections::VecDeque;
-use std::future::ready;
 use std::sync::Arc;
 
 use super::MemoryStore;
@@ -10,10 +9,16 @@ use super::log::Micros;
 use super::shard::Entry;
 use super::table::Table;
 use crate::model::{PartitionKey, UserId};
-use crate::segment::{
-    Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, OrderKey,
-    Population, Recency, Record, Sweep, Timestamp,
-};
+use crate::segment::Change;
+use crate::segment::Export;
+use crate::segment::Keeping;
+use crate::segment::OrderKey;
+use crate::segment::Population;
+use crate::segment::Recency;
+use crate::segment::Record;
+use crate::segment::Timestamp;
+use crate::segment::store::Reply;
+use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Sweep};
 use crate::store::Effect;
 use crate::store::{ERASED_FOR, MOST_COUNTED};
 
@@ -85,8 +90,8 @@ impl Customers {
 
     pub(super) fn new(max_customers: usize) -> Self {
         Self {
-            known: Table::new(&"customers".into(), max_customers, 0),
-            erased: Table::new(&"erased".into(), max_customers.min(Self::MOST_ERASED), 1),
+            known: Table::new("customers", max_customers, 0),
+            erased: Table::new("erased", max_customers.min(Self::MOST_ERASED), 1),
         }
     }
 
@@ -254,29 +259,29 @@ impl Kept {
 }
 
 impl KeepCustomers for Bound {
-    fn fetch(&self, customer: &UserId) -> Fetched {
-        Fetched::Ready(Ok(self.0.look(customer, |_, record| record)))
+    fn fetch(&self, customer: &UserId) -> Reply<Option<Record>> {
+        Reply::Ready(Ok(self.0.look(customer, |_, record| record)))
     }
 
-    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>> {
+    fn apply(&self, changes: &[Change]) -> Reply<Vec<Applied>> {
         let applied = changes.iter().map(|change| self.0.apply(change)).collect();
-        Box::pin(ready(Ok(applied)))
+        Reply::Ready(Ok(applied))
     }
 
-    fn erase(&self, customer: &UserId, at: Timestamp) -> Later<bool> {
-        Box::pin(ready(Ok(self.0.erase(customer, at))))
+    fn erase(&self, customer: &UserId, at: Timestamp) -> Reply<bool> {
+        Reply::Ready(Ok(self.0.erase(customer, at)))
     }
 
-    fn export(&self, customer: &UserId) -> Later<Option<Export>> {
+    fn export(&self, customer: &UserId) -> Reply<Option<Export>> {
         let export = self.0.look(customer, |customer, record| Export {
             record,
             counted: customer.counted.iter().copied().collect(),
         });
-        Box::pin(ready(Ok(export)))
+        Reply::Ready(Ok(export))
     }
 
-    fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>> {
+    fn sweep(&self, now: Timestamp) -> Reply<Option<Sweep>> {
         let kept = Arc::clone(&self.0);
-        Box::pin(async move { Ok(Some(kept.sweep(now).await)) })
+        Reply::pending(async move { Ok(Some(kept.sweep(now).await)) })
     }
 }

@@ -9,14 +9,16 @@ use super::sketch::Sketches;
 use super::table::Table;
 use super::trail::Trail;
 use crate::model::PartitionKey;
-use crate::suspicion::{
-    AccountHash, AccountState, FailedRequest, Incident, Kind, Threshold, Watch,
-};
+use crate::suspicion::AccountHash;
+use crate::suspicion::AccountState;
+use crate::suspicion::Kind;
+use crate::suspicion::Threshold;
+use crate::suspicion::store::{FailedRequest, Incident, Watch};
 
 type Watched<E> = (Watch, Arc<Table<E>>);
 
-/// The store, for the kinds of logins of one layer.
-pub(super) struct BoundLogins {
+/// What is kept of some kinds of logins.
+pub(super) struct Logins {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sketches: Sketches,
     pub(super) watches: Vec<Watched<Distinct>>,
@@ -24,13 +26,13 @@ pub(super) struct BoundLogins {
     pub(super) failures: Vec<Watched<Trail>>,
 }
 
-impl BoundLogins {
+impl Logins {
     fn of(&self, kind: Kind) -> Option<&Watched<Distinct>> {
         self.watches.iter().find(|(watch, _)| watch.kind == kind)
     }
 
     /// Counts the logins among the requests, in their order.
-    pub(super) fn count_now(&self, requests: &[FailedRequest], incidents: &mut Vec<Incident>) {
+    pub(super) fn count_all(&self, requests: &[FailedRequest], incidents: &mut Vec<Incident>) {
         for (place, request) in requests.iter().enumerate() {
             let Some(login) = request.login else {
                 continue;
@@ -106,7 +108,7 @@ impl BoundLogins {
         self.clock.now().as_micros() as Micros
     }
 
-    pub(super) fn account_now(&self, account: AccountHash) -> AccountState {
+    pub(super) fn account(&self, account: AccountHash) -> AccountState {
         let Some((watch, table)) = self.of(Kind::DistributedStuffing) else {
             return AccountState::default();
         };

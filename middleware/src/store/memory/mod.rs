@@ -33,7 +33,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use palisade::rate_limit::{Charge, Quota, Store};
+//! use palisade::rate_limit::Quota;
+//! use palisade::rate_limit::store::{Charge, Store};
 //! use palisade::client::Network;
 //! use palisade::store::memory::MemoryStore;
 //!
@@ -42,9 +43,9 @@
 //! let key = Network::of("192.0.2.1".parse().unwrap(), 64).into();
 //! let quota = Quota::new(2, Duration::from_secs(60)).unwrap();
 //! let charge = Charge { policy: 0, key: &key, quota, cost: 1, enforced: true };
-//! assert!(limits.admit(&[charge]).wait().await.unwrap().admitted);
-//! assert!(limits.admit(&[charge]).wait().await.unwrap().admitted);
-//! assert!(!limits.admit(&[charge]).wait().await.unwrap().admitted);
+//! assert!(limits.admit(&[charge]).await.unwrap().admitted);
+//! assert!(limits.admit(&[charge]).await.unwrap().admitted);
+//! assert!(!limits.admit(&[charge]).await.unwrap().admitted);
 //! # });
 //! ```
 mod bans;
@@ -67,22 +68,24 @@ mod visits;
 use std::fmt;
 use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::bans::Bans;
 use self::bound::Bound;
 use self::customers::Customers;
 use self::distinct::Distinct;
 use self::log::Log;
-use self::logins::BoundLogins;
+use self::logins::Logins;
 use self::shard::{Entry, Shard};
 use self::sketch::Sketches;
 use self::table::Table;
-use self::trail::{BoundTrails, Trail};
-use self::visits::{BoundVisits, Visit};
+use self::trail::{Trail, Trails};
+use self::visits::Visit;
 use crate::ConfigError;
-use crate::funnel::{CountVisitsNow, LocalVisitStore};
-use crate::rate_limit::{Admit, AdmitNow, LocalStore, Store};
-use crate::suspicion::{CountFailuresNow, Kind, LocalFailureStore, Watch};
+use crate::funnel::store::{LocalVisitStore, Progress, Reach};
+use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Store};
+use crate::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Watch};
+use crate::suspicion::{AccountHash, AccountState, Kind};
 
 #[cfg(test)]
 pub(crate) use clock::Hand;
@@ -253,11 +256,7 @@ impl MemoryStore {
 }
 
 /// The table of this name, new if there is none yet.
-fn named<E: Entry>(
-    tables: &mut Vec<Arc<Table<E>>>,
-    name: &Arc<str>,
-    max_keys: usize,
-) -> Arc<Table<E>> {
+fn named<E: Entry>(tables: &mut Vec<Arc<Table<E>>>, name: &str, max_keys: usize) -> Arc<Table<E>> {
     if let Some(known) = tables.iter().find(|table| table.is_of(name)) {
         return Arc::clone(known);
     }
@@ -267,7 +266,27 @@ fn named<E: Entry>(
 }
 
 impl LocalFailureStore for MemoryStore {
-    fn bind_failures_local(&self, watches: &[Watch]) -> Arc<dyn CountFailuresNow> {
+    fn count_now(&self, watches: &[Watch], requests: &[FailedRequest]) -> Vec<Incident> {
+        self.trails(watches).count(requests)
+    }
+
+    fn account_now(&self, watches: &[Watch], account: AccountHash) -> AccountState {
+        self.trails(watches).account(account)
+    }
+}
+
+impl LocalVisitStore for MemoryStore {
+    fn reach_now(&self, window: Duration, reaches: &[Reach]) -> Vec<Progress> {
+        let table = named(&mut lock(&self.0.visitors), "visitors", self.0.max_keys);
+        visits::reach(&*self.0.clock, &table, window, reaches)
+    }
+}
+
+impl MemoryStore {
+    /// Of each kind. Who keeps more addresses busy than this with failures is no single client to report.
+    const MOST_SUSPECTS: usize = 100_000;
+
+    fn trails(&self, watches: &[Watch]) -> Trails {
         let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
         let (of_logins, of_failures): (Vec<Watch>, _) =
             watches.iter().partition(|watch| watch.kind.is_of_logins());
@@ -278,7 +297,7 @@ impl LocalFailureStore for MemoryStore {
                 Kind::CredentialStuffing | Kind::CredentialStuffingSlow
             )
         };
-        let logins = BoundLogins {
+        let logins = Logins {
             clock: Arc::clone(&self.0.clock),
             sketches: self.0.sketches.clone(),
             watches: bound_tables(&self.0.by_login, of_logins, max_keys),
@@ -288,15 +307,11 @@ impl LocalFailureStore for MemoryStore {
                 .cloned()
                 .collect(),
         };
-        Arc::new(BoundTrails::new(Arc::clone(&self.0.clock), by_kind, logins))
-    }
-}
-
-impl LocalVisitStore for MemoryStore {
-    fn bind_visits_local(&self, window: std::time::Duration) -> Arc<dyn CountVisitsNow> {
-        let mut tables = lock(&self.0.visitors);
-        let table = named(&mut tables, &Arc::from("visitors"), self.0.max_keys);
-        Arc::new(BoundVisits::new(Arc::clone(&self.0.clock), table, window))
+        Trails {
+            clock: Arc::clone(&self.0.clock),
+            watches: by_kind,
+            logins,
+        }
     }
 }
 
@@ -307,16 +322,8 @@ fn bound_tables<E: Entry>(
     max_keys: usize,
 ) -> Vec<(Watch, Arc<Table<E>>)> {
     let mut tables = lock(tables);
-    let table = |watch: Watch| {
-        let name = Arc::from(watch.kind.as_str());
-        (watch, named(&mut tables, &name, max_keys))
-    };
+    let table = |watch: Watch| (watch, named(&mut tables, watch.kind.as_str(), max_keys));
     watches.into_iter().map(table).collect()
-}
-
-impl MemoryStore {
-    /// Of each kind. Who keeps more addresses busy than this with failures is no single client to report.
-    const MOST_SUSPECTS: usize = 100_000;
 }
 
 /// A panic while a lock was held cannot leave a log half written that a later request would misread for longer

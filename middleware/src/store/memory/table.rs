@@ -1,7 +1,7 @@
 //! The keys of one policy or kind, spread over shards.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
 use super::lock;
 use super::shard::{Entry, Shard};
@@ -9,7 +9,7 @@ use crate::model::PartitionKey;
 
 pub(super) struct Table<E> {
     /// The policy's or the kind's.
-    name: Arc<str>,
+    name: Box<str>,
     /// The table's place among those of its store: who locks several, locks them in this order.
     ordinal: usize,
     hasher: RandomState,
@@ -22,12 +22,12 @@ impl<E: Entry> Table<E> {
     /// Shards smaller than this would make the order of eviction coarse.
     const LEAST_SHARD: usize = 1024;
 
-    pub(super) fn new(name: &Arc<str>, max_keys: usize, ordinal: usize) -> Self {
+    pub(super) fn new(name: &str, max_keys: usize, ordinal: usize) -> Self {
         let shards = (max_keys / Self::LEAST_SHARD).clamp(1, Self::SHARDS);
         // The remainder is spread, so that the shards together hold exactly `max_keys`.
         let capacity = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
         Self {
-            name: Arc::clone(name),
+            name: name.into(),
             ordinal,
             hasher: RandomState::new(),
             shards: (0..shards)

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Network, PartitionKey, Quota, Route};
-use crate::rate_limit::{Charge, Tier, Verdict};
-use crate::suspicion::{FailedRequest, Kind};
+use crate::rate_limit::store::{Charge, Tier, Verdict};
+use crate::suspicion::Kind;
+use crate::suspicion::store::FailedRequest;
 
 fn key(n: u32) -> PartitionKey {
     Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64).into()
@@ -305,7 +306,6 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
         kind: Kind::EndpointScanning,
         threshold: "2/1h".parse().unwrap(),
     };
-    let failures = store.bind_failures_local(&[watch]);
     let fail = |n: u32| {
         let request = FailedRequest {
             client: Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
@@ -313,7 +313,7 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
             route: Route::UNMATCHED,
             login: None,
         };
-        failures.count_now(&[request]).len()
+        store.count_now(&[watch], &[request]).len()
     };
     assert_eq!((fail(0), fail(0)), (0, 1));
     assert_eq!((1..10_000).map(fail).sum::<usize>(), 0);

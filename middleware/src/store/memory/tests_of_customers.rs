@@ -3,9 +3,13 @@ use std::time::Duration;
 
 use super::{Hand, MemoryStore};
 use crate::model::{Secret, UserId};
-use crate::segment::{
-    Change, CustomerStore, Event, KeepCustomers, Keeping, OrderKey, Record, Timestamp,
-};
+use crate::segment::Change;
+use crate::segment::Event;
+use crate::segment::Keeping;
+use crate::segment::OrderKey;
+use crate::segment::Record;
+use crate::segment::Timestamp;
+use crate::segment::store::{CustomerStore, KeepCustomers};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -41,7 +45,7 @@ fn kept(max_keys: usize) -> Kept {
 
 impl Kept {
     async fn fetch(&self, name: &str) -> Option<Record> {
-        self.kept.fetch(&user(name)).wait().await.unwrap()
+        self.kept.fetch(&user(name)).await.unwrap()
     }
 
     async fn apply(&self, changes: &[Change]) -> bool {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::log::{Log, Micros};
-use super::logins::BoundLogins;
+use super::logins::Logins;
 use super::shard::Entry;
 use super::table::Table;
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::{
-    AccountHash, AccountState, CountFailuresNow, FailedRequest, Incident, Threshold, Watch,
-};
+use crate::suspicion::AccountHash;
+use crate::suspicion::AccountState;
+use crate::suspicion::Threshold;
+use crate::suspicion::store::{FailedRequest, Incident, Watch};
 
 /// The times of the newest failures, as many as the threshold: whether that many, or half as many, lie in the window
 /// is then exact, however many came.
@@ -113,29 +114,15 @@ impl Trail {
     }
 }
 
-/// The store, for the kinds of one layer.
-pub(super) struct BoundTrails {
-    clock: Arc<dyn Clock>,
-    watches: Vec<(Watch, Arc<Table<Trail>>)>,
-    logins: BoundLogins,
+/// The trails of some kinds.
+pub(super) struct Trails {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) watches: Vec<(Watch, Arc<Table<Trail>>)>,
+    pub(super) logins: Logins,
 }
 
-impl BoundTrails {
-    pub(super) fn new(
-        clock: Arc<dyn Clock>,
-        watches: Vec<(Watch, Arc<Table<Trail>>)>,
-        logins: BoundLogins,
-    ) -> Self {
-        Self {
-            clock,
-            watches,
-            logins,
-        }
-    }
-}
-
-impl CountFailuresNow for BoundTrails {
-    fn count_now(&self, requests: &[FailedRequest]) -> Vec<Incident> {
+impl Trails {
+    pub(super) fn count(&self, requests: &[FailedRequest]) -> Vec<Incident> {
         let mut incidents = Vec::new();
         for (place, request) in requests.iter().enumerate() {
             let key = PartitionKey::from(request.client);
@@ -171,11 +158,11 @@ impl CountFailuresNow for BoundTrails {
                 shard.used(slot, suspicious);
             }
         }
-        self.logins.count_now(requests, &mut incidents);
+        self.logins.count_all(requests, &mut incidents);
         incidents
     }
 
-    fn account_now(&self, account: AccountHash) -> AccountState {
-        self.logins.account_now(account)
+    pub(super) fn account(&self, account: AccountHash) -> AccountState {
+        self.logins.account(account)
     }
 }

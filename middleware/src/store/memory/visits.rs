@@ -1,13 +1,13 @@
 //! How far the visitors of a funnel came.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
 use super::log::Micros;
 use super::shard::Entry;
 use super::table::Table;
-use crate::funnel::{CountVisitsNow, Journey, Moment, Progress, Reach};
+use crate::funnel::store::{Progress, Reach};
+use crate::funnel::{Journey, Moment};
 
 /// A visitor's journey, for as long as anything can change it.
 #[derive(Debug, Default)]
@@ -27,32 +27,24 @@ fn moment(now: Micros) -> Moment {
     now + 86_400_000_000
 }
 
-/// The store, for the window of one layer.
-pub(super) struct BoundVisits {
-    clock: Arc<dyn Clock>,
-    table: Arc<Table<Visit>>,
-    window: Moment,
-}
-
-impl BoundVisits {
-    pub(super) fn new(clock: Arc<dyn Clock>, table: Arc<Table<Visit>>, window: Duration) -> Self {
-        Self {
-            clock,
-            table,
-            window: window.as_micros() as Moment,
-        }
-    }
-
-    fn one(&self, reach: &Reach) -> Progress {
+/// Counts reaches in their order.
+pub(super) fn reach(
+    clock: &dyn Clock,
+    table: &Table<Visit>,
+    window: Duration,
+    reaches: &[Reach],
+) -> Vec<Progress> {
+    let window = window.as_micros() as Moment;
+    let one = |reach: &Reach| {
         let key = reach.visitor.key();
-        let hash = self.table.hash(key);
-        let mut shard = self.table.shard(hash);
+        let hash = table.hash(key);
+        let mut shard = table.shard(hash);
         // Read with the lock held: two reaches of one visitor see the times in the order of their counts.
-        let clock = self.clock.now().as_micros() as Micros;
+        let clock = clock.now().as_micros() as Micros;
         let now = moment(clock);
         let slot = match shard.find(hash, key) {
             Some(slot) => slot,
-            None => shard.insert(self.table.hasher(), hash, key, clock, self.window),
+            None => shard.insert(table.hasher(), hash, key, clock, window),
         };
         let visit = shard.entry_mut(slot);
         if now >= visit.until {
@@ -60,10 +52,8 @@ impl BoundVisits {
             visit.journey = Journey::default();
         }
         let age = reach.age.min(Reach::OLDEST).as_micros() as Moment;
-        let advance = visit
-            .journey
-            .reach(reach.stage, now - age, now, self.window);
-        let end = visit.journey.end(self.window);
+        let advance = visit.journey.reach(reach.stage, now - age, now, window);
+        let end = visit.journey.end(window);
         visit.until = end.unwrap_or(now) + Reach::KEPT.as_micros() as Moment;
         // Whoever is in a window is forgotten last.
         shard.used(slot, end.is_some());
@@ -76,11 +66,6 @@ impl BoundVisits {
                 .collect(),
             left: Duration::from_micros(end.map_or(0, |end| end.saturating_sub(now))),
         }
-    }
-}
-
-impl CountVisitsNow for BoundVisits {
-    fn reach_now(&self, reaches: &[Reach]) -> Vec<Progress> {
-        reaches.iter().map(|reach| self.one(reach)).collect()
-    }
+    };
+    reaches.iter().map(one).collect()
 }

@@ -5,69 +5,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{Instant, timeout};
 
-use super::ban_scripts::{Answer, BanScripts, ReadIndex, Terms, banned, imposed, lifted};
-use super::failure::Failure;
-use super::scripts::{Call, MalformedReply};
-use super::{Core, RedisStore};
-use crate::model::{Network, Operation, Outcome, StoreError, StoreErrorKind};
-use crate::suspicion::{Answering, Ban, BanReason, BanStore, Kind, Sentence};
+use super::RedisStore;
+use super::answer::{Answer, Elements, MalformedReply};
+use super::call::{Call, Script};
+use super::keys::Prefix;
+use crate::model::{Network, Operation};
+use crate::suspicion::store::{BanStore, Reply};
+use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
+
+static IMPOSE_BAN: Script = Script::new(include_str!("lua/impose_ban.lua"));
+static LIFT_BAN: Script = Script::new(include_str!("lua/lift_ban.lua"));
+static READ_BANS: Script = Script::new(include_str!("lua/read_bans.lua"));
+
+/// The most bans that one call may read; the script refuses more.
+const MOST_READ: usize = 1_000;
 
 impl BanStore for RedisStore {
-    fn impose(
-        &self,
-        client: Network,
-        kind: Kind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Answering<Ban> {
-        self.ban(client, Terms::of(BanReason::Incident(kind), sentence, roll))
+    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban> {
+        let reason = BanReason::Incident(kind);
+        self.ban(client, || terms(reason, true, sentence.ladder(roll)))
     }
 
-    fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban> {
-        self.ban(client, Terms::manual(length))
+    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
+        self.ban(client, || by_hand(length))
     }
 
-    fn lift(&self, client: Network) -> Answering<bool> {
+    fn lift(&self, client: Network) -> Reply<bool> {
+        let call = || change(&LIFT_BAN, &self.0.prefix, client);
+        self.0.request(Operation::Ban, call, lifted)
+    }
+
+    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
+        let read = move |reply| {
+            let bans = banned(reply, &[client])?;
+            Ok(bans.map(|bans| bans.first().map(|ban| ban.left)))
+        };
+        let call = || read_bans(&self.0.prefix, &[client]);
+        self.0.request(Operation::Ban, call, read)
+    }
+
+    fn list(&self, limit: usize) -> Reply<Vec<Ban>> {
         let core = Arc::clone(&self.0);
-        Box::pin(async move {
-            let call = core.bans.lift(core.keys_of_ban(client), client);
-            core.ask_of_bans(&call, lifted).await
-        })
-    }
-
-    fn banned_for(&self, client: Network) -> Answering<Option<Duration>> {
-        let core = Arc::clone(&self.0);
-        Box::pin(async move {
-            let call = core.bans.read(vec![core.prefix.ban(client)]);
-            let bans = core
-                .ask_of_bans(&call, |reply| banned(reply, &[client]))
-                .await?;
-            Ok(bans.first().map(|ban| ban.left))
-        })
-    }
-
-    fn list(&self, limit: usize) -> Answering<Vec<Ban>> {
-        let core = Arc::clone(&self.0);
-        let limit = limit.min(BanScripts::MAX_READ);
-        Box::pin(async move {
-            if limit == 0 {
+        Reply::pending(async move {
+            let Some(last) = limit.min(MOST_READ).checked_sub(1) else {
                 return Ok(Vec::new());
-            }
-            let index = ReadIndex {
-                key: core.prefix.bans(),
-                limit,
             };
-            let clients = core.ask_of_bans(&index, listed).await?;
+            let index = || {
+                let mut call = Call::command("ZREVRANGE");
+                call.arg(core.prefix.bans()).arg(0).arg(last);
+                call
+            };
+            let clients = core.request(Operation::Ban, index, listed).await?;
             if clients.is_empty() {
                 return Ok(Vec::new());
             }
-            let keys = clients.iter().map(|client| core.prefix.ban(*client));
-            let call = core.bans.read(keys.collect());
-            let mut bans = core
-                .ask_of_bans(&call, |reply| banned(reply, &clients))
-                .await?;
+            let call = read_bans(&core.prefix, &clients);
+            let read = move |reply| banned(reply, &clients);
+            let mut bans = core.request(Operation::Ban, || call, read).await?;
             // The index knows milliseconds, and a ban may have been lengthened since it was read.
             bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
             Ok(bans)
@@ -76,59 +71,114 @@ impl BanStore for RedisStore {
 }
 
 impl RedisStore {
-    fn ban(&self, client: Network, terms: Terms) -> Answering<Ban> {
-        let core = Arc::clone(&self.0);
-        Box::pin(async move {
-            let call = core.bans.impose(core.keys_of_ban(client), client, terms);
-            core.ask_of_bans(&call, |reply| imposed(reply, client))
-                .await
-        })
+    fn ban(&self, client: Network, terms: impl FnOnce() -> Vec<u8>) -> Reply<Ban> {
+        let call = || {
+            let mut call = change(&IMPOSE_BAN, &self.0.prefix, client);
+            call.arg(terms());
+            call
+        };
+        let read = move |reply| imposed(reply, client);
+        self.0.request(Operation::Ban, call, read)
     }
 }
 
-impl Core {
-    fn keys_of_ban(&self, client: Network) -> [String; 2] {
-        [self.prefix.ban(client), self.prefix.bans()]
+/// A call of a script that changes the ban of a client and the index.
+fn change(script: &'static Script, prefix: &Prefix, client: Network) -> Call {
+    let mut call = script.call(2);
+    call.arg(prefix.ban(client)).arg(prefix.bans());
+    call.arg(client.to_string());
+    call
+}
+
+/// A call that reads the bans of at most [`MOST_READ`] clients.
+fn read_bans(prefix: &Prefix, clients: &[Network]) -> Call {
+    let mut call = READ_BANS.call(clients.len());
+    for client in clients {
+        call.arg(prefix.ban(*client));
+    }
+    call
+}
+
+/// How long a client is banned, and whether for an offence, as the script reads it.
+fn terms(reason: BanReason, offence: bool, lengths: impl IntoIterator<Item = Duration>) -> Vec<u8> {
+    let mut terms = vec![code(reason), u8::from(offence)];
+    for duration in [Sentence::FORGET_AFTER].into_iter().chain(lengths) {
+        // A year is less than 2^45 µs: the upper byte is 0.
+        terms.extend_from_slice(&micros(duration).to_be_bytes()[1..]);
+    }
+    terms
+}
+
+fn by_hand(length: Duration) -> Vec<u8> {
+    let length = length.clamp(Ban::SHORTEST, Ban::LONGEST);
+    terms(BanReason::Manual, false, [length])
+}
+
+/// What stands for the reason in a stored ban, which outlives the version that wrote it.
+const fn code(reason: BanReason) -> u8 {
+    match reason {
+        BanReason::Manual => 0,
+        BanReason::Incident(Kind::CredentialStuffing) => 1,
+        BanReason::Incident(Kind::EndpointScanning) => 2,
+        BanReason::Incident(Kind::Abuse) => 3,
+        BanReason::Incident(Kind::CredentialStuffingSlow) => 4,
+        BanReason::Incident(Kind::PasswordSpraying) => 5,
+        BanReason::Incident(Kind::DistributedStuffing) => 6,
+        BanReason::Incident(Kind::SuccessAfterFailures) => 7,
+    }
+}
+
+fn imposed(reply: Value, client: Network) -> Result<Answer<Ban>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let record = Record::read(elements)?;
+        Ok(record.ban(client, elements.number()?))
+    })
+}
+
+fn lifted(reply: Value) -> Result<Answer<bool>, MalformedReply> {
+    Answer::read(reply, Elements::flag)
+}
+
+/// Those of `clients`, in their order, that are banned.
+fn banned(reply: Value, clients: &[Network]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let now = elements.number()?;
+        let mut bans = Vec::new();
+        while !elements.is_empty() {
+            let place = usize::try_from(elements.number()?)?;
+            let client = clients.get(place).ok_or(MalformedReply)?;
+            bans.push(Record::read(elements)?.ban(*client, now));
+        }
+        Ok(bans)
+    })
+}
+
+/// A ban as the scripts tell it.
+struct Record {
+    reason: BanReason,
+    strikes: u32,
+    since: u64,
+    until: u64,
+}
+
+impl Record {
+    fn read(elements: &mut Elements) -> Result<Self, MalformedReply> {
+        let stored = u8::try_from(elements.number()?)?;
+        Ok(Self {
+            // A kind that only another version knows is told as a ban that somebody else imposed.
+            reason: BanReason::all()
+                .find(|reason| code(*reason) == stored)
+                .unwrap_or(BanReason::Manual),
+            strikes: u32::try_from(elements.number()?)?,
+            since: elements.number()?,
+            until: elements.number()?,
+        })
     }
 
-    async fn ask_of_bans<T>(
-        self: &Arc<Self>,
-        call: &(impl Call + Sync),
-        read: impl FnOnce(Value) -> Result<Answer<T>, MalformedReply>,
-    ) -> Result<T, StoreError> {
-        if self.health.breaker.is_open() {
-            self.observe(Operation::Ban, Outcome::Rejected, Duration::ZERO);
-            return Err(StoreError::new(StoreErrorKind::Rejected));
-        }
-        let asked = Instant::now();
-        let result = match timeout(self.deadline, self.connections.call(call)).await {
-            Ok(reply) => reply.and_then(|reply| Ok(read(reply)?)),
-            Err(_) => {
-                // What does not answer may never: the next call starts on another connection.
-                self.connections.forget();
-                Err(Failure::Timeout)
-            }
-        };
-        let outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(failure) => failure.outcome(),
-        };
-        self.observe(Operation::Ban, outcome, asked.elapsed());
-        match result {
-            Ok(Answer { broken, answer }) => {
-                if broken > 0 {
-                    self.health.count_broken_logs(broken);
-                }
-                Ok(answer)
-            }
-            Err(failure) => {
-                // The breaker is the limits', as it is for the counting of failures.
-                if failure.is_of_the_connection() {
-                    self.note_failure(&failure);
-                }
-                Err(failure.into())
-            }
-        }
+    fn ban(self, client: Network, now: u64) -> Ban {
+        let left = self.until.saturating_sub(now);
+        let times = [self.since, self.until, left].map(Duration::from_micros);
+        Ban::new(client, self.reason, self.strikes, times)
     }
 }
 
@@ -141,10 +191,7 @@ fn listed(reply: Value) -> Result<Answer<Vec<Network>>, MalformedReply> {
         Value::BulkString(bytes) => network(str::from_utf8(&bytes).ok()?),
         _ => None,
     });
-    Ok(Answer {
-        broken: 0,
-        answer: clients.collect(),
-    })
+    Ok(clients.collect::<Vec<_>>().into())
 }
 
 /// A network as it is displayed.
@@ -160,6 +207,83 @@ fn network(text: &str) -> Option<Network> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn client(octet: u8) -> Network {
+        Network::of([192, 0, 2, octet].into(), 64)
+    }
+
+    fn reply(numbers: &[i64]) -> Value {
+        Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect())
+    }
+
+    #[test]
+    fn reads_the_bans_that_the_scripts_tell() {
+        let Answer { broken, answer } = imposed(reply(&[1, 2, 7, 10, 50, 20]), client(1)).unwrap();
+        let micros = Duration::from_micros;
+        let scanning = BanReason::Incident(Kind::EndpointScanning);
+        let ban = Ban::new(client(1), scanning, 7, [micros(10), micros(50), micros(30)]);
+        assert_eq!((broken, answer), (1, ban.clone()));
+        let clients = [client(9), client(1)];
+        let bans = banned(reply(&[0, 20, 1, 2, 7, 10, 50]), &clients).unwrap();
+        assert_eq!(bans.answer, [ban]);
+        assert!(banned(reply(&[0, 20]), &clients).unwrap().answer.is_empty());
+        let of_another_version = imposed(reply(&[0, 250, 1, 1, 2, 1]), client(1)).unwrap();
+        assert_eq!(of_another_version.answer.reason, BanReason::Manual);
+        assert!(lifted(reply(&[0, 1])).unwrap().answer);
+        assert!(!lifted(reply(&[0, 0])).unwrap().answer);
+    }
+
+    #[test]
+    fn refuses_what_the_scripts_never_answer() {
+        for malformed in [
+            Value::Nil,
+            Value::Okay,
+            Value::Int(0),
+            reply(&[]),
+            reply(&[0]),
+            reply(&[0, 2]),
+            reply(&[0, -1]),
+            reply(&[0, 1, 1]),
+            reply(&[0, 1, 2, 7, 10]),
+            reply(&[0, 1, 2, 2, 7, 10, 50]),
+            reply(&[0, 300, 7, 10, 50, 20]),
+            reply(&[0, 2, 1 << 40, 10, 50, 20]),
+            reply(&[0, 2, 7, 10, 50, 20, 1]),
+        ] {
+            assert!(
+                imposed(malformed.clone(), client(1)).is_err(),
+                "{malformed:?}"
+            );
+            assert!(
+                lifted(malformed.clone()).is_err() || malformed == reply(&[0, 1]),
+                "{malformed:?}"
+            );
+            if malformed != reply(&[0, 2]) {
+                assert!(
+                    banned(malformed.clone(), &[client(1)]).is_err(),
+                    "{malformed:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn writes_the_terms_as_the_script_reads_them() {
+        let sentence = Sentence::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
+        let kind = BanReason::Incident(Kind::CredentialStuffing);
+        let day = [0, 0, 0x14, 0x1d, 0xd7, 0x60, 0]; // 86,400,000,000
+        let expected = [
+            &[1, 1][..],
+            &day,
+            &[0, 0, 0, 0, 0x0f, 0x42, 0x40], // 1,000,000
+            &[0, 0, 0, 0, 0x1e, 0x84, 0x80], // 2,000,000
+            &[0, 0, 0, 0, 0x2d, 0xc6, 0xc0], // 3,000,000
+        ];
+        assert_eq!(terms(kind, true, sentence.ladder(0)), expected.concat());
+        let manual = |length| by_hand(length)[9..].to_vec();
+        assert_eq!(manual(Duration::ZERO), [0, 0, 0, 0, 0, 3, 0xe8]); // 1,000
+        assert_eq!(manual(Duration::MAX), [0, 0x1c, 0xae, 0x8c, 0x13, 0xe0, 0]); // 31,536,000,000,000
+    }
 
     #[test]
     fn reads_every_network_that_is_displayed_and_nothing_else() {
@@ -179,6 +303,19 @@ mod tests {
             "::/",
         ] {
             assert_eq!(network(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_name_a_code_and_a_place_of_its_own() {
+        let reasons: Vec<_> = BanReason::all().collect();
+        for (n, reason) in reasons.iter().enumerate() {
+            assert!(reason.place() <= Kind::ALL.len());
+            for other in &reasons[..n] {
+                assert_ne!(reason.place(), other.place());
+                assert_ne!(code(*reason), code(*other));
+                assert_ne!(reason.as_str(), other.as_str());
+            }
         }
     }
 }

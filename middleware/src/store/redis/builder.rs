@@ -1,17 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::ban_scripts::BanScripts;
 use super::breaker::Breaker;
 use super::connection::Connections;
-use super::count_distinct::CountDistinct;
-use super::count_failures::CountFailures;
-use super::customer_scripts::CustomerScripts;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
-use super::reach_stage::ReachStage;
-use super::scripts::AdmitRequest;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
 use crate::model::{Operation, Outcome};
@@ -44,8 +38,8 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What every key starts with: 1 to 64 printable ASCII characters without spaces, braces, brackets, quotes,
-    /// `*`, `?`, `\`; `palisade:` unless set.
+    /// What every key starts with: 1 to 64 visible ASCII characters without braces, brackets, quotes, `*`, `?`, `\`;
+    /// `palisade:` unless set.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
@@ -107,20 +101,14 @@ impl RedisStoreBuilder {
         }
         let prefix = Prefix::new(&self.prefix)?;
         Ok(RedisStore(Arc::new(Core {
-            script: AdmitRequest::new(),
-            count_failures: CountFailures::new(),
-            bans: BanScripts::new(),
-            customers: CustomerScripts::new(&prefix),
-            reach_stage: ReachStage::new(),
-            count_distinct: CountDistinct::new(),
             connections: Connections::new(&self.url)?,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),
-            probe_key: prefix.probe(),
             prefix,
             deadline,
             probe_interval,
             observer: self.observer,
+            watcher: OnceLock::new(),
         })))
     }
 }

@@ -1,6 +1,5 @@
 //! The connections: one multiplexed for the requests, a small pool for probes, sweeps and loads.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,14 +9,14 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, PushKind, RedisError, ServerErrorKind, Value,
 };
 #[cfg(feature = "redis-tls")]
 use {redis::ConnectionAddr, rustls::crypto::CryptoProvider};
 
+use super::call::Call;
 use super::failure::Failure;
-use super::scripts::Call;
 use crate::ConfigError;
 
 /// A connection that stays idle is asked this often whether its peer is still there.
@@ -83,10 +82,7 @@ impl Connections {
     }
 
     /// Runs a script on the shared connection; the caller sets the deadline.
-    pub(super) async fn call(
-        self: &Arc<Self>,
-        call: &(impl Call + Sync),
-    ) -> Result<Value, Failure> {
+    pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<Value, Failure> {
         let connection = match self.live() {
             Some(connection) => connection,
             None => {
@@ -98,7 +94,7 @@ impl Connections {
                 }
             }
         };
-        let result = run(call, connection).await;
+        let result = call.run(connection).await;
         if result.as_ref().is_err_and(ends_connection) {
             self.forget();
         }
@@ -108,12 +104,12 @@ impl Connections {
     /// Runs a script on a connection of its own.
     pub(super) async fn call_exclusively(
         &self,
-        call: &(impl Call + Sync),
+        call: &Call,
         deadline: Duration,
     ) -> Result<Value, Failure> {
         self.choose_tls();
         let mut connection = self.exclusive.get().await?;
-        let answer = tokio::time::timeout(deadline, run(call, connection.as_mut().clone())).await;
+        let answer = tokio::time::timeout(deadline, call.run(connection.as_mut().clone())).await;
         if !matches!(answer, Ok(Ok(_))) {
             // Not back into the pool: the next probe starts from nothing.
             drop(deadpool_redis::Connection::take(connection));
@@ -172,27 +168,6 @@ impl Connections {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
     }
-}
-
-/// Recovers inside the call from a server that does not know the script (a restart, `SCRIPT FLUSH`): one more round
-/// trip then, none otherwise.
-async fn run(
-    call: &(impl Call + Sync),
-    mut connection: MultiplexedConnection,
-) -> RedisResult<Value> {
-    match query(&call.by_hash(), &mut connection).await {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            query(&call.by_text(), &mut connection).await
-        }
-        result => result,
-    }
-}
-
-fn query<'a>(
-    command: &'a Cmd,
-    connection: &'a mut MultiplexedConnection,
-) -> impl Future<Output = RedisResult<Value>> + Send + 'a {
-    command.query_async(connection)
 }
 
 /// Whether another connection could do better: this one is gone, or leads to what is now a replica.

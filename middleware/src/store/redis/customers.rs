@@ -1,28 +1,54 @@
 //! The port of the customer segments: what is known of customers, over all processes.
 
-use std::future::{Future, ready};
+mod load;
+mod record;
+mod sweep;
+
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{Instant, timeout};
 
-use super::customer_replies::{Hash, applied, export};
-use super::customer_scripts::Rules;
+use self::record::{applied, export, record};
+use self::sweep::Walk;
+use super::answer::{Answer, MalformedReply};
+use super::call::{Call, Script};
 use super::failure::Failure;
-use super::scripts::{Call, MalformedReply};
-use super::sweep_customers::Walk;
+use super::keys::Prefix;
 use super::{Core, RedisStore};
-use crate::model::{Operation, Outcome, StoreError, StoreErrorKind, UserId};
-use crate::segment::{
-    Applied, Change, CustomerStore, Export, Fetched, KeepCustomers, Keeping, Later, Record, Sweep,
-    Timestamp,
-};
+use crate::model::{Operation, UserId};
+use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep};
+use crate::segment::{Change, Export, Keeping, Record, Timestamp};
+use crate::store::{ERASED_FOR, Effect};
+
+pub use load::CustomerLoader;
+
+static APPLY_CHANGE: Script = Script::new(concat!(
+    include_str!("lua/customer.lua"),
+    include_str!("lua/apply_change.lua")
+));
+static ERASE_CUSTOMER: Script = Script::new(concat!(
+    include_str!("lua/customer.lua"),
+    include_str!("lua/erase_customer.lua")
+));
+
+/// Most changes in a call: a server applies so many in about a millisecond, during which it serves nobody else.
+const BATCH: usize = 100;
+
+/// What a customer's hash has; a record consists of the first four.
+const FIELDS: [&str; 5] = [
+    "last_activity",
+    "first_activity",
+    "spend",
+    "orders",
+    "counted",
+];
 
 impl CustomerStore for RedisStore {
     fn keep_customers(&self, keeping: &Keeping) -> Arc<dyn KeepCustomers> {
         Arc::new(BoundCustomers {
             core: Arc::clone(&self.0),
-            rules: Arc::new(Rules::of(keeping)),
+            rules: Rules::of(keeping),
             walk: Arc::new(Mutex::new(Walk::new())),
             keeping: keeping.clone(),
         })
@@ -32,191 +58,175 @@ impl CustomerStore for RedisStore {
 /// The store for the settings of one layer.
 struct BoundCustomers {
     core: Arc<Core>,
-    rules: Arc<Rules>,
+    rules: Rules,
     keeping: Keeping,
     /// Where the sweep of this process stands.
     walk: Arc<Mutex<Walk>>,
 }
 
-/// Most changes in a call: a server applies so many in about a millisecond, during which it serves nobody else.
-const BATCH: usize = 100;
-
 impl KeepCustomers for BoundCustomers {
-    fn fetch(&self, customer: &UserId) -> Fetched {
+    fn fetch(&self, customer: &UserId) -> Reply<Option<Record>> {
         // First, so that an open breaker costs a request no more than this.
         if let Some(rejected) = self.core.reject(Operation::Fetch) {
-            return Fetched::Ready(Err(rejected));
+            return Reply::Ready(Err(rejected));
         }
         let core = Arc::clone(&self.core);
-        let call = core.customers.fetch(customer);
-        Fetched::Pending(Box::pin(async move {
-            core.observed(Operation::Fetch, core.fetch(call)).await
-        }))
+        let call = read(&core.prefix, customer, &FIELDS[..4]);
+        Reply::pending(async move {
+            let asking = core.ask_hash(&call, record);
+            core.attempt(Operation::Fetch, asking).await
+        })
     }
 
-    fn apply(&self, changes: &[Change]) -> Later<Vec<Applied>> {
+    fn apply(&self, changes: &[Change]) -> Reply<Vec<Applied>> {
         if let Some(rejected) = self.core.reject(Operation::Record) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
-        let (core, rules) = (Arc::clone(&self.core), Arc::clone(&self.rules));
+        let (core, rules) = (Arc::clone(&self.core), self.rules);
         let changes = changes.to_vec();
-        Box::pin(async move {
+        Reply::pending(async move {
             let mut all = Vec::with_capacity(changes.len());
             for changes in changes.chunks(BATCH) {
-                let applying = core.apply(&rules, changes);
-                all.extend(core.observed(Operation::Record, applying).await?);
+                let call = rules.apply(&core.prefix, changes);
+                let asking = core.ask(&call, |reply| applied(reply, changes.len()));
+                all.append(&mut core.attempt(Operation::Record, asking).await?);
             }
             Ok(all)
         })
     }
 
-    fn erase(&self, customer: &UserId, at: Timestamp) -> Later<bool> {
-        if let Some(rejected) = self.core.reject(Operation::Record) {
-            return Box::pin(ready(Err(rejected)));
-        }
-        let (core, customer) = (Arc::clone(&self.core), customer.clone());
-        Box::pin(async move {
-            let erasing = core.erase(&customer, at);
-            core.observed(Operation::Record, erasing).await
-        })
+    fn erase(&self, customer: &UserId, at: Timestamp) -> Reply<bool> {
+        let call = || erase(&self.core.prefix, customer, at);
+        let read = |reply| match reply {
+            Value::Int(0) => Ok(false.into()),
+            Value::Int(1) => Ok(true.into()),
+            _ => Err(MalformedReply),
+        };
+        self.core.request(Operation::Record, call, read)
     }
 
-    fn export(&self, customer: &UserId) -> Later<Option<Export>> {
+    fn export(&self, customer: &UserId) -> Reply<Option<Export>> {
         if let Some(rejected) = self.core.reject(Operation::Fetch) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
         }
         let core = Arc::clone(&self.core);
-        let call = core.customers.export(customer);
-        Box::pin(async move { core.observed(Operation::Fetch, core.export(call)).await })
-    }
-
-    fn sweep(&self, now: Timestamp) -> Later<Option<Sweep>> {
-        if let Some(rejected) = self.core.reject(Operation::Sweep) {
-            return Box::pin(ready(Err(rejected)));
-        }
-        let (core, rules) = (Arc::clone(&self.core), Arc::clone(&self.rules));
-        let (walk, keeping) = (Arc::clone(&self.walk), self.keeping.clone());
-        Box::pin(async move {
-            let started = Instant::now();
-            let result = core.sweep(&rules, &keeping, &walk, now).await;
-            core.note(Operation::Sweep, started, &result);
-            // Not told to the breaker: the requests' connection is another one.
-            Ok(result?)
+        let call = read(&core.prefix, customer, &FIELDS);
+        Reply::pending(async move {
+            let asking = core.ask_hash(&call, export);
+            core.attempt(Operation::Fetch, asking).await
         })
     }
 
-    fn end_sweep(&self) -> Later<()> {
+    fn sweep(&self, now: Timestamp) -> Reply<Option<Sweep>> {
         if let Some(rejected) = self.core.reject(Operation::Sweep) {
-            return Box::pin(ready(Err(rejected)));
+            return Reply::Ready(Err(rejected));
+        }
+        let (core, rules) = (Arc::clone(&self.core), self.rules);
+        let (walk, keeping) = (Arc::clone(&self.walk), self.keeping.clone());
+        Reply::pending(async move {
+            let sweeping = core.sweep(rules, &keeping, &walk, now);
+            Ok(core.apart(Operation::Sweep, sweeping).await?)
+        })
+    }
+
+    fn end_sweep(&self) -> Reply<()> {
+        if let Some(rejected) = self.core.reject(Operation::Sweep) {
+            return Reply::Ready(Err(rejected));
         }
         let (core, walk) = (Arc::clone(&self.core), Arc::clone(&self.walk));
-        Box::pin(async move {
-            let started = Instant::now();
-            let result = core.end_sweep(&walk).await;
-            core.note(Operation::Sweep, started, &result);
-            Ok(result?)
+        Reply::pending(async move {
+            let ending = core.end_sweep(&walk);
+            Ok(core.apart(Operation::Sweep, ending).await?)
         })
     }
 }
 
 impl Core {
-    /// The error of a call that is not made while the breaker is open.
-    pub(super) fn reject(&self, operation: Operation) -> Option<StoreError> {
-        self.health.breaker.is_open().then(|| {
-            self.observe(operation, Outcome::Rejected, std::time::Duration::ZERO);
-            StoreError::new(StoreErrorKind::Rejected)
-        })
-    }
-
-    pub(super) fn note<T>(
+    /// Reads fields of a customer's hash; nothing from a key that holds something else.
+    async fn ask_hash<T>(
         &self,
-        operation: Operation,
-        started: Instant,
-        result: &Result<T, Failure>,
-    ) {
-        let outcome = result
-            .as_ref()
-            .map_or_else(Failure::outcome, |_| Outcome::Ok);
-        self.observe(operation, outcome, started.elapsed());
-    }
-
-    /// Waits for a call on the requests' connection.
-    async fn observed<T>(
-        self: &Arc<Self>,
-        operation: Operation,
-        asked: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, StoreError> {
-        let started = Instant::now();
-        let result = asked.await;
-        self.note(operation, started, &result);
-        result.map_err(|failure| {
-            // The breaker is the requests': what only these scripts meet must not turn their limits local.
-            if failure.is_of_the_connection() {
-                self.note_failure(&failure);
-            }
-            failure.into()
-        })
-    }
-
-    async fn answer(&self, call: &(impl Call + Sync)) -> Result<Value, Failure> {
-        match timeout(self.deadline, self.connections.call(call)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // What does not answer may never: the next call starts on another connection.
-                self.connections.forget();
-                Err(Failure::Timeout)
-            }
-        }
-    }
-
-    async fn fetch(&self, call: impl Call + Sync) -> Result<Option<Record>, Failure> {
-        let Some(Value::Array(fields)) = self.read(call).await? else {
-            return Ok(None);
-        };
-        Ok(match Hash::decode(&fields)? {
-            Hash::Known(record) => Some(record),
-            Hash::Absent => None,
-            Hash::Broken => {
-                self.health.count_broken_logs(1);
-                None
-            }
-        })
-    }
-
-    async fn export(&self, call: impl Call + Sync) -> Result<Option<Export>, Failure> {
-        let Some(reply) = self.read(call).await? else {
-            return Ok(None);
-        };
-        let (export, broken) = export(reply)?;
-        self.health.count_broken_logs(broken);
-        Ok(export)
-    }
-
-    /// Reads from a hash; `None` from a key that holds something else.
-    async fn read(&self, call: impl Call + Sync) -> Result<Option<Value>, Failure> {
-        match self.answer(&call).await {
-            Ok(reply @ Value::Array(_)) => Ok(Some(reply)),
-            Ok(_) => Err(MalformedReply.into()),
+        call: &Call,
+        read: impl FnOnce(Value) -> Result<Answer<Option<T>>, MalformedReply>,
+    ) -> Result<Option<T>, Failure> {
+        match self.ask(call, read).await {
             Err(Failure::Server(error)) if error.code() == Some("WRONGTYPE") => {
                 self.health.count_broken_logs(1);
                 Ok(None)
             }
-            Err(failure) => Err(failure),
+            result => result,
+        }
+    }
+}
+
+/// The settings of a layer, as the scripts read them.
+#[derive(Clone, Copy)]
+struct Rules {
+    retention: u64,
+    vip_spend: i64,
+    vip_orders: u64,
+}
+
+impl Rules {
+    /// 2^53 - 1, up to which Lua's numbers are exact.
+    const MOST: u64 = (1 << 53) - 1;
+    /// Some 317 years: the server adds it to its own time, in 64 bits.
+    const LONGEST: u64 = 10_000_000_000_000;
+
+    fn of(keeping: &Keeping) -> Self {
+        Self {
+            retention: millis(keeping.retention).clamp(1, Self::LONGEST),
+            vip_spend: keeping.criteria.vip_spend,
+            vip_orders: keeping.criteria.vip_orders.min(Self::MOST),
         }
     }
 
-    async fn apply(&self, rules: &Rules, changes: &[Change]) -> Result<Vec<Applied>, Failure> {
-        let reply = self.answer(&self.customers.apply(rules, changes)).await?;
-        let (applied, broken) = applied(reply, changes.len())?;
-        self.health.count_broken_logs(broken);
-        Ok(applied)
+    fn write(self, call: &mut Call) {
+        call.arg(self.retention)
+            .arg(self.vip_spend)
+            .arg(self.vip_orders);
     }
 
-    async fn erase(&self, customer: &UserId, at: Timestamp) -> Result<bool, Failure> {
-        match self.answer(&self.customers.erase(customer, at)).await? {
-            Value::Int(0) => Ok(false),
-            Value::Int(1) => Ok(true),
-            _ => Err(MalformedReply.into()),
+    /// A call that applies changes in their order.
+    fn apply(self, prefix: &Prefix, changes: &[Change]) -> Call {
+        let mut call = APPLY_CHANGE.call(2 + 2 * changes.len());
+        call.arg(&prefix.customer_indices());
+        for change in changes {
+            call.arg(prefix.customer(&change.customer));
+            call.arg(prefix.erased(&change.customer));
         }
+        self.write(&mut call);
+        for change in changes {
+            call.arg(change.customer.as_str());
+            call.arg(change.at.as_millis());
+            let (what, amount, key) = match Effect::of(&change.event) {
+                Effect::Seen => ("a", 0, None),
+                Effect::Ordered(key, amount) => ("o", amount, Some(key)),
+                Effect::Refunded(key, amount) => ("r", amount, Some(key)),
+            };
+            let key = key.as_ref().map_or(&[][..], |key| key.as_bytes());
+            call.arg(what).arg(amount).arg(key);
+        }
+        call
     }
+}
+
+fn erase(prefix: &Prefix, customer: &UserId, at: Timestamp) -> Call {
+    let mut call = ERASE_CUSTOMER.call(4);
+    call.arg(&prefix.customer_indices());
+    call.arg(prefix.customer(customer));
+    call.arg(prefix.erased(customer));
+    call.arg(customer.as_str()).arg(at.as_millis());
+    call.arg(millis(ERASED_FOR));
+    call
+}
+
+fn read(prefix: &Prefix, customer: &UserId, fields: &[&str]) -> Call {
+    let mut call = Call::command("HMGET");
+    call.arg(prefix.customer(customer)).arg(fields);
+    call
+}
+
+/// Rounded up: the stamps are whole milliseconds, so one lies at least this long ago if it lies at least `duration` ago.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

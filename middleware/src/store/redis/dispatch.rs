@@ -14,10 +14,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Core;
+use super::call::outside_a_runtime;
 use super::failure::Failure;
-use super::scripts::{AdmitRequest, Answers, Ask};
+use super::limits::{self, Ask, MOST_CHARGES};
 use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
-use crate::rate_limit::{Admission, Verdict};
+use crate::rate_limit::store::{Reply, Verdict};
 
 /// Most requests in a call: a server decides so many in about 0.3 ms, during which it serves nobody else.
 const BATCH: usize = 32;
@@ -68,7 +69,7 @@ impl Queue {
         let mut charges = 0;
         while batch.asks.len() < BATCH
             && let Some((ask, _)) = waiting.requests.front()
-            && charges + ask.charges() <= AdmitRequest::MAX_CHARGES
+            && charges + ask.charges() <= MOST_CHARGES
             && let Some((ask, asker)) = waiting.requests.pop_front()
         {
             if asker.since + deadline <= now {
@@ -95,11 +96,10 @@ struct Batch {
 }
 
 impl Core {
-    /// Queues a request of at least one charge and at most [`AdmitRequest::MAX_CHARGES`].
-    pub(super) fn ask(self: &Arc<Self>, ask: Ask) -> Admission {
+    /// Queues a request of at least one charge and at most [`MOST_CHARGES`].
+    pub(super) fn decide(self: &Arc<Self>, ask: Ask) -> Reply<Verdict> {
         let Ok(runtime) = Handle::try_current() else {
-            let error = StoreError::new(StoreErrorKind::Failed);
-            return Admission::Ready(Err(error.with_source("called outside a tokio runtime")));
+            return Reply::Ready(Err(outside_a_runtime()));
         };
         let (answer, verdict) = oneshot::channel();
         let (since, starts_lane) = {
@@ -124,7 +124,7 @@ impl Core {
             runtime.spawn(Lane { core, ended: false }.run());
         }
         let core = Arc::clone(self);
-        Admission::Pending(Box::pin(async move {
+        Reply::pending(async move {
             match timeout_at(since + core.deadline + GRACE, verdict).await {
                 Ok(answer) => answer.unwrap_or_else(|_| Err(Failure::Abandoned.into())),
                 Err(_) => {
@@ -133,10 +133,10 @@ impl Core {
                     Err(Failure::Timeout.into())
                 }
             }
-        }))
+        })
     }
 
-    async fn decide(self: &Arc<Self>, batch: Batch) {
+    async fn decide_batch(self: &Arc<Self>, batch: Batch) {
         let Batch {
             asks,
             mut askers,
@@ -155,8 +155,9 @@ impl Core {
             }
             return;
         }
-        let call = self.script.call(asks.iter());
-        let mut call = pin!(self.connections.call(&call));
+        let call = limits::call(asks.iter());
+        let read = |reply| limits::verdicts(reply, asks.iter().map(Ask::shape));
+        let mut asking = pin!(self.ask(&call, read));
         // One timer for all: those who asked first reach their deadline first.
         let mut overdue = false;
         let result = loop {
@@ -164,7 +165,7 @@ impl Core {
                 self.connections.forget();
                 return;
             };
-            match timeout_at(first.since + self.deadline, &mut call).await {
+            match timeout_at(first.since + self.deadline, &mut asking).await {
                 Ok(result) => break result,
                 Err(_) => {
                     let now = Instant::now();
@@ -180,19 +181,11 @@ impl Core {
         };
         // The first asked longest ago, so there are no more answers than askers: those who gave up lead the batch.
         let gone = asks.len() - askers.len();
-        let answers =
-            result.and_then(|reply| Ok(Answers::decode(reply, asks.iter().map(Ask::shape))?));
-        match answers {
-            Ok(answers) => {
+        match result {
+            Ok(verdicts) => {
                 self.health.breaker.succeed();
-                if answers.broken_logs > 0 {
-                    self.health.count_broken_logs(answers.broken_logs);
-                }
                 let now = Instant::now();
-                for (asker, verdict) in askers
-                    .into_iter()
-                    .zip(answers.verdicts.into_iter().skip(gone))
-                {
+                for (asker, verdict) in askers.into_iter().zip(verdicts.into_iter().skip(gone)) {
                     self.observe(Operation::Admit, Outcome::Ok, now - asker.since);
                     asker.reply(Ok(verdict));
                 }
@@ -232,7 +225,7 @@ struct Lane {
 impl Lane {
     async fn run(mut self) {
         while let Some(batch) = self.core.queue.next(self.core.deadline) {
-            self.core.decide(batch).await;
+            self.core.decide_batch(batch).await;
         }
         self.ended = true;
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use deadpool_redis::PoolError;
 use redis::{ErrorKind, RedisError};
 
-use super::scripts::MalformedReply;
+use super::answer::MalformedReply;
 use crate::model::{Outcome, StoreError, StoreErrorKind};
 
 /// Why a call brought no verdict; cheap to clone, since a batch fails as one.

@@ -1,229 +1,288 @@
 //! The port of the suspicions: what clients' failures add up to, over all processes.
 
-use std::future::{Future, poll_fn, ready};
-use std::pin::pin;
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use redis::Value;
 
-use super::count_distinct::{DistinctCall, Finding, Findings, Steps};
-use super::count_failures::{CountCall, CountFailures, Failures, Report, Reports};
+use super::answer::{Answer, Elements, MalformedReply};
+use super::call::{Call, Script, refused};
 use super::failure::Failure;
-use super::logins::BoundLogins;
-use super::scripts::MalformedReply;
+use super::keys::Keys;
+use super::logins::{self, Logins};
 use super::{Core, RedisStore};
-use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
-use crate::suspicion::{
-    AccountHash, AccountState, CountFailures as Count, Counting, FailedRequest, FailureStore,
-    Incident, LookingUp, Watch,
-};
+use crate::model::{Operation, Route};
+use crate::suspicion::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
+use crate::suspicion::{AccountHash, AccountState};
+
+static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
+
+/// The most failed requests that one call may carry: the script numbers their routes in a byte, and so many under every
+/// kind stay below its 1,000 keys.
+const MOST_REQUESTS: usize = 250;
 
 impl FailureStore for RedisStore {
-    fn bind_failures(&self, watches: &[Watch]) -> Arc<dyn Count> {
-        let logins = BoundLogins::new(&self.0.prefix, watches);
-        let watches = watches
-            .iter()
-            .filter(|watch| !watch.kind.is_of_logins())
-            .map(|watch| (*watch, self.0.prefix.of_kind(watch.kind)));
-        Arc::new(BoundFailures {
-            core: Arc::clone(&self.0),
-            watches: watches.collect(),
-            logins,
+    fn count(&self, watches: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+        if requests.len() > MOST_REQUESTS {
+            let why = "more than 250 failed requests in one call";
+            return Reply::Ready(Err(refused(why)));
+        }
+        let watched = |watch: &Watch| (*watch, self.0.prefix.of_kind(watch.kind));
+        let of_failures = watches.iter().filter(|watch| !watch.kind.is_of_logins());
+        let failures = failures(&of_failures.map(watched).collect::<Vec<_>>(), requests);
+        let logins = Logins::of(&self.0.prefix, watches).counting(requests);
+        if failures.is_none() && logins.is_none() {
+            return Reply::Ready(Ok(Vec::new()));
+        }
+        if let Some(rejected) = self.0.reject(Operation::Count) {
+            return Reply::Ready(Err(rejected));
+        }
+        let core = Arc::clone(&self.0);
+        Reply::pending(async move {
+            let counting = core.count(failures, logins);
+            core.attempt(Operation::Count, counting).await
         })
+    }
+
+    fn account(&self, watches: &[Watch], account: AccountHash) -> Reply<AccountState> {
+        match Logins::of(&self.0.prefix, watches).looking_up(account) {
+            Some(call) => self.0.request(Operation::Account, || call, logins::state),
+            None => Reply::Ready(Ok(AccountState::default())),
+        }
     }
 }
 
-/// The store for the kinds of one layer.
-struct BoundFailures {
-    core: Arc<Core>,
-    /// What the keys of each kind start with.
-    watches: Box<[(Watch, Box<str>)]>,
-    logins: BoundLogins,
-}
-
-impl Count for BoundFailures {
-    fn count(&self, requests: &[FailedRequest]) -> Counting {
-        if requests.len() > CountFailures::MAX_REQUESTS {
-            let error = StoreError::new(StoreErrorKind::Failed);
-            let error = error.with_source("more than 250 failed requests in one call");
-            return Box::pin(ready(Err(error)));
-        }
-        let mut failures = Failures::with_room_for(requests.len(), self.watches.len());
-        // Which request and which kind each key is of.
-        let mut origins = Vec::with_capacity(requests.len() * self.watches.len());
-        for (place, request) in requests.iter().enumerate() {
-            failures.push_request(&request.route);
-            for (watch, prefix) in &self.watches {
-                if watch.kind.counts(request.status) {
-                    failures.push(prefix, request.client, watch.threshold);
-                    origins.push((place, *watch));
-                }
-            }
-        }
-        let logins = self.logins.counting(requests);
-        if origins.is_empty() && logins.is_none() {
-            return Box::pin(ready(Ok(Vec::new())));
-        }
-        let core = Arc::clone(&self.core);
-        Box::pin(async move {
-            let steps = logins.as_ref().map(|logins| &logins.steps);
-            let (reports, findings) = core.count(&failures, steps).await?;
-            let incidents = reports.into_iter().filter_map(|report| {
-                let Report {
-                    key,
-                    count,
-                    span,
-                    routes,
-                } = report;
-                let (request, watch) = *origins.get(key)?;
-                Some(Incident {
-                    request,
-                    watch,
-                    count,
-                    estimated: false,
-                    span,
-                    routes,
-                })
-            });
-            let mut incidents: Vec<_> = incidents.collect();
-            if let Some(logins) = &logins {
-                incidents.extend(findings.iter().filter_map(|found| logins.incident(found)));
-            }
-            Ok(incidents)
-        })
-    }
-
-    fn account(&self, account: AccountHash) -> LookingUp {
-        let Some(steps) = self.logins.looking_up(account) else {
-            return Box::pin(ready(Ok(AccountState::default())));
-        };
-        let core = Arc::clone(&self.core);
-        Box::pin(async move {
-            if Handle::try_current().is_err() {
-                let error = StoreError::new(StoreErrorKind::Failed);
-                return Err(error.with_source("called outside a tokio runtime"));
-            }
-            let findings = core
-                .attempt(Operation::Account, core.ask_distinct(&steps))
-                .await?;
-            core.note_broken_trails(findings.broken_trails);
-            match &findings.findings[..] {
-                [state] => Ok(state.into()),
-                _ => Err(Failure::from(MalformedReply).into()),
-            }
-        })
-    }
+/// A call, and where each thing that it counts comes from.
+pub(super) struct Counted<O> {
+    pub(super) call: Call,
+    pub(super) origins: Vec<O>,
 }
 
 impl Core {
     /// Counts failures and logins in one round trip: both calls leave before either is answered, failures first.
     async fn count(
         self: &Arc<Self>,
-        failures: &Failures,
-        logins: Option<&Steps>,
-    ) -> Result<(Vec<Report>, Vec<Finding>), StoreError> {
-        let asking = async {
-            let Some(logins) = logins else {
-                return Ok((self.ask_failures(failures).await?, Findings::default()));
-            };
-            if failures.keys() == 0 {
-                return Ok((Reports::default(), self.ask_distinct(logins).await?));
-            }
+        failures: Option<Counted<(usize, Watch)>>,
+        logins: Option<Counted<logins::Origin>>,
+    ) -> Result<Vec<Incident>, Failure> {
+        if failures.is_some() && logins.is_some() {
             // Else each would make a connection of its own, and the order would be lost.
             self.connections.ensure().await?;
-            let (reports, findings) =
-                both(self.ask_failures(failures), self.ask_distinct(logins)).await;
-            Ok((reports?, findings?))
-        };
-        let (reports, findings) = self.attempt(Operation::Count, asking).await?;
-        self.note_broken_trails(reports.broken_trails + findings.broken_trails);
-        Ok((reports.reports, findings.findings))
-    }
-
-    /// Waits for an answer until the deadline, unless the breaker is open.
-    async fn attempt<T>(
-        self: &Arc<Self>,
-        operation: Operation,
-        asking: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, StoreError> {
-        if self.health.breaker.is_open() {
-            self.observe(operation, Outcome::Rejected, Duration::ZERO);
-            return Err(StoreError::new(StoreErrorKind::Rejected));
         }
-        let asked = Instant::now();
-        let result = match timeout(self.deadline, asking).await {
-            Ok(result) => result,
-            Err(_) => {
-                // What does not answer may never: the next call starts on another connection.
-                self.connections.forget();
-                Err(Failure::Timeout)
+        let failures = async {
+            match &failures {
+                Some(Counted { call, origins }) => {
+                    self.ask(call, |reply| incidents(reply, origins)).await
+                }
+                None => Ok(Vec::new()),
             }
         };
-        let outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(failure) => failure.outcome(),
-        };
-        self.observe(operation, outcome, asked.elapsed());
-        result.map_err(|failure| {
-            // The breaker is the requests': what only this script meets (an ACL that does not cover its keys, say) must
-            // not turn their limits local, nor its successes hide their failures.
-            if failure.is_of_the_connection() {
-                self.note_failure(&failure);
+        let logins = async {
+            match &logins {
+                Some(Counted { call, origins }) => {
+                    self.ask(call, |reply| logins::incidents(reply, origins))
+                        .await
+                }
+                None => Ok(Vec::new()),
             }
-            failure.into()
-        })
-    }
-
-    fn note_broken_trails(&self, broken: u64) {
-        if broken > 0 {
-            self.health.count_broken_logs(broken);
-        }
-    }
-
-    async fn ask_failures(&self, failures: &Failures) -> Result<Reports, Failure> {
-        let call = CountCall {
-            script: &self.count_failures,
-            failures,
         };
-        let reply = self.connections.call(&call).await?;
-        Ok(Reports::decode(reply, failures.keys())?)
-    }
-
-    async fn ask_distinct(&self, steps: &Steps) -> Result<Findings, Failure> {
-        let call = DistinctCall {
-            script: &self.count_distinct,
-            steps,
-        };
-        let reply = self.connections.call(&call).await?;
-        Ok(Findings::decode(reply, steps.len())?)
+        let (failures, logins) = tokio::join!(biased; failures, logins);
+        let mut incidents = failures?;
+        incidents.append(&mut logins?);
+        Ok(incidents)
     }
 }
 
-/// Both outputs; the first future is polled first.
-async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    let (mut one, mut two) = (None, None);
-    poll_fn(|cx| {
-        if one.is_none()
-            && let Poll::Ready(output) = first.as_mut().poll(cx)
-        {
-            one = Some(output);
-        }
-        if two.is_none()
-            && let Poll::Ready(output) = second.as_mut().poll(cx)
-        {
-            two = Some(output);
-        }
-        match (one.take(), two.take()) {
-            (Some(one), Some(two)) => Poll::Ready((one, two)),
-            waiting => {
-                (one, two) = waiting;
-                Poll::Pending
+/// What counts the failures among the requests; `None` if there are none that a kind counts.
+fn failures(
+    watches: &[(Watch, Box<str>)],
+    requests: &[FailedRequest],
+) -> Option<Counted<(usize, Watch)>> {
+    const PLAN: usize = 8;
+    let most = requests.len() * watches.len();
+    let mut keys = Keys::with_room_for(most);
+    let mut plan = Vec::with_capacity(most * PLAN);
+    let mut origins = Vec::with_capacity(most);
+    for (place, request) in requests.iter().enumerate() {
+        for (watch, prefix) in watches {
+            if !watch.kind.counts(request.status) {
+                continue;
             }
+            keys.push(prefix, &request.client.into());
+            // At most 1,000, 86,400,000,000 and 249: the upper bytes are 0.
+            plan.extend_from_slice(&watch.threshold.count().to_be_bytes()[2..]);
+            plan.extend_from_slice(&watch.threshold.window_micros().to_be_bytes()[3..]);
+            plan.push(place as u8);
+            origins.push((place, *watch));
         }
+    }
+    if origins.is_empty() {
+        return None;
+    }
+    let mut call = COUNT_FAILURES.on(&keys);
+    call.arg(plan);
+    for request in requests {
+        call.arg(request.route.shown());
+    }
+    Some(Counted { call, origins })
+}
+
+/// Reads the incidents among failures of these requests and kinds.
+fn incidents(
+    reply: Value,
+    origins: &[(usize, Watch)],
+) -> Result<Answer<Vec<Incident>>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let mut incidents = Vec::new();
+        while !elements.is_empty() {
+            let key = usize::try_from(elements.number()?)?;
+            let (request, watch) = *origins.get(key).ok_or(MalformedReply)?;
+            incidents.push(Incident {
+                request,
+                watch,
+                count: elements.number()?,
+                estimated: false,
+                span: Duration::from_micros(elements.number()?),
+                routes: (0..elements.number()?)
+                    .map(|_| route(elements))
+                    .collect::<Result<_, _>>()?,
+            });
+        }
+        Ok(incidents)
     })
-    .await
+}
+
+fn route(elements: &mut Elements) -> Result<Route, MalformedReply> {
+    Ok(Cow::<'static, str>::Owned(elements.text()?).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Network;
+    use crate::suspicion::Kind;
+
+    fn origins(keys: usize) -> Vec<(usize, Watch)> {
+        let watch = Watch {
+            kind: Kind::Abuse,
+            threshold: Kind::Abuse.default_threshold(),
+        };
+        (0..keys).map(|key| (key * 10, watch)).collect()
+    }
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn reads_the_incidents_of_a_batch() {
+        let reply = Value::Array(vec![
+            Value::Int(1),
+            Value::Int(0),
+            Value::Int(5),
+            Value::Int(60_000_000),
+            Value::Int(1),
+            text("/login"),
+            Value::Int(2),
+            Value::Int(20),
+            Value::Int(0),
+            Value::Int(0),
+        ]);
+        let incident = |key: usize, count, seconds, routes| Incident {
+            request: key * 10,
+            watch: origins(1)[0].1,
+            count,
+            estimated: false,
+            span: Duration::from_secs(seconds),
+            routes,
+        };
+        let expected = Answer {
+            broken: 1,
+            answer: vec![
+                incident(0, 5, 60, vec![Route::from("/login")]),
+                incident(2, 20, 0, vec![]),
+            ],
+        };
+        assert_eq!(incidents(reply, &origins(3)), Ok(expected));
+    }
+
+    #[test]
+    fn refuses_what_the_script_never_answers() {
+        let ints = |numbers: &[i64]| numbers.iter().map(|n| Value::Int(*n)).collect::<Vec<_>>();
+        let mut not_utf8 = ints(&[0, 0, 5, 1, 1]);
+        not_utf8.push(Value::BulkString(vec![0xff]));
+        for values in [
+            vec![],
+            vec![Value::Nil],
+            ints(&[-1]),
+            ints(&[0, 0]),
+            ints(&[0, 0, 5, 1]),
+            ints(&[0, 0, 5, 1, 1]),
+            ints(&[0, 0, 5, 1, 1, 7]),
+            ints(&[0, 3, 5, 1, 0]),
+            ints(&[0, 0, -5, 1, 0]),
+            not_utf8,
+        ] {
+            let reply = Value::Array(values);
+            assert_eq!(
+                incidents(reply.clone(), &origins(3)),
+                Err(MalformedReply),
+                "{reply:?}"
+            );
+        }
+        for reply in [Value::Nil, Value::Okay, Value::Int(0), text("0")] {
+            assert_eq!(incidents(reply, &origins(3)), Err(MalformedReply));
+        }
+    }
+
+    #[test]
+    fn writes_the_failures_as_the_script_reads_them() {
+        let watch = |kind, threshold: &str, prefix: &str| {
+            let threshold = threshold.parse().unwrap();
+            (Watch { kind, threshold }, Box::from(prefix))
+        };
+        let watches = [
+            watch(Kind::CredentialStuffing, "5/5m", "p:suspicious:401:"),
+            watch(Kind::EndpointScanning, "10/1s", "p:suspicious:404:"),
+            watch(Kind::Abuse, "1000/24h", "p:suspicious:4xx:"),
+        ];
+        let request = |status, route| FailedRequest {
+            client: Network::of("192.0.2.1".parse().unwrap(), 64),
+            status,
+            route,
+            login: None,
+        };
+        let long = Route::from(Arc::from("é".repeat(100)));
+        let requests = [
+            request(http::StatusCode::UNAUTHORIZED, Route::from("/login")),
+            request(http::StatusCode::NOT_FOUND, long),
+        ];
+        let Counted { call, origins } = failures(&watches, &requests).unwrap();
+        let origins: Vec<_> = origins
+            .iter()
+            .map(|(place, watch)| (*place, watch.kind))
+            .collect();
+        assert_eq!(
+            origins,
+            [
+                (0, Kind::CredentialStuffing),
+                (0, Kind::Abuse),
+                (1, Kind::EndpointScanning),
+                (1, Kind::Abuse)
+            ]
+        );
+        let packed = call.packed();
+        let keys = "$1\r\n4\r\n$26\r\np:suspicious:401:192.0.2.1\r\n$26\r\np:suspicious:4xx:192.0.2.1\r\n$26\r\n\
+                    p:suspicious:404:192.0.2.1\r\n$26\r\np:suspicious:4xx:192.0.2.1\r\n$32\r\n";
+        let plan = [
+            [0, 5, 0, 0x11, 0xe1, 0xa3, 0, 0],       // 300,000,000
+            [3, 0xe8, 0x14, 0x1d, 0xd7, 0x60, 0, 0], // 86,400,000,000
+            [0, 10, 0, 0, 0x0f, 0x42, 0x40, 1],      // 1,000,000
+            [3, 0xe8, 0x14, 0x1d, 0xd7, 0x60, 0, 1],
+        ];
+        let routes = format!("\r\n$6\r\n/login\r\n$128\r\n{}\r\n", "é".repeat(64));
+        let tail = [keys.as_bytes(), &plan.concat(), routes.as_bytes()].concat();
+        assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
+    }
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::ConfigError;
 use crate::model::{Network, PartitionKey, Repr, UserId};
+use crate::store::check_prefix;
 use crate::suspicion::Kind;
 
 /// What every key starts with, so that several services can share a server.
@@ -14,17 +15,15 @@ use crate::suspicion::Kind;
 pub(super) struct Prefix(Arc<str>);
 
 impl Prefix {
-    const ALLOWED: &str = "1 to 64 printable ASCII characters without spaces, braces, brackets, quotes, `*`, `?` or `\\`";
-
-    /// Braces would turn part of the key into a Cluster hash tag, and glob characters make `SCAN MATCH` and ACL
-    /// patterns mean something else.
+    /// # Errors
+    /// A prefix that [`check_prefix`] refuses.
     pub(super) fn new(text: &str) -> Result<Self, ConfigError> {
-        let plain = |b: u8| b.is_ascii_graphic() && !br#"{}[]*?\"'`"#.contains(&b);
-        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
-            Ok(Self(text.into()))
-        } else {
-            Err(ConfigError::new("prefix", text, Self::ALLOWED))
-        }
+        check_prefix(text)?;
+        Ok(Self(text.into()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// What the keys of a policy's logs start with: `<prefix>rate:<policy>:`.
@@ -34,7 +33,7 @@ impl Prefix {
 
     /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
-        format!("{}suspicious:{}:", self.0, kind.signal()).into()
+        format!("{}suspicious:{}:", self.0, signal(kind)).into()
     }
 
     /// What the keys of the bans start with: `<prefix>ban:`.
@@ -88,6 +87,19 @@ impl Prefix {
     }
 }
 
+/// What stands for the kind in the names of keys.
+const fn signal(kind: Kind) -> &'static str {
+    match kind {
+        Kind::CredentialStuffing => "401",
+        Kind::EndpointScanning => "404",
+        Kind::Abuse => "4xx",
+        Kind::CredentialStuffingSlow => "401-slow",
+        Kind::PasswordSpraying => "spray",
+        Kind::DistributedStuffing => "account",
+        Kind::SuccessAfterFailures => "success",
+    }
+}
+
 /// The keys of one or more charges, end to end in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -97,7 +109,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// `palisade:rate:user:` and a key of the longest kind.
-    const TYPICAL: usize = 96;
+    pub(super) const TYPICAL: usize = 96;
 
     pub(super) fn with_room_for(keys: usize) -> Self {
         Self {
@@ -132,6 +144,10 @@ impl Keys {
     pub(super) fn push_text(&mut self, key: &str) {
         self.text.push_str(key);
         self.ends.push(self.text.len() as u32);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {

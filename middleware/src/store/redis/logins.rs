@@ -1,30 +1,34 @@
-//! What failed logins add up to, over all processes: the steps of `lua/count_distinct.lua`.
+//! What logins add up to, over all processes: the kinds that count distinct items.
 
-use super::count_distinct::{Finding, Steps, What};
-use super::keys::Prefix;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::answer::{Answer, Elements, MalformedReply};
+use super::call::{Call, Script};
+use super::failures::Counted;
+use super::keys::{Keys, Prefix};
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::{
-    AccountHash, AccountState, FailedRequest, Incident, Kind, LoginAttempt, Watch,
-};
+use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Kind, LoginAttempt};
+
+static COUNT_DISTINCT: Script = Script::new(include_str!("lua/count_distinct.lua"));
 
 /// A kind, and what its keys start with.
 type Watched = (Watch, Box<str>);
 
-/// The kinds of logins of one layer.
-pub(super) struct BoundLogins {
+/// The request and the kind that a step is of, and the request's route.
+pub(super) type Origin = (usize, Watch, Route);
+
+/// Kinds of logins.
+pub(super) struct Logins {
     watches: Vec<Watched>,
     /// The kinds whose episodes make a network suspicious by its failures.
     failures: Vec<Watched>,
 }
 
-/// The steps that count the logins of some requests, and which request and kind each is of.
-pub(super) struct Counting {
-    pub(super) steps: Steps,
-    origins: Vec<(usize, Watch, Route)>,
-}
-
-impl BoundLogins {
-    pub(super) fn new(prefix: &Prefix, watches: &[Watch]) -> Self {
+impl Logins {
+    pub(super) fn of(prefix: &Prefix, watches: &[Watch]) -> Self {
         let of = |kinds: &dyn Fn(Kind) -> bool| {
             let watches = watches.iter().filter(|watch| kinds(watch.kind));
             watches
@@ -43,46 +47,38 @@ impl BoundLogins {
         }
     }
 
-    fn of(&self, kind: Kind) -> Option<&Watched> {
+    fn get(&self, kind: Kind) -> Option<&Watched> {
         self.watches.iter().find(|(watch, _)| watch.kind == kind)
     }
 
     /// What counts the logins among the requests; `None` if there are none that a kind counts.
-    pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counting> {
+    pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counted<Origin>> {
         if self.watches.is_empty() {
             return None;
         }
-        let mut counting = Counting {
-            steps: Steps::with_room_for(requests.len() * 2),
-            origins: Vec::with_capacity(requests.len() * 2),
-        };
+        let mut steps = Steps::with_room_for(requests.len() * 2);
+        let mut origins = Vec::with_capacity(requests.len() * 2);
         for (place, request) in requests.iter().enumerate() {
-            if let Some(login) = request.login {
-                self.push(&mut counting, place, request, login);
-            }
+            let Some(login) = request.login else { continue };
+            self.push(request, login, |what, watched, key, item| {
+                steps.push(what, watched, key, item);
+                origins.push((place, watched.0, request.route.clone()));
+            });
         }
-        (counting.steps.len() > 0).then_some(counting)
+        let call = (!origins.is_empty()).then(|| steps.call())?;
+        Some(Counted { call, origins })
     }
 
     fn push(
         &self,
-        counting: &mut Counting,
-        place: usize,
         request: &FailedRequest,
         login: LoginAttempt,
+        mut push: impl FnMut(What, &Watched, &PartitionKey, u64),
     ) {
         let network = &PartitionKey::from(request.client);
         let account = &PartitionKey::of_ours(login.account.to_string());
-        let mut push = |what, (watch, prefix): &Watched, key, item| {
-            counting
-                .steps
-                .push(what, prefix, key, watch.threshold, item);
-            counting
-                .origins
-                .push((place, *watch, request.route.clone()));
-        };
-        let spraying = self.of(Kind::PasswordSpraying);
-        let stuffing = self.of(Kind::DistributedStuffing);
+        let spraying = self.get(Kind::PasswordSpraying);
+        let stuffing = self.get(Kind::DistributedStuffing);
         if !login.succeeded {
             if let Some(watched) = spraying {
                 push(What::Count, watched, network, login.account.item());
@@ -90,7 +86,7 @@ impl BoundLogins {
             if let Some(watched) = stuffing {
                 push(What::Count, watched, account, login.network);
             }
-        } else if let Some(success) = self.of(Kind::SuccessAfterFailures) {
+        } else if let Some(success) = self.get(Kind::SuccessAfterFailures) {
             if let Some(watched) = stuffing {
                 push(What::IsDistinct, watched, account, 0);
             }
@@ -105,37 +101,222 @@ impl BoundLogins {
     }
 
     /// What reads the state of an account; `None` if no kind counts accounts.
-    pub(super) fn looking_up(&self, account: AccountHash) -> Option<Steps> {
-        let (watch, prefix) = self.of(Kind::DistributedStuffing)?;
+    pub(super) fn looking_up(&self, account: AccountHash) -> Option<Call> {
+        let watched = self.get(Kind::DistributedStuffing)?;
         let account = PartitionKey::of_ours(account.to_string());
         let mut steps = Steps::with_room_for(1);
-        steps.push(What::State, prefix, &account, watch.threshold, 0);
-        Some(steps)
+        steps.push(What::State, watched, &account, 0);
+        Some(steps.call())
     }
 }
 
-impl Counting {
-    /// The incident that a finding is.
-    pub(super) fn incident(&self, finding: &Finding) -> Option<Incident> {
-        let (request, watch, route) = self.origins.get(finding.step)?;
-        Some(Incident {
-            request: *request,
-            watch: *watch,
-            count: finding.count,
-            estimated: finding.estimated,
-            span: finding.span,
-            routes: vec![route.clone()],
+/// What a step does, by its number in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Count = 1,
+    IsFailing = 2,
+    IsDistinct = 3,
+    CountIfSuspicious = 4,
+    State = 5,
+}
+
+/// What one call does.
+struct Steps {
+    keys: Keys,
+    /// As the script reads them, sixteen bytes for each step.
+    plan: Vec<u8>,
+}
+
+impl Steps {
+    fn with_room_for(steps: usize) -> Self {
+        Self {
+            keys: Keys::with_room_for(steps * 2),
+            plan: Vec::with_capacity(steps * 16),
+        }
+    }
+
+    fn push(&mut self, what: What, (watch, prefix): &Watched, key: &PartitionKey, item: u64) {
+        self.keys.push(prefix, key);
+        if !matches!(what, What::IsFailing | What::IsDistinct) {
+            self.keys.push_sketch(prefix, key);
+        }
+        self.plan.push(what as u8);
+        // At most 1,000 and 86,400,000,000: the upper bytes are 0.
+        self.plan
+            .extend_from_slice(&watch.threshold.count().to_be_bytes()[2..]);
+        self.plan
+            .extend_from_slice(&watch.threshold.window_micros().to_be_bytes()[3..]);
+        self.plan.extend_from_slice(&item.to_be_bytes());
+    }
+
+    fn call(self) -> Call {
+        let mut call = COUNT_DISTINCT.on(&self.keys);
+        call.arg(self.plan);
+        call
+    }
+}
+
+/// An incident, or the state of a trail.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// Its place among the steps of the call.
+    step: usize,
+    count: u64,
+    span: Duration,
+    estimated: bool,
+    in_episode: bool,
+}
+
+impl Finding {
+    fn read(elements: &mut Elements) -> Result<Self, MalformedReply> {
+        let step = usize::try_from(elements.number()?)?;
+        let (count, span, flags) = (elements.number()?, elements.number()?, elements.number()?);
+        if flags > 3 {
+            return Err(MalformedReply);
+        }
+        Ok(Self {
+            step,
+            count,
+            span: Duration::from_micros(span),
+            estimated: flags & 1 != 0,
+            in_episode: flags & 2 != 0,
         })
     }
 }
 
-impl From<&Finding> for AccountState {
-    fn from(finding: &Finding) -> Self {
-        Self::new(
-            finding.in_episode,
-            finding.count,
-            finding.estimated,
-            finding.span,
-        )
+/// Reads the incidents among steps of these origins.
+pub(super) fn incidents(
+    reply: Value,
+    origins: &[Origin],
+) -> Result<Answer<Vec<Incident>>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let mut incidents = Vec::new();
+        while !elements.is_empty() {
+            let found = Finding::read(elements)?;
+            let (request, watch, route) = origins.get(found.step).ok_or(MalformedReply)?;
+            incidents.push(Incident {
+                request: *request,
+                watch: *watch,
+                count: found.count,
+                estimated: found.estimated,
+                span: found.span,
+                routes: vec![route.clone()],
+            });
+        }
+        Ok(incidents)
+    })
+}
+
+/// Reads the state of the one account that was asked for.
+pub(super) fn state(reply: Value) -> Result<Answer<AccountState>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let found = Finding::read(elements)?;
+        if found.step != 0 {
+            return Err(MalformedReply);
+        }
+        Ok(AccountState::new(
+            found.in_episode,
+            found.count,
+            found.estimated,
+            found.span,
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Network;
+
+    fn ints(numbers: &[i64]) -> Value {
+        Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect())
+    }
+
+    fn origins() -> [Origin; 3] {
+        let kind = Kind::PasswordSpraying;
+        let threshold = kind.default_threshold();
+        [5, 6, 7].map(|place| (place, Watch { kind, threshold }, Route::from("/login")))
+    }
+
+    #[test]
+    fn reads_incidents_and_states() {
+        let incident = |place, count, seconds, estimated| Incident {
+            request: place,
+            watch: origins()[0].1,
+            count,
+            estimated,
+            span: Duration::from_secs(seconds),
+            routes: vec![Route::from("/login")],
+        };
+        let expected = Answer {
+            broken: 1,
+            answer: vec![incident(5, 5, 60, false), incident(7, 70, 0, true)],
+        };
+        let reply = ints(&[1, 0, 5, 60_000_000, 2, 2, 70, 0, 3]);
+        assert_eq!(incidents(reply, &origins()), Ok(expected));
+
+        let micros = Duration::from_micros;
+        for (flags, state_of) in [
+            (0, AccountState::new(false, 2, false, micros(9))),
+            (2, AccountState::new(true, 2, false, micros(9))),
+            (3, AccountState::new(true, 2, true, micros(9))),
+        ] {
+            let found = state(ints(&[1, 0, 2, 9, flags]));
+            let expected = Answer {
+                broken: 1,
+                answer: state_of,
+            };
+            assert_eq!(found, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_script_never_answers() {
+        for numbers in [
+            &[][..],
+            &[-1],
+            &[0, 0],
+            &[0, 0, 5, 1],
+            &[0, 3, 5, 1, 2],
+            &[0, 0, 5, 1, 4],
+            &[0, 0, -5, 1, 2],
+        ] {
+            let found = incidents(ints(numbers), &origins());
+            assert_eq!(found, Err(MalformedReply), "{numbers:?}");
+            assert_eq!(state(ints(numbers)), Err(MalformedReply), "{numbers:?}");
+        }
+        for numbers in [&[0][..], &[0, 0, 5, 1, 2, 0, 5, 1, 2], &[0, 1, 5, 1, 2]] {
+            assert_eq!(state(ints(numbers)), Err(MalformedReply), "{numbers:?}");
+        }
+        for reply in [Value::Nil, Value::Okay, Value::Int(0)] {
+            let found = incidents(reply.clone(), &origins());
+            assert_eq!(found, Err(MalformedReply));
+            assert_eq!(state(reply), Err(MalformedReply));
+        }
+    }
+
+    #[test]
+    fn writes_the_steps_as_the_script_reads_them() {
+        let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
+        let account = PartitionKey::of_ours("~ab".into());
+        let mut steps = Steps::with_room_for(2);
+        let watched = |kind, threshold: &str, prefix: &str| {
+            let threshold = threshold.parse().unwrap();
+            (Watch { kind, threshold }, Box::from(prefix))
+        };
+        let failing = watched(Kind::CredentialStuffing, "1000/1s", "p:401:");
+        let successes = watched(Kind::SuccessAfterFailures, "4/24h", "p:a:");
+        steps.push(What::IsFailing, &failing, &client, 0);
+        steps.push(What::CountIfSuspicious, &successes, &account, 1 << 63 | 7);
+        let packed = steps.call().packed();
+        let keys = "$1\r\n3\r\n$15\r\np:401:192.0.2.1\r\n$7\r\np:a:~ab\r\n$14\r\np:a:~ab:sketch\r\n$32\r\n";
+        let plan = [
+            [2, 3, 0xe8, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 0, 0, 0, 0, 0],
+            [
+                4, 0, 4, 0x14, 0x1d, 0xd7, 0x60, 0, 0x80, 0, 0, 0, 0, 0, 0, 7,
+            ],
+        ];
+        let tail = [keys.as_bytes(), &plan.concat(), b"\r\n"].concat();
+        assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
     }
 }

@@ -18,7 +18,7 @@
 //! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention, and a member of one of
 //! two sorted sets by last activity: the VIPs, the others. One script keeps both together, up to 100 changes in a call
 //! of 1.1 ms of the server's time (16 µs for a change alone), and knows the newest 4,096 orders and refunds of a customer again. The
-//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::KeepCustomers)) and
+//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::store::KeepCustomers)) and
 //! the load of a history ([`CustomerLoader`]) use connections of their own. A customer with an order takes some 300
 //! bytes, 184 of them the hash; the history of 23,570 customers with three orders each took 383 each, expiry and key
 //! included, and one with ten orders has a hash of 552. The indices are apart from the hashes: on a Redis Cluster, which
@@ -67,52 +67,37 @@
 //! assert!(!store.health().is_breaker_open());
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
-mod ban_scripts;
+mod answer;
 mod bans;
 mod breaker;
 mod builder;
+mod call;
 mod connection;
-mod count_distinct;
-mod count_failures;
-mod customer_replies;
-mod customer_scripts;
 mod customers;
 mod dispatch;
 mod failure;
 mod failures;
 mod health;
 mod keys;
-mod load_customers;
+mod limits;
 mod logins;
 mod probe;
-mod reach_stage;
-mod scripts;
-mod sweep_customers;
 mod visits;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use self::ban_scripts::BanScripts;
 use self::connection::Connections;
-use self::count_distinct::CountDistinct;
-use self::count_failures::CountFailures;
-use self::customer_scripts::CustomerScripts;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
-use self::reach_stage::ReachStage;
-use self::scripts::{AdmitRequest, Ask};
 use super::{Operation, Outcome};
-use crate::model::{StoreError, StoreErrorKind};
-use crate::rate_limit::{Admission, Admit, Charge, Gate, Store, Verdict};
+use crate::model::StoreError;
 
 pub use builder::RedisStoreBuilder;
+pub use customers::CustomerLoader;
 pub use health::StoreHealth;
-pub use load_customers::CustomerLoader;
 
 /// The store of all processes that share a Redis server. Clones share the connection.
 #[derive(Clone)]
@@ -121,20 +106,15 @@ pub struct RedisStore(Arc<Core>);
 type Observer = Arc<dyn Fn(Operation, Outcome, Duration) + Send + Sync>;
 
 struct Core {
-    script: AdmitRequest,
-    count_failures: CountFailures,
-    bans: BanScripts,
-    customers: CustomerScripts,
-    reach_stage: ReachStage,
-    count_distinct: CountDistinct,
     connections: Arc<Connections>,
     health: Arc<State>,
     queue: Queue,
     prefix: Prefix,
-    probe_key: String,
     deadline: Duration,
     probe_interval: Duration,
     observer: Option<Observer>,
+    /// The observer of the one stack that watches the store.
+    watcher: OnceLock<Observer>,
 }
 
 impl RedisStore {
@@ -150,96 +130,28 @@ impl RedisStore {
         StoreHealth::of(Arc::clone(&self.0.health))
     }
 
+    /// Tells one more observer of every call; false if a stack's is told already.
+    pub(crate) fn watch(
+        &self,
+        observer: impl Fn(Operation, Outcome, Duration) + Send + Sync + 'static,
+    ) -> bool {
+        self.0.watcher.set(Arc::new(observer)).is_ok()
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        self.0.prefix.as_str()
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     /// Asks the server to decide and write now, on a connection of its own: a readiness check.
     ///
     /// # Errors
     /// What a request would meet, were the breaker closed.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.0.probe().await?)
-    }
-}
-
-impl Core {
-    fn reject_if_open(&self) -> Option<Admission> {
-        self.health.breaker.is_open().then(|| {
-            self.observe(Operation::Admit, Outcome::Rejected, Duration::ZERO);
-            Admission::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
-        })
-    }
-
-    fn observe(&self, operation: Operation, outcome: Outcome, took: Duration) {
-        if let Some(observer) = &self.observer {
-            observer(operation, outcome, took);
-        }
-    }
-}
-
-impl Store for RedisStore {
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
-        let prefixes = policies
-            .iter()
-            .map(|policy| self.0.prefix.of_policy(policy));
-        Arc::new(Bound {
-            core: Arc::clone(&self.0),
-            prefixes: prefixes.collect(),
-            ban_prefix: self.0.prefix.of_bans(),
-        })
-    }
-}
-
-/// The store for the policies of one layer.
-struct Bound {
-    core: Arc<Core>,
-    /// What the keys of each policy start with.
-    prefixes: Box<[Box<str>]>,
-    ban_prefix: Box<str>,
-}
-
-impl Bound {
-    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Admission {
-        let refused = |why: &'static str| {
-            Admission::Ready(Err(StoreError::new(StoreErrorKind::Failed).with_source(why)))
-        };
-        let keys = charges.len() + usize::from(gate.is_some());
-        if keys > AdmitRequest::MAX_CHARGES {
-            return refused("a request under more than 1000 policies");
-        }
-        // First, so that an open breaker costs a request an atomic load and no allocation.
-        if let Some(rejected) = self.core.reject_if_open() {
-            return rejected;
-        }
-        let mut ask = Ask::with_room_for(keys);
-        if let Some(gate) = gate {
-            ask.push_gate(gate, &self.ban_prefix);
-        }
-        for charge in charges {
-            let Some(prefix) = self.prefixes.get(charge.policy) else {
-                return refused("a policy that was not bound");
-            };
-            ask.push(charge, prefix);
-        }
-        self.core.ask(ask)
-    }
-}
-
-impl Admit for Bound {
-    fn is_failing(&self) -> bool {
-        self.core.health.breaker.is_open()
-    }
-
-    fn admit(&self, charges: &[Charge<'_>]) -> Admission {
-        if charges.is_empty() {
-            return Admission::Ready(Ok(Verdict {
-                admitted: true,
-                banned: None,
-                tiers: SmallVec::new(),
-            }));
-        }
-        self.ask(None, charges)
-    }
-
-    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Admission {
-        self.ask(Some(gate), charges)
     }
 }
 

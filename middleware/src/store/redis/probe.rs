@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::Core;
 use super::failure::Failure;
-use super::scripts::{Answers, Ask};
-use crate::model::{Operation, Outcome, PartitionKey, Quota};
-use crate::rate_limit::Charge;
+use super::limits::{self, Ask};
+use crate::model::{Operation, PartitionKey, Quota};
+use crate::rate_limit::store::Charge;
 
 /// Never reached by probes, so that each of them writes: a read-only replica, or a server out of memory, would
 /// still answer a request that it denies.
@@ -17,17 +17,6 @@ const QUOTA: Quota = Quota::per_minute(NonZeroU32::MIN.saturating_add(Quota::MAX
 impl Core {
     /// Runs the real script on a log of its own.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let started = Instant::now();
-        let result = self.charge_probe().await;
-        let outcome = match &result {
-            Ok(()) => Outcome::Ok,
-            Err(failure) => failure.outcome(),
-        };
-        self.observe(Operation::Probe, outcome, started.elapsed());
-        result
-    }
-
-    async fn charge_probe(&self) -> Result<(), Failure> {
         let charge = Charge {
             policy: 0,
             // The log has a name of its own, which no partition key makes.
@@ -37,14 +26,11 @@ impl Core {
             enforced: true,
         };
         let mut ask = Ask::with_room_for(1);
-        ask.push_named(&charge, &self.probe_key);
-        let asks = std::slice::from_ref(&ask).iter();
-        let reply = self
-            .connections
-            .call_exclusively(&self.script.call(asks.clone()), self.deadline)
-            .await?;
-        let answers = Answers::decode(reply, asks.map(Ask::shape))?;
-        self.health.count_broken_logs(answers.broken_logs);
+        ask.push_named(&charge, &self.prefix.probe());
+        let call = limits::call([&ask].into_iter());
+        let read = |reply| limits::verdicts(reply, [ask.shape()].into_iter());
+        let probing = self.ask_apart(&call, self.deadline, read);
+        self.apart(Operation::Probe, probing).await?;
         Ok(())
     }
 

@@ -1,94 +1,155 @@
 //! The port of the funnel: how far visitors came, over all processes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use redis::Value;
 
-use super::failure::Failure;
-use super::reach_stage::{Answer, ReachCall, ReachStage, Reaches};
-use super::{Core, RedisStore};
-use crate::funnel::{CountVisits, Progress, Reach, Reaching, VisitStore};
-use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
+use super::RedisStore;
+use super::answer::{Answer, MalformedReply};
+use super::call::{Call, Script, refused};
+use super::keys::Keys;
+use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
+use crate::model::Operation;
+
+static REACH_STAGE: Script = Script::new(include_str!("lua/reach_stage.lua"));
+
+/// The most reaches that one call may carry.
+const MOST_REACHES: usize = 1_000;
 
 impl VisitStore for RedisStore {
-    fn bind_visits(&self, window: Duration) -> Arc<dyn CountVisits> {
-        Arc::new(BoundVisits {
-            core: Arc::clone(&self.0),
-            prefix: self.0.prefix.of_visitors(),
-            window,
-        })
+    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
+        let count = reaches.len();
+        if count == 0 {
+            return Reply::Ready(Ok(Vec::new()));
+        }
+        if count > MOST_REACHES {
+            let why = "more than 1000 reached stages in one call";
+            return Reply::Ready(Err(refused(why)));
+        }
+        self.0.request(
+            Operation::Reach,
+            || call(&self.0.prefix.of_visitors(), window, reaches),
+            move |reply| progress(reply, count),
+        )
     }
 }
 
-/// The store for the window of one layer.
-struct BoundVisits {
-    core: Arc<Core>,
-    /// What the keys of visitors start with.
-    prefix: Box<str>,
-    window: Duration,
-}
-
-impl CountVisits for BoundVisits {
-    fn reach(&self, reaches: &[Reach]) -> Reaching {
-        if reaches.is_empty() {
-            return Box::pin(std::future::ready(Ok(Vec::new())));
-        }
-        if reaches.len() > ReachStage::MAX_REACHES {
-            let error = StoreError::new(StoreErrorKind::Failed);
-            let error = error.with_source("more than 1000 reached stages in one call");
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        let mut call = Reaches::with_room_for(reaches.len(), self.window);
-        for reach in reaches {
-            call.push(&self.prefix, reach);
-        }
-        let core = Arc::clone(&self.core);
-        Box::pin(async move { core.reach(&call).await })
+/// A call that counts reaches of visitors whose keys start with the prefix.
+fn call(prefix: &str, window: Duration, reaches: &[Reach]) -> Call {
+    const PLAN: usize = 6;
+    let mut keys = Keys::with_room_for(reaches.len());
+    let mut plan = Vec::with_capacity(reaches.len() * PLAN);
+    for reach in reaches {
+        keys.push(prefix, reach.visitor.key());
+        plan.push(reach.stage);
+        // 30,000,000 at most: the upper bytes are 0.
+        let age = reach.age.min(Reach::OLDEST).as_micros() as u64;
+        plan.extend_from_slice(&age.to_be_bytes()[3..]);
     }
+    let mut call = REACH_STAGE.on(&keys);
+    call.arg(window.as_micros() as u64).arg(plan);
+    call
 }
 
-impl Core {
-    async fn reach(self: &Arc<Self>, reaches: &Reaches) -> Result<Vec<Progress>, StoreError> {
-        if self.health.breaker.is_open() {
-            self.observe(Operation::Reach, Outcome::Rejected, Duration::ZERO);
-            return Err(StoreError::new(StoreErrorKind::Rejected));
-        }
-        let asked = Instant::now();
-        let result = self.ask_reach(reaches).await;
-        let outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(failure) => failure.outcome(),
-        };
-        self.observe(Operation::Reach, outcome, asked.elapsed());
-        match result {
-            Ok(answer) => {
-                if answer.broken_journeys > 0 {
-                    self.health.count_broken_logs(answer.broken_journeys);
-                }
-                Ok(answer.progress)
+/// Reads the progress of so many reaches.
+fn progress(reply: Value, reaches: usize) -> Result<Answer<Vec<Progress>>, MalformedReply> {
+    Answer::read(reply, |elements| {
+        let one = |_| {
+            let (before, counted) = (elements.number()?, elements.number()?);
+            if before > counted || counted > Reach::STAGES as u64 {
+                return Err(MalformedReply);
             }
-            Err(failure) => {
-                // The breaker is the requests': what only this script meets must not turn their limits local, nor its
-                // successes hide their failures.
-                if failure.is_of_the_connection() {
-                    self.note_failure(&failure);
-                }
-                Err(failure.into())
-            }
+            let mut duration = || elements.number().map(Duration::from_micros);
+            let left = duration()?;
+            let steps = (before..counted).map(|_| duration());
+            Ok(Progress {
+                before: before as u8,
+                steps: steps.collect::<Result<_, _>>()?,
+                left,
+            })
+        };
+        (0..reaches).map(one).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::funnel::store::Visitor;
+    use crate::model::{Network, Secret, UserId};
+
+    fn reply(numbers: &[i64]) -> Value {
+        Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect())
+    }
+
+    #[test]
+    fn reads_the_progress_of_a_batch() {
+        let answer = progress(reply(&[1, 0, 2, 60_000_000, 0, 7, 3, 3, 5, 0, 0, 0]), 3);
+        let micros = Duration::from_micros;
+        let expected = Answer {
+            broken: 1,
+            answer: vec![
+                Progress {
+                    before: 0,
+                    steps: smallvec![micros(0), micros(7)],
+                    left: Duration::from_secs(60),
+                },
+                Progress {
+                    before: 3,
+                    steps: smallvec![],
+                    left: micros(5),
+                },
+                Progress::default(),
+            ],
+        };
+        assert_eq!(answer, Ok(expected));
+    }
+
+    #[test]
+    fn refuses_what_the_script_never_answers() {
+        for numbers in [
+            &[][..],
+            &[0],
+            &[0, 0, 0],
+            &[0, 0, 1, 0],
+            &[0, 1, 0, 0],
+            &[0, 0, 17, 0, 0],
+            &[0, 0, 0, -1],
+            &[-1, 0, 0, 0],
+            &[0, 0, 0, 0, 0],
+        ] {
+            let answer = progress(reply(numbers), 1);
+            assert_eq!(answer, Err(MalformedReply), "{numbers:?}");
+        }
+        for reply in [Value::Nil, Value::Okay, Value::Array(vec![Value::Nil; 4])] {
+            assert_eq!(progress(reply, 1), Err(MalformedReply));
         }
     }
 
-    async fn ask_reach(&self, reaches: &Reaches) -> Result<Answer, Failure> {
-        let call = ReachCall {
-            script: &self.reach_stage,
-            reaches,
+    #[test]
+    fn writes_the_reaches_as_the_script_reads_them() {
+        let secret = Secret::from_bytes(b"s");
+        let reach = |visitor, stage, age| Reach {
+            visitor,
+            stage,
+            age: Duration::from_secs(age),
         };
-        let Ok(reply) = timeout(self.deadline, self.connections.call(&call)).await else {
-            // What does not answer may never: the next call starts on another connection.
-            self.connections.forget();
-            return Err(Failure::Timeout);
-        };
-        Ok(Answer::decode(reply?, reaches.len())?)
+        let ada = Visitor::user(UserId::new("ada", &secret));
+        let network = Network::of("192.0.2.1".parse().unwrap(), 64);
+        let nobody = Visitor::anonymous(network, &secret);
+        let reaches = [reach(ada, 3, 1), reach(nobody.clone(), 0, 99)];
+        let packed = call("p:funnel:", Duration::from_secs(60), &reaches).packed();
+        let head = format!(
+            "$1\r\n2\r\n$12\r\np:funnel:ada\r\n$42\r\np:funnel:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
+        );
+        let plan = [
+            [3, 0, 0, 0x0f, 0x42, 0x40],    // 1,000,000
+            [0, 0, 0x01, 0xc9, 0xc3, 0x80], // 30,000,000
+        ];
+        let tail = [head.as_bytes(), &plan.concat(), b"\r\n"].concat();
+        assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
+        assert!(!nobody.to_string().contains("192"), "{nobody}");
     }
 }

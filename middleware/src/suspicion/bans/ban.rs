@@ -76,29 +76,8 @@ impl BanReason {
         }
     }
 
-    /// What stands for the reason in stored bans, which outlive the version that wrote them.
-    #[cfg(any(feature = "redis", test))]
-    pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Manual => 0,
-            Self::Incident(Kind::CredentialStuffing) => 1,
-            Self::Incident(Kind::EndpointScanning) => 2,
-            Self::Incident(Kind::Abuse) => 3,
-            Self::Incident(Kind::CredentialStuffingSlow) => 4,
-            Self::Incident(Kind::PasswordSpraying) => 5,
-            Self::Incident(Kind::DistributedStuffing) => 6,
-            Self::Incident(Kind::SuccessAfterFailures) => 7,
-        }
-    }
-
-    /// The reason of a code; `None` for one of another version.
-    #[cfg(feature = "redis")]
-    pub(crate) fn of_code(code: u8) -> Option<Self> {
-        Self::all().find(|reason| reason.code() == code)
-    }
-
     /// The reason's place among all.
-    pub(in crate::suspicion) const fn place(self) -> usize {
+    pub(crate) const fn place(self) -> usize {
         match self {
             Self::Incident(kind) => kind as usize,
             Self::Manual => Kind::ALL.len(),
@@ -116,23 +95,5 @@ impl Kind {
 impl fmt::Display for BanReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_has_a_name_a_code_and_a_place_of_its_own() {
-        let reasons: Vec<_> = BanReason::all().collect();
-        for (n, reason) in reasons.iter().enumerate() {
-            assert!(reason.place() <= Kind::ALL.len());
-            for other in &reasons[..n] {
-                assert_ne!(reason.place(), other.place());
-                assert_ne!(reason.code(), other.code());
-                assert_ne!(reason.as_str(), other.as_str());
-            }
-        }
     }
 }

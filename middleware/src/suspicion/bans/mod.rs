@@ -7,7 +7,7 @@ mod screening;
 mod sentence;
 mod settings;
 mod since;
-mod store;
+pub(super) mod store;
 #[cfg(test)]
 mod tests;
 mod warden;
@@ -18,5 +18,4 @@ pub(crate) use screening::{Screened, Screening};
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;
-pub use store::{Answering, BanStore, LocalBanStore};
 pub(super) use warden::{Known, Warden};

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::warden::{Stores, Warden};
-use super::{BanResponse, BanStore, LocalBanStore, Sentence};
+use super::{BanResponse, Sentence};
+use crate::suspicion::store::{BanStore, LocalBanStore};
 use crate::suspicion::{Kind, Tally};
 
 /// Which incidents a client is banned for, for how long, and what it is answered; for

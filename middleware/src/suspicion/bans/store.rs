@@ -1,11 +1,9 @@
 //! The port: what bans need from a store.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use super::{Ban, Sentence};
-use crate::model::{Network, StoreError};
+use crate::model::{Network, Reply};
 use crate::suspicion::Kind;
 
 /// Keeps the bans that processes share.
@@ -13,31 +11,27 @@ use crate::suspicion::Kind;
 /// The contract that every store is held to, for each client on the store's clock: a client is banned while the end of
 /// its ban is later than now. No call but [`lift`](Self::lift) makes a ban end sooner. An offence is remembered until
 /// [`Sentence::FORGET_AFTER`] has passed since the end of the client's last ban, and the offence of number `n` bans for
-/// [`Sentence::length`] of `n`. Each call is atomic; its future times out by itself, and a call that failed may have
+/// [`Sentence::length`] of `n`. Each call is atomic; its reply times out by itself, and a call that failed may have
 /// been executed.
 pub trait BanStore: Send + Sync + 'static {
     /// Counts an offence and bans the client for it; `roll` is that of [`Sentence::length`]. The ban as it then stands.
-    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32)
-    -> Answering<Ban>;
+    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban>;
 
     /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
     /// stands.
-    fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban>;
+    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban>;
 
     /// Ends a client's ban and forgets its offences; whether it was banned.
-    fn lift(&self, client: Network) -> Answering<bool>;
+    fn lift(&self, client: Network) -> Reply<bool>;
 
     /// How long a client is still banned, if it is.
-    fn banned_for(&self, client: Network) -> Answering<Option<Duration>>;
+    fn banned_for(&self, client: Network) -> Reply<Option<Duration>>;
 
-    /// At most so many of the bans that last, the one that ends soonest last.
+    /// At most so many bans, in the order in which they end, the latest first.
     ///
-    /// A store may keep no more than 10,000 for the list, those that end last; one that is not listed still holds.
-    fn list(&self, limit: usize) -> Answering<Vec<Ban>>;
+    /// A store may keep only the 10,000 that end last for the list. A ban that is not listed still holds.
+    fn list(&self, limit: usize) -> Reply<Vec<Ban>>;
 }
-
-/// The answer of a store of bans, under way.
-pub type Answering<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// A store inside the process: as [`BanStore`], but it answers at once and cannot fail.
 pub trait LocalBanStore: Send + Sync + 'static {

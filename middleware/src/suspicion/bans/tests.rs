@@ -18,6 +18,7 @@ use crate::model::{
     Client, Exemptions, Network, Reason, Rejected, Secret, StoreError, StoreErrorKind, UserId,
 };
 use crate::store::memory::{Hand, MemoryStore};
+use crate::suspicion::store::Reply;
 use crate::suspicion::{Fate, Kind, SuspicionLayer, SuspicionLayerBuilder, Turned};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -326,26 +327,20 @@ impl Shared {
         self.0.lock().unwrap()
     }
 
-    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&mut State) -> T) -> Answering<T> {
+    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&mut State) -> T) -> Reply<T> {
         let mut state = self.state();
         if state.hangs {
-            Box::pin(pending())
+            Reply::pending(pending())
         } else if state.fails {
-            Box::pin(ready(Err(StoreError::new(StoreErrorKind::Timeout))))
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Timeout)))
         } else {
-            Box::pin(ready(Ok(of(&mut state))))
+            Reply::Ready(Ok(of(&mut state)))
         }
     }
 }
 
 impl BanStore for Shared {
-    fn impose(
-        &self,
-        client: Network,
-        kind: Kind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Answering<Ban> {
+    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban> {
         let length = sentence.length(1, roll);
         self.answer(move |state| {
             state.bans.insert(client, length);
@@ -353,23 +348,23 @@ impl BanStore for Shared {
         })
     }
 
-    fn impose_for(&self, client: Network, length: Duration) -> Answering<Ban> {
+    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
         self.answer(move |state| {
             state.bans.insert(client, length);
             Ban::new(client, BanReason::Manual, 0, [length; 3])
         })
     }
 
-    fn lift(&self, client: Network) -> Answering<bool> {
+    fn lift(&self, client: Network) -> Reply<bool> {
         self.answer(move |state| state.bans.remove(&client).is_some())
     }
 
-    fn banned_for(&self, client: Network) -> Answering<Option<Duration>> {
+    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
         self.state().checks += 1;
         self.answer(move |state| state.bans.get(&client).copied())
     }
 
-    fn list(&self, _: usize) -> Answering<Vec<Ban>> {
+    fn list(&self, _: usize) -> Reply<Vec<Ban>> {
         self.answer(|_| Vec::new())
     }
 }

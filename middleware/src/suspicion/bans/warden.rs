@@ -8,14 +8,19 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
+use super::Ban;
+use super::BanReason;
+use super::BanResponse;
+use super::Bans;
+use super::Screened;
+use super::Sentence;
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use super::{
-    Answering, Ban, BanReason, BanResponse, BanStore, Bans, LocalBanStore, Screened, Sentence,
-};
-use crate::log::{Fallback, News};
-use crate::model::{Network, StoreError};
+use crate::log::Fallback;
+use crate::log::News;
+use crate::model::{Network, Reply, StoreError};
 use crate::suspicion::Kind;
+use crate::suspicion::store::{BanStore, LocalBanStore};
 use crate::suspicion::tally::{Tally, Turned};
 
 /// How long an answer of the shared store is good for. With the grace of the cache it is a second: a lift in another
@@ -107,11 +112,9 @@ impl Warden {
     }
 
     /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
-    pub(in crate::suspicion) fn ask(&self, client: Network) -> Answering<Option<Duration>> {
+    pub(in crate::suspicion) fn ask(&self, client: Network) -> Reply<Option<Duration>> {
         match &self.stores {
-            Stores::Embedded(store) => {
-                Box::pin(std::future::ready(Ok(store.banned_for_now(client))))
-            }
+            Stores::Embedded(store) => Reply::Ready(Ok(store.banned_for_now(client))),
             Stores::Shared { store, .. } => store.banned_for(client),
         }
     }

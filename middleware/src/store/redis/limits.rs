@@ -1,28 +1,87 @@
-//! The scripts, each behind one typed wrapper.
+//! The port of the limits: which requests pass, over all processes.
 
-use std::error::Error;
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Script, Value};
+use redis::Value;
 use smallvec::SmallVec;
 
+use super::answer::{Answer, MalformedReply};
+use super::call::{Call, Script, refused};
 use super::keys::Keys;
-use crate::rate_limit::{Charge, Gate, Tier, Verdict};
+use super::{Core, RedisStore};
+use crate::model::Operation;
+use crate::rate_limit::store::{Admit, Charge, Gate, Reply, Store, Tier, Verdict};
 
-/// One call of a script.
-pub(super) trait Call {
-    /// By the script's hash: one round trip, as long as the server knows the script.
-    fn by_hash(&self) -> Cmd;
+static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua"));
 
-    /// With the script's text, after which the server knows it.
-    fn by_text(&self) -> Cmd;
+/// The most charges that one call may carry; the script refuses more.
+pub(super) const MOST_CHARGES: usize = 1_000;
+
+impl Store for RedisStore {
+    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
+        let prefixes = policies
+            .iter()
+            .map(|policy| self.0.prefix.of_policy(policy));
+        Arc::new(Bound {
+            core: Arc::clone(&self.0),
+            prefixes: prefixes.collect(),
+            ban_prefix: self.0.prefix.of_bans(),
+        })
+    }
 }
 
-/// `lua/admit_request.lua`: decides a batch of requests.
-pub(super) struct AdmitRequest {
-    source: &'static str,
-    sha: String,
+/// The store for the policies of one layer.
+struct Bound {
+    core: Arc<Core>,
+    /// What the keys of each policy start with.
+    prefixes: Box<[Box<str>]>,
+    ban_prefix: Box<str>,
+}
+
+impl Bound {
+    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Reply<Verdict> {
+        let keys = charges.len() + usize::from(gate.is_some());
+        if keys > MOST_CHARGES {
+            return Reply::Ready(Err(refused("a request under more than 1000 policies")));
+        }
+        // First, so that an open breaker costs a request an atomic load and no allocation.
+        if let Some(rejected) = self.core.reject(Operation::Admit) {
+            return Reply::Ready(Err(rejected));
+        }
+        let mut ask = Ask::with_room_for(keys);
+        if let Some(gate) = gate {
+            ask.push_gate(gate, &self.ban_prefix);
+        }
+        for charge in charges {
+            let Some(prefix) = self.prefixes.get(charge.policy) else {
+                return Reply::Ready(Err(refused("a policy that was not bound")));
+            };
+            ask.push(charge, prefix);
+        }
+        self.core.decide(ask)
+    }
+}
+
+impl Admit for Bound {
+    fn is_failing(&self) -> bool {
+        self.core.health.breaker.is_open()
+    }
+
+    fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
+        if charges.is_empty() {
+            return Reply::Ready(Ok(Verdict {
+                admitted: true,
+                banned: None,
+                tiers: SmallVec::new(),
+            }));
+        }
+        self.ask(None, charges)
+    }
+
+    fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
+        self.ask(Some(gate), charges)
+    }
 }
 
 /// What one request asks of the script.
@@ -116,66 +175,22 @@ impl Ask {
     }
 }
 
-impl AdmitRequest {
-    /// The most charges that one call may carry; the script refuses more.
-    pub(super) const MAX_CHARGES: usize = 1000;
-
-    pub(super) fn new() -> Self {
-        let source = include_str!("lua/admit_request.lua");
-        Self {
-            source,
-            sha: Script::new(source).get_hash().to_owned(),
-        }
+/// A call that decides these requests.
+pub(super) fn call<'a>(asks: impl Iterator<Item = &'a Ask> + Clone) -> Call {
+    let charges = asks.clone().map(Ask::charges).sum();
+    let mut call = ADMIT_REQUEST.call(charges);
+    let mut plan = Vec::with_capacity(charges * Ask::CHARGE);
+    let mut long = false;
+    for ask in asks {
+        call.keys(&ask.keys);
+        plan.extend_from_slice(&ask.plan);
+        long |= ask.long;
     }
-
-    /// A call that decides these requests.
-    pub(super) fn call<'a, I>(&'a self, asks: I) -> impl Call + Sync
-    where
-        I: Iterator<Item = &'a Ask> + Clone + Sync,
-    {
-        AdmitCall { script: self, asks }
+    if long && let Some(flags) = plan.first_mut() {
+        *flags |= Ask::LONG;
     }
-
-    fn with_arguments<'a>(
-        mut command: Cmd,
-        script: &str,
-        asks: impl Iterator<Item = &'a Ask> + Clone,
-    ) -> Cmd {
-        let charges: usize = asks.clone().map(Ask::charges).sum();
-        command.arg(script).arg(charges);
-        let mut plan = Vec::with_capacity(charges * Ask::CHARGE);
-        let mut long = false;
-        for ask in asks {
-            for key in ask.keys.iter() {
-                command.arg(key);
-            }
-            plan.extend_from_slice(&ask.plan);
-            long |= ask.long;
-        }
-        if long && let Some(flags) = plan.first_mut() {
-            *flags |= Ask::LONG;
-        }
-        command.arg(plan);
-        command
-    }
-}
-
-/// The script with what it decides.
-struct AdmitCall<'a, I> {
-    script: &'a AdmitRequest,
-    asks: I,
-}
-
-impl<'a, I: Iterator<Item = &'a Ask> + Clone> Call for AdmitCall<'a, I> {
-    fn by_hash(&self) -> Cmd {
-        let asks = self.asks.clone();
-        AdmitRequest::with_arguments(redis::cmd("EVALSHA"), &self.script.sha, asks)
-    }
-
-    fn by_text(&self) -> Cmd {
-        let asks = self.asks.clone();
-        AdmitRequest::with_arguments(redis::cmd("EVAL"), self.script.source, asks)
-    }
+    call.arg(plan);
+    call
 }
 
 /// Bytes of each number in a reply.
@@ -183,96 +198,67 @@ const NUMBER: usize = 5;
 /// What a reply says for a cost that never fits.
 const NEVER: u64 = (1 << 40) - 1;
 
-/// The script's answers to a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answers {
-    /// How many keys held something other than a log.
-    pub(super) broken_logs: u64,
-    /// One for each request, in their order.
-    pub(super) verdicts: Vec<Verdict>,
-}
-
-impl Answers {
-    /// Reads a reply to requests of these shapes.
-    ///
-    /// # Errors
-    /// Anything but the numbers that the script's header promises.
-    pub(super) fn decode(
-        reply: Value,
-        requests: impl ExactSizeIterator<Item = Shape>,
-    ) -> Result<Self, MalformedReply> {
-        let Value::BulkString(bytes) = reply else {
-            return Err(MalformedReply);
+/// Reads the verdicts on requests of these shapes, in their order.
+///
+/// # Errors
+/// Anything but the numbers that the script's header promises.
+pub(super) fn verdicts(
+    reply: Value,
+    requests: impl ExactSizeIterator<Item = Shape>,
+) -> Result<Answer<Vec<Verdict>>, MalformedReply> {
+    let Value::BulkString(bytes) = reply else {
+        return Err(MalformedReply);
+    };
+    let mut numbers = bytes.chunks_exact(NUMBER);
+    if !numbers.remainder().is_empty() {
+        return Err(MalformedReply);
+    }
+    let mut next = || {
+        let mut wide = [0; 8];
+        wide[8 - NUMBER..].copy_from_slice(numbers.next().ok_or(MalformedReply)?);
+        Ok::<u64, MalformedReply>(u64::from_be_bytes(wide))
+    };
+    let broken = next()?;
+    let mut verdicts = Vec::with_capacity(requests.len());
+    for Shape { mut charges, gated } in requests {
+        let admitted = match next()? {
+            0 => false,
+            1 => true,
+            _ => return Err(MalformedReply),
         };
-        let mut numbers = bytes.chunks_exact(NUMBER);
-        if !numbers.remainder().is_empty() {
-            return Err(MalformedReply);
+        let mut banned = None;
+        if gated {
+            charges -= 1;
+            let (_, _, left) = (next()?, next()?, next()?);
+            banned = Some(left)
+                .filter(|left| *left > 0)
+                .map(Duration::from_micros);
         }
-        let mut next = || {
-            let mut wide = [0; 8];
-            wide[8 - NUMBER..].copy_from_slice(numbers.next().ok_or(MalformedReply)?);
-            Ok::<u64, MalformedReply>(u64::from_be_bytes(wide))
-        };
-        let broken_logs = next()?;
-        let mut verdicts = Vec::with_capacity(requests.len());
-        for Shape { mut charges, gated } in requests {
-            let admitted = match next()? {
-                0 => false,
-                1 => true,
-                _ => return Err(MalformedReply),
-            };
-            let mut banned = None;
-            if gated {
-                charges -= 1;
-                let (_, _, left) = (next()?, next()?, next()?);
-                banned = Some(left)
-                    .filter(|left| *left > 0)
-                    .map(Duration::from_micros);
-            }
-            let mut tiers = SmallVec::with_capacity(charges);
-            for _ in 0..charges {
-                tiers.push(Tier {
-                    remaining: u32::try_from(next()?)?,
-                    reset: Duration::from_micros(next()?),
-                    retry: match next()? {
-                        0 => None,
-                        NEVER => Some(Duration::MAX),
-                        micros => Some(Duration::from_micros(micros)),
-                    },
-                });
-            }
-            verdicts.push(Verdict {
-                admitted,
-                banned,
-                tiers,
+        let mut tiers = SmallVec::with_capacity(charges);
+        for _ in 0..charges {
+            tiers.push(Tier {
+                remaining: u32::try_from(next()?)?,
+                reset: Duration::from_micros(next()?),
+                retry: match next()? {
+                    0 => None,
+                    NEVER => Some(Duration::MAX),
+                    micros => Some(Duration::from_micros(micros)),
+                },
             });
         }
-        if next().is_ok() {
-            return Err(MalformedReply);
-        }
-        Ok(Self {
-            broken_logs,
-            verdicts,
-        })
+        verdicts.push(Verdict {
+            admitted,
+            banned,
+            tiers,
+        });
     }
-}
-
-/// The server answered something that the script never answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MalformedReply;
-
-impl fmt::Display for MalformedReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the script's reply is malformed")
+    if next().is_ok() {
+        return Err(MalformedReply);
     }
-}
-
-impl Error for MalformedReply {}
-
-impl From<std::num::TryFromIntError> for MalformedReply {
-    fn from(_: std::num::TryFromIntError) -> Self {
-        Self
-    }
+    Ok(Answer {
+        broken,
+        answer: verdicts,
+    })
 }
 
 #[cfg(test)]
@@ -287,20 +273,20 @@ mod tests {
         Value::BulkString(numbers.iter().flat_map(bytes).collect())
     }
 
-    fn decode(reply: Value, charges: &[usize]) -> Result<Answers, MalformedReply> {
+    fn decode(reply: Value, charges: &[usize]) -> Result<Answer<Vec<Verdict>>, MalformedReply> {
         let shapes = charges.iter().map(|&charges| Shape {
             charges,
             gated: false,
         });
-        Answers::decode(reply, shapes)
+        verdicts(reply, shapes)
     }
 
     #[test]
     fn reads_the_verdicts_of_a_batch() {
         let reply = reply(&[1, 1, 9, 60_000_000, 0, 0, 0, 7, 5, 3, 8, NEVER]);
         let answers = decode(reply, &[1, 2]).unwrap();
-        assert_eq!(answers.broken_logs, 1);
-        let [first, second] = &answers.verdicts[..] else {
+        assert_eq!(answers.broken, 1);
+        let [first, second] = &answers.answer[..] else {
             panic!("two requests")
         };
         assert!(first.admitted && !second.admitted);
@@ -328,15 +314,15 @@ mod tests {
             }]
             .into_iter()
         };
-        let closed = Answers::decode(reply(&[0, 0, 0, 0, 7, 5, 3, 0]), gated(2)).unwrap();
-        let [verdict] = &closed.verdicts[..] else {
+        let closed = verdicts(reply(&[0, 0, 0, 0, 7, 5, 3, 0]), gated(2)).unwrap();
+        let [verdict] = &closed.answer[..] else {
             panic!("one request")
         };
         assert_eq!(verdict.banned, Some(Duration::from_micros(7)));
         assert_eq!((verdict.admitted, verdict.tiers.len()), (false, 1));
-        let open = Answers::decode(reply(&[0, 1, 0, 0, 0]), gated(1)).unwrap();
-        assert_eq!(open.verdicts[0].banned, None);
-        assert!(open.verdicts[0].admitted && open.verdicts[0].tiers.is_empty());
+        let open = verdicts(reply(&[0, 1, 0, 0, 0]), gated(1)).unwrap();
+        assert_eq!(open.answer[0].banned, None);
+        assert!(open.answer[0].admitted && open.answer[0].tiers.is_empty());
     }
 
     #[test]
@@ -385,10 +371,7 @@ mod tests {
         let mut ask = Ask::with_room_for(2);
         ask.push(&charge(200, true), "p:rate:ip:");
         ask.push(&charge(820, false), "p:rate:user:");
-        let packed = AdmitRequest::new()
-            .call([&ask, &ask].into_iter())
-            .by_hash()
-            .get_packed_command();
+        let packed = call([&ask, &ask].into_iter()).packed();
         let of = |flags: u8, limit: u32| {
             let mut bytes = vec![flags];
             bytes.extend(limit.to_be_bytes());

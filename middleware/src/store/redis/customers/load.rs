@@ -4,13 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::customer_replies::applied;
-use super::customer_scripts::Rules;
-use super::{Core, RedisStore};
+use super::Rules;
+use super::record::applied;
 use crate::model::{Operation, StoreError};
 use crate::segment::{Change, Keeping};
+use crate::store::redis::{Core, RedisStore};
 
 /// Changes in a call: a server applies so many in about 5 ms, during which it serves nobody else.
 const BATCH: usize = 500;
@@ -19,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Writes what happened before there was a store: the backfill of customers.
 ///
-/// It applies changes as [`KeepCustomers::apply`](crate::segment::KeepCustomers::apply) does, in larger calls under a
+/// It applies changes as [`KeepCustomers::apply`](crate::segment::store::KeepCustomers::apply) does, in larger calls under a
 /// deadline of 10 s each, on a connection of its own, and whether the requests' breaker is open or not. Loading a
 /// history again counts nothing twice and does nothing but begin the retention anew, as long as no customer has more
 /// than 4,096 orders and refunds.
@@ -47,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct CustomerLoader {
     core: Arc<Core>,
-    rules: Arc<Rules>,
+    rules: Rules,
 }
 
 impl RedisStore {
@@ -56,7 +54,7 @@ impl RedisStore {
     pub fn customer_loader(&self, keeping: &Keeping) -> CustomerLoader {
         CustomerLoader {
             core: Arc::clone(&self.0),
-            rules: Arc::new(Rules::of(keeping)),
+            rules: Rules::of(keeping),
         }
     }
 }
@@ -70,17 +68,10 @@ impl CustomerLoader {
     pub async fn load(&self, changes: &[Change]) -> Result<u64, StoreError> {
         let mut counted = 0;
         for changes in changes.chunks(BATCH) {
-            let call = self.core.customers.apply(&self.rules, changes);
-            let started = Instant::now();
-            let result = self
-                .core
-                .connections
-                .call_exclusively(&call, DEADLINE)
-                .await;
-            self.core.note(Operation::Record, started, &result);
-            let (applied, broken) =
-                applied(result?, changes.len()).map_err(super::failure::Failure::from)?;
-            self.core.health.count_broken_logs(broken);
+            let call = self.rules.apply(&self.core.prefix, changes);
+            let read = |reply| applied(reply, changes.len());
+            let loading = self.core.ask_apart(&call, DEADLINE, read);
+            let applied = self.core.apart(Operation::Record, loading).await?;
             counted += applied.iter().filter(|applied| applied.fresh).count() as u64;
         }
         Ok(counted)
