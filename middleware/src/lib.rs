@@ -63,6 +63,7 @@ mod grpc;
 #[cfg(test)]
 mod lines;
 mod methods;
+mod model;
 pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;

@@ -173,6 +173,8 @@
 //! ```
 mod future;
 mod layer;
+#[cfg(feature = "ops")]
+mod panel;
 mod reached;
 mod service;
 mod stage;

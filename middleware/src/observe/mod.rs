@@ -40,9 +40,13 @@ mod future;
 mod layer;
 mod notes;
 mod open;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "ops")]
+mod top;
 
 pub use access_log::AccessLog;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};

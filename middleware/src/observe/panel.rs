@@ -1,24 +1,21 @@
-//! What each request adds: relaxed atomic additions, and for one that was refused or failed a short lock.
+//! The panel: requests by what became of them, and the clients that were refused or failed most.
+//!
+//! A request adds relaxed atomic additions, and one that was refused or failed a short lock.
 
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::stream::Requests;
-use super::top::{COUNTERS, Top};
-use crate::observe::{Class, Exchange, PolicyResult};
-use crate::store::Outcome;
+use serde::Serialize;
+
+use super::top::{COUNTERS, MINUTES, Ranking, Top};
+use super::{Class, Exchange, ObserveExchange, PolicyResult};
+use crate::client::Network;
+use crate::model::panel::{Fields, Panel};
 use crate::stripes::Striped;
 
-/// Counts of requests and of calls to the store, and the clients that are counted apart.
-#[derive(Debug)]
-pub(super) struct Feed {
-    start: Instant,
-    requests: Striped<8>,
-    calls: Striped<3>,
-    /// Who is refused by limits.
-    pub(super) limited: Top,
-    /// Whose requests fail by their own doing.
-    pub(super) suspicious: Top,
-}
+/// Clients of each list.
+const LISTED: usize = 10;
 
 const BEGUN: usize = 0;
 const OK: usize = 1;
@@ -29,39 +26,58 @@ const SERVER_ERROR: usize = 5;
 const CANCELLED: usize = 6;
 const MICROS: usize = 7;
 
-const CALLS: usize = 0;
-const FAILED: usize = 1;
-const CALL_MICROS: usize = 2;
-
-/// The sums at one moment.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
-    pub(super) requests: Requests,
-    pub(super) active: u64,
-    pub(super) seconds: f64,
+/// Counts of requests, and the clients that are counted apart.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    start: Instant,
+    requests: Striped<8>,
+    /// Clients that limits refuse.
+    limited: Top,
+    /// Clients whose requests fail by their own doing.
+    suspicious: Top,
 }
 
 impl Feed {
-    pub(super) fn new(start: Instant) -> Self {
-        Self {
-            start,
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
             requests: Striped::default(),
-            calls: Striped::default(),
             limited: Top::new(COUNTERS as u16),
             suspicious: Top::new(COUNTERS as u16),
-        }
+        })
     }
 
     /// The minute that a client is counted in now.
-    pub(super) fn minute(&self) -> u64 {
+    fn minute(&self) -> u64 {
         self.start.elapsed().as_secs() / 60
     }
 
-    pub(super) fn begin(&self) {
+    fn requests(&self) -> Requests {
+        let sum = |counter| self.requests.sum(counter);
+        let requests = Requests {
+            total: 0,
+            ok: sum(OK),
+            client_error: sum(CLIENT_ERROR),
+            denied: sum(DENIED),
+            banned: sum(BANNED),
+            server_error: sum(SERVER_ERROR),
+            cancelled: sum(CANCELLED),
+        };
+        let refused = requests.denied + requests.banned;
+        let answered = requests.ok + requests.client_error + requests.server_error;
+        Requests {
+            total: answered + refused + requests.cancelled,
+            ..requests
+        }
+    }
+}
+
+impl ObserveExchange for Arc<Feed> {
+    fn begin(&self) {
         self.requests.add(BEGUN, 1);
     }
 
-    pub(super) fn end(&self, exchange: &Exchange<'_>) {
+    fn observe(&self, exchange: &Exchange<'_>) {
         let counter = match (exchange.result, exchange.class()) {
             (PolicyResult::Banned, _) => BANNED,
             (_, Class::Refused) => DENIED,
@@ -71,7 +87,7 @@ impl Feed {
             (_, Class::ServerError) => SERVER_ERROR,
         };
         self.requests.add(counter, 1);
-        self.requests.add(MICROS, micros(exchange.took));
+        self.requests.add_time(MICROS, exchange.took);
         let top = match counter {
             DENIED => &self.limited,
             CLIENT_ERROR => &self.suspicious,
@@ -79,60 +95,125 @@ impl Feed {
         };
         top.count(exchange.client.network, self.minute());
     }
+}
 
-    pub(super) fn call(&self, outcome: Outcome, took: Duration) {
-        // What the breaker kept from the store was no call.
-        if outcome == Outcome::Rejected {
-            return;
-        }
-        self.calls.add(CALLS, 1);
-        if outcome != Outcome::Ok {
-            self.calls.add(FAILED, 1);
-        }
-        self.calls.add(CALL_MICROS, micros(took));
+/// The panel.
+pub(crate) struct ObservePanel {
+    feed: Arc<Feed>,
+    /// The clients that are banned now.
+    banned: Box<dyn Fn() -> HashSet<Network> + Send + Sync>,
+}
+
+impl ObservePanel {
+    pub(crate) fn new(
+        feed: Arc<Feed>,
+        banned: impl Fn() -> HashSet<Network> + Send + Sync + 'static,
+    ) -> Self {
+        let banned = Box::new(banned);
+        Self { feed, banned }
+    }
+}
+
+impl Panel for ObservePanel {
+    fn name(&self) -> &'static str {
+        "observe"
     }
 
-    pub(super) fn sums(&self) -> Sums {
-        let sum = |counter| self.requests.sum(counter);
-        let mut requests = Requests {
-            ok: sum(OK),
-            client_error: sum(CLIENT_ERROR),
-            denied: sum(DENIED),
-            banned: sum(BANNED),
-            server_error: sum(SERVER_ERROR),
-            cancelled: sum(CANCELLED),
-            total: 0,
+    fn script(&self) -> &'static str {
+        include_str!("panel.js")
+    }
+
+    fn hello(&self, fields: &mut Fields) {
+        let top = Bounds {
+            counters: COUNTERS,
+            seconds: 60 * MINUTES as u64,
         };
-        let Requests {
-            ok,
-            client_error,
-            denied,
-            banned,
-            server_error,
-            cancelled,
-            ..
-        } = requests;
-        requests.total = ok + client_error + denied + banned + server_error + cancelled;
-        Sums {
-            requests,
-            // Read after those that ended, so that none of them is missing among those that began.
-            active: sum(BEGUN).saturating_sub(requests.total),
-            seconds: seconds(sum(MICROS)),
+        fields.add("top", &top);
+    }
+
+    fn sample(&self, fields: &mut Fields) {
+        let requests = self.feed.requests();
+        // Read after those that ended, so that none of them is missing among those that began.
+        let begun = self.feed.requests.sum(BEGUN);
+        fields.add("requests", &requests);
+        fields.add("active", &begun.saturating_sub(requests.total));
+        fields.add("seconds", &self.feed.requests.seconds(MICROS));
+    }
+
+    fn now(&self, fields: &mut Fields) {
+        let (minute, banned) = (self.feed.minute(), (self.banned)());
+        let list = |top: &Top| List::new(top.ranking(minute, LISTED), &banned);
+        fields.add("limited", &list(&self.feed.limited));
+        fields.add("suspicious", &list(&self.feed.suspicious));
+    }
+}
+
+/// Requests that ended. The parts add up to `total`.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Requests {
+    total: u64,
+    /// Statuses below 400.
+    ok: u64,
+    /// 4xx of the service's own.
+    client_error: u64,
+    /// Refused by a limit, or for a store that failed.
+    denied: u64,
+    /// Refused for a ban.
+    banned: u64,
+    /// 5xx, and no response at all.
+    server_error: u64,
+    /// The client left before the response.
+    cancelled: u64,
+}
+
+/// Bounds of the lists of clients.
+#[derive(Debug, Serialize)]
+struct Bounds {
+    /// Counters kept in each minute.
+    counters: usize,
+    /// Seconds that the lists look back.
+    seconds: u64,
+}
+
+/// The clients with the highest counts.
+#[derive(Debug, Serialize)]
+struct List {
+    /// Highest first, at most 10.
+    clients: Vec<Listed>,
+    /// Everything that was counted in the time that the list looks back.
+    total: u64,
+    /// No count is too high by more than this, and no client that the summaries do not know has more.
+    error: u64,
+    /// No client that is missing from the list has more than this: the error, or the first count that is not listed.
+    missing: u64,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+struct Listed {
+    /// Address or network, such as `192.0.2.1` or `2001:db8::/64`.
+    client: String,
+    /// At most this many: never too low.
+    count: u64,
+    /// By how much it may be too high.
+    error: u64,
+    /// Whether the client is banned now.
+    banned: bool,
+}
+
+impl List {
+    fn new(ranking: Ranking, banned: &HashSet<Network>) -> Self {
+        let clients = ranking.clients.into_iter().map(|it| Listed {
+            banned: banned.contains(&it.client),
+            client: it.client.to_string(),
+            count: it.count,
+            error: it.error,
+        });
+        Self {
+            clients: clients.collect(),
+            total: ranking.total,
+            error: ranking.error,
+            missing: ranking.missing,
         }
     }
-
-    /// Calls to the store, failed ones among them, and their seconds.
-    pub(super) fn calls(&self) -> (u64, u64, f64) {
-        let failed = self.calls.sum(FAILED);
-        let calls = self.calls.sum(CALLS).max(failed);
-        (calls, failed, seconds(self.calls.sum(CALL_MICROS)))
-    }
-}
-
-fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn seconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64()
 }

@@ -82,13 +82,13 @@ mod changes;
 mod decide;
 mod decision;
 mod deny_cache;
-#[cfg(feature = "ops")]
-mod describe;
 mod exempt;
 mod future;
 mod headers;
 mod key;
 mod layer;
+#[cfg(feature = "ops")]
+mod panel;
 mod policy;
 mod prepare;
 mod quota;
@@ -101,8 +101,6 @@ mod tally;
 mod tests;
 
 pub use decision::{Decision, PolicyState};
-#[cfg(feature = "ops")]
-pub(crate) use describe::Described;
 pub use exempt::Exemptions;
 pub use future::ResponseFuture;
 pub use headers::Headers;

@@ -1,51 +1,110 @@
-//! A policy as an operator reads it.
+//! The panel: the limits as an operator reads them, and what each decided.
 
-use super::{OnStoreFailure, PartitionBy, Policy, RateLimitLayer};
-use crate::segment::Segment;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{OnStoreFailure, PartitionBy, Policy, PolicyCounts, RateLimitLayer, Tally};
+use crate::model::panel::{Fields, Panel};
+
+struct RateLimitPanel {
+    limits: Vec<Limit>,
+    tally: Arc<Tally>,
+}
 
 /// What a policy is set to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Described {
-    pub(crate) name: String,
-    /// `ip`, `user` or `custom`.
-    pub(crate) key: &'static str,
-    pub(crate) quota: String,
-    pub(crate) by_segment: Vec<(Segment, String)>,
-    /// As in the configuration file.
-    pub(crate) routes: Vec<String>,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Limit {
+    name: String,
+    /// What is counted apart: `ip`, `user` or `custom`.
+    key: &'static str,
+    /// Such as `200/1m`.
+    quota: String,
+    /// Quotas of segments: segment and quota.
+    by_segment: Vec<(&'static str, String)>,
+    /// As in the configuration file, such as `POST /{country}/orders`; empty: every route.
+    routes: Vec<String>,
     /// `local`, `open` or `closed`.
-    pub(crate) on_store_failure: &'static str,
-    pub(crate) dry_run: bool,
+    on_store_failure: &'static str,
+    dry_run: bool,
+}
+
+/// What a policy decided.
+#[derive(Debug, Serialize)]
+struct Decisions {
+    admitted: u64,
+    denied: u64,
+    dry_run_denied: u64,
+    fallback_admitted: u64,
+    fallback_denied: u64,
 }
 
 impl RateLimitLayer {
-    /// The policies in their order.
-    pub(crate) fn describe(&self) -> Vec<Described> {
-        self.decider.policies.iter().map(Policy::describe).collect()
+    /// What the live page shows of the limits.
+    pub(crate) fn panel(&self) -> impl Panel + use<> {
+        RateLimitPanel {
+            limits: self.decider.policies.iter().map(Limit::of).collect(),
+            tally: self.tally(),
+        }
     }
 }
 
-impl Policy {
-    fn describe(&self) -> Described {
-        let by_segment = self.by_segment.iter();
-        Described {
-            name: self.name.to_string(),
-            key: match self.key {
+impl Panel for RateLimitPanel {
+    fn name(&self) -> &'static str {
+        "rate_limit"
+    }
+
+    fn script(&self) -> &'static str {
+        include_str!("panel.js")
+    }
+
+    fn hello(&self, fields: &mut Fields) {
+        fields.add("policies", &self.limits);
+    }
+
+    /// In the order of the policies.
+    fn sample(&self, fields: &mut Fields) {
+        let decisions = self
+            .tally
+            .policies()
+            .map(|(_, counts)| Decisions::of(&counts));
+        fields.add("decisions", &decisions.collect::<Vec<_>>());
+    }
+}
+
+impl Limit {
+    fn of(policy: &Policy) -> Self {
+        let by_segment = policy.by_segment.iter();
+        Self {
+            name: policy.name.to_string(),
+            key: match policy.key {
                 PartitionBy::Ip => "ip",
                 PartitionBy::User => "user",
                 PartitionBy::Request(_) => "custom",
             },
-            quota: self.quota.to_string(),
+            quota: policy.quota.to_string(),
             by_segment: by_segment
-                .map(|(segment, quota)| (*segment, quota.to_string()))
+                .map(|(segment, quota)| (segment.as_str(), quota.to_string()))
                 .collect(),
-            routes: self.routes.iter().map(ToString::to_string).collect(),
-            on_store_failure: match self.on_store_failure {
+            routes: policy.routes.iter().map(ToString::to_string).collect(),
+            on_store_failure: match policy.on_store_failure {
                 OnStoreFailure::Local => "local",
                 OnStoreFailure::Open => "open",
                 OnStoreFailure::Closed => "closed",
             },
-            dry_run: !self.enforced,
+            dry_run: !policy.enforced,
+        }
+    }
+}
+
+impl Decisions {
+    fn of(counts: &PolicyCounts) -> Self {
+        Self {
+            admitted: counts.admitted,
+            denied: counts.denied,
+            dry_run_denied: counts.dry_run_denied,
+            fallback_admitted: counts.fallback_admitted,
+            fallback_denied: counts.fallback_denied,
         }
     }
 }
@@ -53,6 +112,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::Segment;
 
     #[test]
     fn tells_what_was_set() {
@@ -64,16 +124,16 @@ mod tests {
             ])
             .on_store_failure(OnStoreFailure::Closed)
             .dry_run();
-        let described = Described {
+        let limit = Limit {
             name: "checkout".into(),
             key: "user",
             quota: "5/1m".into(),
-            by_segment: vec![(Segment::Vip, "9/1m".into())],
+            by_segment: vec![("vip", "9/1m".into())],
             routes: vec!["POST /{country}/orders".into(), "/health".into()],
             on_store_failure: "closed",
             dry_run: true,
         };
-        assert_eq!(policy.describe(), described);
-        assert_eq!(Policy::ip().describe().quota, "200/1m");
+        assert_eq!(Limit::of(&policy), limit);
+        assert_eq!(Limit::of(&Policy::ip()).quota, "200/1m");
     }
 }

@@ -99,6 +99,8 @@ mod kind;
 mod layer;
 mod lookup;
 mod money;
+#[cfg(feature = "ops")]
+mod panel;
 mod record;
 mod registry;
 mod service;

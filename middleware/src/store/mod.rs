@@ -2,6 +2,8 @@
 mod effect;
 pub mod memory;
 mod operation;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 #[cfg(feature = "redis")]
 pub mod redis;
 

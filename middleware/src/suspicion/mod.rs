@@ -113,14 +113,14 @@
 //! ```
 mod accounts;
 mod bans;
-#[cfg(feature = "ops")]
-mod describe;
 mod event;
 mod future;
 mod handle;
 mod kind;
 mod layer;
 mod login;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 mod queue;
 mod recorder;
 mod service;
