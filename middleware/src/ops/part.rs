@@ -8,16 +8,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The page's own files: the frame, and the helpers that panels import as `../<name>`.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("ops.css", STYLE, include_str!("page/ops.css")),
     ("theme.js", SCRIPT, include_str!("page/theme.js")),
     ("main.js", SCRIPT, include_str!("page/main.js")),
     ("act.js", SCRIPT, include_str!("page/act.js")),
-    ("announce.js", SCRIPT, include_str!("page/announce.js")),
     ("chart.js", SCRIPT, include_str!("page/chart.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
     ("live.js", SCRIPT, include_str!("page/live.js")),
-    ("shape.js", SCRIPT, include_str!("page/shape.js")),
     ("text.js", SCRIPT, include_str!("page/text.js")),
     ("tile.js", SCRIPT, include_str!("page/tile.js")),
 ];

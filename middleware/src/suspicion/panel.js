@@ -1,10 +1,9 @@
 // Security events, bans and the button that lifts them, and incidents by kind.
 
 import { act } from '../act.js';
-import { announce } from '../announce.js';
-import { $, mark, part, rows, say, show, template } from '../dom.js';
+import { $, announce, mark, part, rows, say, show, template } from '../dom.js';
 import { SPAN, live, moment, serverNow } from '../live.js';
-import { dayAndClock, count, lasting, many, said, words } from '../text.js';
+import { count, dayAndClock, lasting, many, said, words } from '../text.js';
 import { drawTile, tileOf } from '../tile.js';
 
 const KINDS = {

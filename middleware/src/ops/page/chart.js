@@ -1,8 +1,7 @@
 // Rates of several totals, stacked, over the last five minutes; with a cursor that reads a moment.
 
-import { mark, say } from './dom.js';
-import { GAP, SPAN, intervals, latest, live } from './live.js';
-import { shape, x } from './shape.js';
+import { mark, say, shape } from './dom.js';
+import { GAP, SPAN, intervals, latest, live, x } from './live.js';
 import { count } from './text.js';
 
 const EDGE = { left: 44, right: 8, top: 10, bottom: 26 };

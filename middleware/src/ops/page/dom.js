@@ -15,6 +15,12 @@ export const mark = (node, name, value) => {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 };
 
+export const shape = (name, className) => {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+  if (className) node.setAttribute('class', className);
+  return node;
+};
+
 // A template of the page's own markup.
 export const template = (html) => {
   const node = document.createElement('template');
@@ -50,4 +56,17 @@ export const rows = (list, row, items, keyOf, fill) => {
   }
   if (focused && focused.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   return { lostFocus: Boolean(focused && !focused.isConnected) };
+};
+
+let announced = 0;
+let waiting = '';
+// Has a screen reader say something, one sentence in three seconds, the newest: a flood of events must not become a flood
+// of speech. What an action came to has a region of its own, `answer`, so that no event displaces it.
+export const announce = (text) => {
+  const due = announced + 3000 - performance.now();
+  waiting = text;
+  if (due > 0) return void setTimeout(() => waiting && announce(waiting), due);
+  announced = performance.now();
+  waiting = '';
+  say($('announce'), text);
 };

@@ -60,6 +60,9 @@ export const begin = (history, isSame) => {
   live.samples = history.slice(-KEPT).map((sample) => known.get(sample.uptime) ?? sample);
 };
 
+// Where a moment stands on a line of this width.
+export const x = (uptime, width) => (width * (1 - (latest().uptime - uptime) / SPAN)).toFixed(1);
+
 // Rates between samples, in runs that no gap interrupts. Each is a mean over three intervals of its run.
 export const intervals = (picks) => {
   const { samples } = live;

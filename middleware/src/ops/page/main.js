@@ -13,8 +13,7 @@
 // A panel that fails is named in the verdict, and the others go on.
 
 import { forgetToken } from './act.js';
-import { announce } from './announce.js';
-import { $, mark, part, say, show, template } from './dom.js';
+import { $, announce, mark, part, say, show, template } from './dom.js';
 import { begin, keep, latest, live, moment } from './live.js';
 import { dayAndClock, lasting } from './text.js';
 

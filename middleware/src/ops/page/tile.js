@@ -1,8 +1,7 @@
 // A tile: a figure, a line of text under it, and the last five minutes as a line.
 
-import { mark, part, say, $ } from './dom.js';
-import { intervals } from './live.js';
-import { shape, x } from './shape.js';
+import { $, mark, part, say, shape } from './dom.js';
+import { intervals, x } from './live.js';
 
 export const tileOf = (id, name, unit, title) => `
   <div class="tile" id="${id}" title="${title}">
