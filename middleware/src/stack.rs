@@ -33,6 +33,8 @@
 //! ```
 
 mod builder;
+#[cfg(feature = "ops")]
+mod panels;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,13 +45,7 @@ pub use builder::StackBuilder;
 
 use crate::client::{ClientLayer, IdentifyClient};
 use crate::funnel::{self, Funnel, FunnelLayer, VisitorTally};
-#[cfg(all(feature = "ops", feature = "redis"))]
-use crate::model::Outcome;
-#[cfg(all(feature = "ops", feature = "redis"))]
-use crate::model::StoreErrorKind;
 use crate::observe::{Observe, ObserveLayer};
-#[cfg(feature = "ops")]
-use crate::ops::Sources;
 use crate::preflight::{Preflight, PreflightLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer, Tally};
 use crate::segment::{self, Customers, SegmentLayer, Segmented};
@@ -131,40 +127,6 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn store_health(&self) -> Option<&StoreHealth> {
         self.health.as_ref()
-    }
-}
-
-#[cfg(feature = "ops")]
-impl<T> Stack<T> {
-    /// What the live page shows of the stack.
-    fn sources(&self) -> Sources {
-        #[cfg(feature = "redis")]
-        let health = self.health.clone();
-        #[cfg(not(feature = "redis"))]
-        let health: Option<std::convert::Infallible> = None;
-        Sources {
-            store: if health.is_some() { "redis" } else { "memory" },
-            policies: self.rate_limit.describe(),
-            decisions: self.tally(),
-            suspicions: self.suspicions(),
-            incidents: self.suspicion_tally(),
-            stages: self.funnel_tally(),
-            visitors: self.visitor_tally(),
-            segments: self.segment_tally(),
-            #[cfg(feature = "redis")]
-            health: health.map(|health| -> crate::ops::Health {
-                Box::new(move || crate::ops::StoreState {
-                    breaker_open: health.is_breaker_open(),
-                    last_error: health.last_error().map(|kind| match kind {
-                        StoreErrorKind::Timeout => Outcome::Timeout.as_str(),
-                        _ => Outcome::Error.as_str(),
-                    }),
-                    corrupt_keys: health.broken_logs(),
-                })
-            }),
-            #[cfg(not(feature = "redis"))]
-            health: None,
-        }
     }
 }
 

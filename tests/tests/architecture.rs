@@ -82,7 +82,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ("segment", "rate_limit", &["StoreError", "StoreErrorKind"]),
     ("rate_limit", "segment", &["Segment"]),
     // What an exchange consists of; and what is noted of it further in.
-    ("observe", "client", &["Client"]),
+    ("observe", "client", &["Client", "Network"]),
     ("observe", "rate_limit", &["Reason", "Rejected"]),
     ("observe", "segment", &["Segment"]),
     ("rate_limit", "observe", &["Notes", "PolicyResult"]),
@@ -128,29 +128,7 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
     // Who failed, and the evidence; who the customer is.
     ("store", "client", &["Network", "Route", "UserId"]),
-    // The live page shows what the others count, and lifts bans; the admin listener serves it.
-    ("ops", "client", &["Network"]),
-    (
-        "ops",
-        "observe",
-        &["Class", "Exchange", "ObserveExchange", "PolicyResult"],
-    ),
-    ("ops", "rate_limit", &["Described", "Tally"]),
-    (
-        "ops",
-        "suspicion",
-        &[
-            "Ban",
-            "Kind",
-            "Occurrence",
-            "SecurityEvent",
-            "Suspicions",
-            "Tally",
-        ],
-    ),
-    ("ops", "segment", &["Segment", "Tally"]),
-    ("ops", "funnel", &["Tally", "VisitorTally"]),
-    ("ops", "store", &["Operation", "Outcome"]),
+    // The admin listener serves the live page.
     ("telemetry", "ops", &["Ops", "OpsBody", "OpsService"]),
     (
         "telemetry",

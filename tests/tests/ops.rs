@@ -156,7 +156,7 @@ async fn what_a_web_site_could_have_a_browser_send_is_refused() {
     assert_eq!(post(&[host, own]).await.body, r#"{"lifted":false}"#);
 
     // A name that an attacker leads to this address, for everything that the page has.
-    for path in ["/", "/ops.js", "/ops.css", "/events"] {
+    for path in ["/", "/main.js", "/ops.css", "/events"] {
         let reply = page.get(path, &[("host", "rebound.example:9464")]).await;
         assert_eq!(reply.status, 421, "{path}");
     }

@@ -175,6 +175,8 @@ mod future;
 mod layer;
 #[cfg(feature = "otel")]
 mod metrics;
+#[cfg(feature = "ops")]
+mod panel;
 mod reached;
 mod service;
 mod stage;

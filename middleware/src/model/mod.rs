@@ -12,6 +12,8 @@ pub(crate) mod metrics;
 mod network;
 mod notes;
 mod operation;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 mod quota;
 mod rejected;
 mod reply;

@@ -38,9 +38,13 @@ mod access_log;
 mod future;
 mod layer;
 mod open;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "ops")]
+mod top;
 
 pub use access_log::AccessLog;
 pub use future::ResponseFuture;

@@ -13,8 +13,6 @@ use crate::problem::PROBLEM_JSON;
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                    frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-/// Characters of a client's text that an answer repeats.
-const SHOWN: usize = 64;
 
 /// A response with a text.
 pub(super) fn text(
@@ -83,29 +81,4 @@ pub(super) fn unavailable(detail: &str) -> Response<OpsBody> {
     let seconds = HeaderValue::from_static("5");
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response
-}
-
-/// A client's text for an answer: escaped and cut.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clients_text_is_shown_escaped_and_cut() {
-        assert_eq!(shown("a\n\"\u{202e}b"), r#"a\n\"\u{202e}b"#);
-        assert_eq!(shown(&"é".repeat(64)), "é".repeat(64));
-        assert_eq!(shown(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
-    }
 }

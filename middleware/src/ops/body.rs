@@ -42,8 +42,8 @@ impl OpsBody {
             closed: Arc::clone(closed),
         };
         // From here on the place is left on every path.
-        stream.hello = Some(hub.hello()?);
-        hub.ask_for_bans();
+        stream.hello = Some(hub.hello());
+        hub.panels().iter().for_each(|panel| panel.refresh());
         Some(Self(Inner::Stream(Box::new(stream))))
     }
 

@@ -3,17 +3,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::bans::BanWatch;
-use super::events::Events;
-use super::feed::Feed;
 use super::guard::{Hosts, Token};
 use super::line::Line;
 use super::service::OpsService;
-use super::sources::Sources;
-use super::stream::Sample;
 use crate::ConfigError;
-use crate::model::{Exchange, ObserveExchange, Operation, Outcome};
-use crate::suspicion::SecurityEvent;
+use crate::model::panel::Panel;
 use crate::task::ticker::{self, Ticker};
 
 /// Gathers what the live page shows. Clones share it.
@@ -32,14 +26,11 @@ pub(super) struct Hub {
     pub(super) hosts: Hosts,
     /// `None` where nothing may be done.
     pub(super) token: Option<Token>,
-    /// The observers hold the feed and the events, never the hub: the hub's sources hold the observers, and nobody would
-    /// drop such a circle.
-    pub(super) feed: Arc<Feed>,
-    pub(super) events: Arc<Events>,
-    pub(super) sources: OnceLock<Sources>,
-    pub(super) history: Mutex<VecDeque<Sample>>,
+    /// Set once, by the stack that feeds the page.
+    panels: OnceLock<Vec<Box<dyn Panel>>>,
+    /// Samples as JSON, one a second, the newest last.
+    pub(super) history: Mutex<VecDeque<Box<[u8]>>>,
     pub(super) line: Line,
-    pub(super) bans: BanWatch,
     /// Takes the samples.
     pub(super) ticker: Ticker,
 }
@@ -61,19 +52,15 @@ impl Ops {
     }
 
     fn with(service: String, hosts: Hosts, read_only: bool) -> Self {
-        let start = Instant::now();
         Self(Arc::new(Hub {
             service,
             started: SystemTime::now(),
-            start,
+            start: Instant::now(),
             hosts,
             token: if read_only { None } else { Token::random() },
-            feed: Arc::new(Feed::new(start)),
-            events: Arc::default(),
-            sources: OnceLock::new(),
+            panels: OnceLock::new(),
             history: Mutex::default(),
             line: Line::default(),
-            bans: BanWatch::default(),
             ticker: Ticker::new(Duration::from_secs(1)),
         }))
     }
@@ -85,31 +72,13 @@ impl Ops {
         OpsService::new(Arc::clone(&self.0))
     }
 
-    /// Takes the numbers of a stack.
-    pub(crate) fn attach(&self, sources: Sources) -> Result<(), ConfigError> {
-        let attached = self.0.sources.set(sources);
+    /// Shows the panels of a stack, in this order.
+    pub(crate) fn attach(&self, panels: Vec<Box<dyn Panel>>) -> Result<(), ConfigError> {
+        let attached = self.0.panels.set(panels);
         attached
             .map_err(|_| ConfigError::without_value("ops", "an `Ops` that no other stack feeds"))?;
         ticker::start(&self.0);
         Ok(())
-    }
-
-    /// Tells it what became of requests.
-    pub(crate) fn exchanges(&self) -> impl ObserveExchange + use<> {
-        Exchanges(Arc::clone(&self.0.feed))
-    }
-
-    /// Tells it what became of calls to the store.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
-    pub(crate) fn calls(&self) -> impl Fn(Operation, Outcome, Duration) + Send + Sync + use<> {
-        let feed = Arc::clone(&self.0.feed);
-        move |_, outcome, took| feed.call(outcome, took)
-    }
-
-    /// Tells it what the security log is told.
-    pub(crate) fn security_events(&self) -> impl Fn(&SecurityEvent<'_>) + Send + Sync + use<> {
-        let events = Arc::clone(&self.0.events);
-        move |event| events.note(event)
     }
 }
 
@@ -122,34 +91,21 @@ impl fmt::Debug for Ops {
     }
 }
 
-struct Exchanges(Arc<Feed>);
-
-impl ObserveExchange for Exchanges {
-    fn begin(&self) {
-        self.0.begin();
-    }
-
-    fn observe(&self, exchange: &Exchange<'_>) {
-        self.0.end(exchange);
-    }
-}
-
 impl Hub {
     /// Whether the page may do more than show.
     pub(super) fn may_act(&self) -> bool {
         self.token.is_some()
     }
 
-    pub(super) fn has_bans(&self) -> bool {
-        let sources = self.sources.get();
-        sources.is_some_and(|it| it.suspicions.sentence().is_some())
+    /// Whether a stack feeds the page.
+    pub(super) fn is_fed(&self) -> bool {
+        self.panels.get().is_some()
     }
-}
 
-/// In milliseconds since 1970; 0 before.
-pub(super) fn millis(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    /// None until a stack feeds the page.
+    pub(super) fn panels(&self) -> &[Box<dyn Panel>] {
+        self.panels.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Settings of an [`Ops`].

@@ -1,8 +1,8 @@
 //! The live page: what happens now, for operators, in one page that needs nothing but this process.
 //!
 //! It shows requests and decisions by the second, the funnel, segments, which clients are refused and fail most, security
-//! events, bans with a button to lift them, the store, and the limits that hold. [`Ops`] gathers it from one stack and
-//! [`OpsService`] serves it; without [`StackBuilder::ops`](crate::stack::StackBuilder::ops) nothing is gathered.
+//! events, bans with a button to lift them, the store, and the limits that hold: a panel for each room. [`Ops`] gathers the
+//! panels of one stack and [`OpsService`] serves them; without [`StackBuilder::ops`](crate::stack::StackBuilder::ops) nothing is gathered.
 //!
 //! ```
 //! # #[cfg(feature = "otel")]
@@ -65,7 +65,8 @@
 //! | path | what it is |
 //! |---|---|
 //! | ` ` | the page; without a slash at its end, a redirection to it |
-//! | `ops.js`, `ops.css` | its script and style |
+//! | `main.js` and other `.js`, `ops.css` | its scripts and style |
+//! | `panels/funnel.js` and its like | the script of a panel |
 //! | `events` | the stream |
 //! | `POST bans/lift` | `{"client": "192.0.2.1"}` or `{"client": "2001:db8::/64"}` ends a ban: `{"lifted": true}`, or false where there was none |
 //!
@@ -98,29 +99,21 @@
 //!
 //! [`OpsBuilder::read_only`] refuses all actions.
 
+mod act;
 mod answer;
-mod bans;
 mod body;
-mod events;
-mod feed;
+mod frame;
 mod guard;
 mod hub;
-mod lift;
 mod line;
+mod part;
 mod path;
-mod sampler;
 mod service;
-mod sources;
-mod stream;
 // They read configurations.
 #[cfg(test)]
 #[cfg(feature = "serde")]
 mod tests;
-mod top;
 
 pub use body::OpsBody;
 pub use hub::{Ops, OpsBuilder};
 pub use service::{OpsFuture, OpsService};
-pub(crate) use sources::Sources;
-#[cfg(feature = "redis")]
-pub(crate) use sources::{Health, StoreState};

@@ -13,59 +13,60 @@ pub(super) enum Prefix {
     At(Arc<str>),
 }
 
-/// A part of the page.
+/// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    Page,
-    Script,
-    Style,
-    Events,
-    Lift,
+pub(super) enum Place<T> {
+    /// A part of the page.
+    Part(T),
     /// The page without a slash at its end, from which relative paths would lead astray: where it is, relative to it.
     Redirect(String),
 }
 
 impl Prefix {
-    pub(super) fn place(&self, parts: &Parts) -> Option<Place> {
+    /// What the request asks for; `part` knows the page's parts by their names, of which the page's own is empty.
+    pub(super) fn place<T>(
+        &self,
+        parts: &Parts,
+        part: impl Fn(&str) -> Option<T>,
+    ) -> Option<Place<T>> {
         let mounted = match self {
             Self::At(_) => None,
-            Self::Unknown => mounted_without_slash(parts),
+            Self::Unknown => mounted_without_slash(parts, &part),
         };
-        mounted.or_else(|| self.place_of(parts.uri.path()))
+        mounted.or_else(|| self.place_of(parts.uri.path(), part))
     }
 
-    pub(super) fn place_of(&self, path: &str) -> Option<Place> {
+    pub(super) fn place_of<T>(
+        &self,
+        path: &str,
+        part: impl Fn(&str) -> Option<T>,
+    ) -> Option<Place<T>> {
         match self {
             Self::At(prefix) => match path.strip_prefix(&**prefix)? {
                 "" if !prefix.is_empty() => Some(redirect(prefix)),
-                rest => named(rest.strip_prefix('/')?),
+                rest => part(rest.strip_prefix('/')?).map(Place::Part),
             },
-            Self::Unknown if path.ends_with("/bans/lift") => Some(Place::Lift),
-            Self::Unknown => named(path.rsplit('/').next()?),
+            Self::Unknown => at_the_end(path, &part).map(Place::Part),
         }
     }
 }
 
-fn named(rest: &str) -> Option<Place> {
-    match rest {
-        "" => Some(Place::Page),
-        "ops.js" => Some(Place::Script),
-        "ops.css" => Some(Place::Style),
-        "events" => Some(Place::Events),
-        "bans/lift" => Some(Place::Lift),
-        _ => None,
-    }
+/// The part that the last two names of a path are, or else the last alone.
+fn at_the_end<T>(path: &str, part: &impl Fn(&str) -> Option<T>) -> Option<T> {
+    let (rest, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let two = rest.rfind('/').and_then(|slash| path.get(slash + 1..));
+    two.and_then(part).or_else(|| part(last))
 }
 
 /// A relative reference holds behind proxies that add a prefix too.
-fn redirect(path: &str) -> Place {
+fn redirect<T>(path: &str) -> Place<T> {
     let last = path.rsplit('/').next().unwrap_or_default();
     Place::Redirect(format!("./{last}/"))
 }
 
 /// axum's `nest_service("/ops", ..)` shows `/` for both `/ops` and `/ops/`; what it matched tells them apart.
 #[cfg(feature = "axum")]
-fn mounted_without_slash(parts: &Parts) -> Option<Place> {
+fn mounted_without_slash<T>(parts: &Parts, part: &impl Fn(&str) -> Option<T>) -> Option<Place<T>> {
     let matched = parts
         .extensions
         .get::<axum::extract::MatchedPath>()?
@@ -73,12 +74,12 @@ fn mounted_without_slash(parts: &Parts) -> Option<Place> {
     // Not where the end of the path is the client's text.
     let is_whole = !matched.ends_with('/') && !matched.ends_with('}');
     let is_page = parts.uri.path() == "/" || parts.uri.path() == matched;
-    let is_file = named(matched.rsplit('/').next()?).is_some() || matched.ends_with("/bans/lift");
+    let is_file = at_the_end(matched, part).is_some();
     (is_whole && is_page && !is_file).then(|| redirect(matched))
 }
 
 #[cfg(not(feature = "axum"))]
-fn mounted_without_slash(_: &Parts) -> Option<Place> {
+fn mounted_without_slash<T>(_: &Parts, _: &impl Fn(&str) -> Option<T>) -> Option<Place<T>> {
     None
 }
 
@@ -88,33 +89,32 @@ mod tests {
 
     use super::*;
 
-    fn place(prefix: &Prefix, path: &str) -> Option<Place> {
-        prefix.place(
-            &Request::builder()
-                .uri(path)
-                .body(())
-                .unwrap()
-                .into_parts()
-                .0,
-        )
+    const PARTS: [&str; 5] = ["", "main.js", "panels/funnel.js", "events", "bans/lift"];
+
+    fn place(prefix: &Prefix, path: &str) -> Option<Place<&'static str>> {
+        let request = Request::builder().uri(path).body(()).unwrap();
+        let part = |name: &str| PARTS.into_iter().find(|it| *it == name);
+        prefix.place(&request.into_parts().0, part)
     }
 
     #[test]
     fn the_last_names_tell_the_place_under_any_prefix() {
         for prefix in ["", "/ops", "/a/b"] {
             for (rest, wanted) in [
-                ("/", Some(Place::Page)),
-                ("/ops.js", Some(Place::Script)),
-                ("/ops.css", Some(Place::Style)),
-                ("/events", Some(Place::Events)),
-                ("/bans/lift", Some(Place::Lift)),
+                ("/", Some("")),
+                ("/main.js", Some("main.js")),
+                ("/panels/funnel.js", Some("panels/funnel.js")),
+                ("/events", Some("events")),
+                ("/bans/lift", Some("bans/lift")),
                 ("/favicon.ico", None),
+                ("/funnel.js", None),
                 ("/lift", None),
                 ("/bans", None),
                 ("/bans/lift2", None),
                 ("/xbans/lift", None),
             ] {
                 let path = format!("{prefix}{rest}?x=/events");
+                let wanted = wanted.map(Place::Part);
                 assert_eq!(place(&Prefix::Unknown, &path), wanted, "{path}");
             }
         }
@@ -124,8 +124,11 @@ mod tests {
     fn under_a_known_prefix_nothing_else_is_answered() {
         let at = Prefix::At("/a/ops".into());
         assert_eq!(place(&at, "/a/ops"), Some(Place::Redirect("./ops/".into())));
-        assert_eq!(place(&at, "/a/ops/"), Some(Place::Page));
-        assert_eq!(place(&at, "/a/ops/bans/lift"), Some(Place::Lift));
+        assert_eq!(place(&at, "/a/ops/"), Some(Place::Part("")));
+        assert_eq!(
+            place(&at, "/a/ops/bans/lift"),
+            Some(Place::Part("bans/lift"))
+        );
         for path in [
             "/",
             "/a/opsx",
@@ -137,7 +140,7 @@ mod tests {
             assert_eq!(place(&at, path), None, "{path}");
         }
         let root = Prefix::At("".into());
-        assert_eq!(place(&root, "/"), Some(Place::Page));
-        assert_eq!(place(&root, "/events"), Some(Place::Events));
+        assert_eq!(place(&root, "/"), Some(Place::Part("")));
+        assert_eq!(place(&root, "/events"), Some(Place::Part("events")));
     }
 }

@@ -13,18 +13,17 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{problem, shown, text, unavailable, with};
+use super::act;
+use super::answer::{problem, text, unavailable, with};
 use super::body::OpsBody;
 use super::guard::{Refusal, check};
 use super::hub::Hub;
-use super::lift;
 use super::line::STREAMS;
+use super::part::{HTML, Part};
 use super::path::{Place, Prefix};
+use crate::model::panel::shown;
 use crate::task::ticker;
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
-const STYLE: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// The live page as a service: what [`Ops::service`](super::Ops::service) returns. Clones are one service.
@@ -75,7 +74,9 @@ impl OpsService {
     /// Whether a path, with a known prefix, is one of the page's.
     #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     pub(crate) fn answers(&self, path: &str) -> bool {
-        self.prefix.place_of(path).is_some()
+        self.prefix
+            .place_of(path, |name| self.hub.part(name))
+            .is_some()
     }
 
     fn answer<B>(&self, request: Request<B>) -> Answer
@@ -85,26 +86,34 @@ impl OpsService {
     {
         ticker::start(&self.hub);
         let (parts, body) = request.into_parts();
-        let place = self.prefix.place(&parts);
-        let is_page = matches!(place, Some(Place::Page | Place::Redirect(_)));
+        let place = self.prefix.place(&parts, |name| self.hub.part(name));
+        let is_page = matches!(place, Some(Place::Part(Part::Page) | Place::Redirect(_)));
         if let Err(refusal) = check(&self.hub.hosts, &parts, is_page) {
             return Answer::Ready(refused(&refusal));
         }
         let Some(place) = place else {
-            return Answer::Ready(problem(StatusCode::NOT_FOUND, "no such path"));
+            return Answer::Ready(self.unknown(&parts));
         };
-        let acts = matches!(place, Place::Lift);
+        let action = match place {
+            Place::Part(Part::Action(panel)) => Some(panel),
+            _ => None,
+        };
         let allowed = match parts.method {
-            Method::POST => acts,
-            Method::GET | Method::HEAD => !acts,
+            Method::POST => action.is_some(),
+            Method::GET | Method::HEAD => action.is_none(),
             _ => false,
         };
         if !allowed {
-            return Answer::Ready(not_allowed(if acts { "POST" } else { "GET, HEAD" }));
+            let methods = if action.is_some() {
+                "POST"
+            } else {
+                "GET, HEAD"
+            };
+            return Answer::Ready(not_allowed(methods));
         }
-        if acts {
-            return match lift::admit(&self.hub, &parts) {
-                Ok(()) => Answer::Pending(Box::pin(lift::lift(Arc::clone(&self.hub), body))),
+        if let Some(panel) = action {
+            return match act::admit(&self.hub, &parts) {
+                Ok(()) => Answer::Pending(Box::pin(act::act(Arc::clone(&self.hub), panel, body))),
                 Err(refusal) => Answer::Ready(*refusal),
             };
         }
@@ -116,27 +125,24 @@ impl OpsService {
         Answer::Ready(response)
     }
 
-    fn show(&self, place: Place, parts: &Parts) -> Response<OpsBody> {
-        let ok = |content_type, body: &'static str| {
-            text(
-                StatusCode::OK,
-                content_type,
-                Bytes::from_static(body.as_bytes()),
-            )
-        };
+    fn show(&self, place: Place<Part>, parts: &Parts) -> Response<OpsBody> {
+        let ok = |kind, body| text(StatusCode::OK, HeaderValue::from_static(kind), body);
         match place {
-            Place::Page => {
-                let token = self.hub.token.as_ref().map_or("", |token| token.as_str());
-                let page = include_str!("page/index.html").replace("{{token}}", token);
-                text(StatusCode::OK, HTML, page.into())
-            }
-            Place::Script => ok(SCRIPT, include_str!("page/ops.js")),
-            Place::Style => ok(STYLE, include_str!("page/ops.css")),
+            Place::Part(Part::Page) => ok(HTML, self.hub.page().into()),
+            Place::Part(Part::File(kind, text)) => ok(kind, Bytes::from_static(text.as_bytes())),
+            Place::Part(Part::Events) => self.events(parts),
             Place::Redirect(to) => redirect(&to),
-            Place::Events => self.events(parts),
             // Sorted out before.
-            Place::Lift => not_allowed("POST"),
+            Place::Part(Part::Action(_)) => not_allowed("POST"),
         }
+    }
+
+    /// For a path that names nothing. Actions come with the panels, and so with the stack.
+    fn unknown(&self, parts: &Parts) -> Response<OpsBody> {
+        if parts.method == Method::POST && !self.hub.is_fed() {
+            return unavailable("no stack feeds this page, so there is nothing to act on");
+        }
+        problem(StatusCode::NOT_FOUND, "no such path")
     }
 
     fn events(&self, parts: &Parts) -> Response<OpsBody> {
@@ -194,7 +200,7 @@ fn redirect(to: &str) -> Response<OpsBody> {
     };
     let mut response = with(
         StatusCode::PERMANENT_REDIRECT,
-        HTML,
+        HeaderValue::from_static(HTML),
         OpsBody::text(Bytes::new()),
     );
     let headers = response.headers_mut();

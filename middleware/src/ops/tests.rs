@@ -74,6 +74,12 @@ async fn ask(
     whole(page.clone().oneshot(request).await.unwrap()).await
 }
 
+/// A page that a stack feeds.
+fn fed(ops: Ops) -> Ops {
+    Stack::builder().ops(&ops).build().unwrap();
+    ops
+}
+
 /// An open stream of events.
 struct Events {
     body: OpsBody,

@@ -13,8 +13,7 @@ use super::decide::AllMet;
 use super::decide::Decider;
 use super::decide::Settled;
 use super::headers::Rendered;
-use crate::model::Pending;
-use crate::model::{Notes, StoreError};
+use crate::model::{Notes, Pending, StoreError};
 use crate::rate_limit::store::Verdict;
 use crate::waiting::{After, Ask, Settlement, Waiting};
 

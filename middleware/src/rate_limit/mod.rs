@@ -82,13 +82,13 @@ mod changes;
 mod decide;
 mod decision;
 mod deny_cache;
-#[cfg(feature = "ops")]
-mod describe;
 mod future;
 mod headers;
 mod layer;
 #[cfg(feature = "otel")]
 mod metrics;
+#[cfg(feature = "ops")]
+mod panel;
 mod policy;
 mod prepare;
 mod reject;
@@ -99,8 +99,6 @@ mod tally;
 mod tests;
 
 pub use decision::{Decision, PolicyState};
-#[cfg(feature = "ops")]
-pub(crate) use describe::Described;
 pub use future::ResponseFuture;
 pub use headers::Headers;
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};

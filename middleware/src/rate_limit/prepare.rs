@@ -10,8 +10,7 @@ use super::decide::Answer;
 use super::decide::Settled;
 use super::store::Gate;
 use super::store::Verdict;
-use crate::model::Pending;
-use crate::model::{Client, StoreError, StoreErrorKind};
+use crate::model::{Client, Pending, StoreError, StoreErrorKind};
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.

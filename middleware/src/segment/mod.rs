@@ -99,6 +99,8 @@ mod layer;
 #[cfg(feature = "otel")]
 mod metrics;
 mod money;
+#[cfg(feature = "ops")]
+mod panel;
 mod record;
 mod registry;
 mod service;

@@ -8,6 +8,8 @@ use http::{Extensions, Method, Response, Uri};
 use tower_layer::Identity;
 
 use super::Stack;
+#[cfg(feature = "ops")]
+use super::panels::Heard;
 use crate::ConfigError;
 use crate::client::ClientLayer;
 use crate::client::ClientLayerBuilder;
@@ -68,7 +70,7 @@ pub struct StackBuilder {
     #[cfg(feature = "redis")]
     redis: Option<RedisStore>,
     #[cfg(feature = "redis")]
-    observer: Option<Observer>,
+    pub(super) observer: Option<Observer>,
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
@@ -264,21 +266,9 @@ impl StackBuilder {
         let Some(ops) = self.ops.take() else {
             return self.build_layers();
         };
-        self = self
-            .observe(ops.exchanges())
-            .observe_security(ops.security_events());
-        #[cfg(feature = "redis")]
-        {
-            let (calls, own) = (ops.calls(), self.observer.take());
-            self = self.observe_store(move |operation, outcome, took| {
-                calls(operation, outcome, took);
-                if let Some(own) = &own {
-                    own(operation, outcome, took);
-                }
-            });
-        }
-        let stack = self.build_layers()?;
-        ops.attach(stack.sources())?;
+        let (heard, this) = Heard::from(self);
+        let stack = this.build_layers()?;
+        ops.attach(stack.panels(heard))?;
         Ok(stack)
     }
 

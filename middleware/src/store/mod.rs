@@ -2,6 +2,8 @@
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 #[cfg(any(feature = "redis", feature = "serde"))]
 mod prefix;
 #[cfg(feature = "redis")]

@@ -4,12 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "ops")]
-use super::Sentence;
 use super::recorder::Recorder;
 use super::{Ban, BanReason};
 use crate::model::{Network, StoreError, StoreErrorKind};
-use crate::suspicion::store::Watch;
 
 /// What the service can ask of, and tell, the suspicion layer. Clones share it.
 ///
@@ -100,19 +97,6 @@ impl Suspicions {
             }
             None => Ok(false),
         }
-    }
-
-    /// The kinds that are counted.
-    #[cfg(feature = "ops")]
-    pub(crate) fn watches(&self) -> &[Watch] {
-        &self.recorder.watches
-    }
-
-    /// How long bans are, and whether they refuse anybody; `None` where they are off.
-    #[cfg(feature = "ops")]
-    pub(crate) fn sentence(&self) -> Option<(Sentence, bool)> {
-        let warden = self.recorder.warden.as_ref();
-        warden.map(|warden| (warden.sentence(), warden.is_enforced()))
     }
 }
 

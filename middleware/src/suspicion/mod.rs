@@ -121,6 +121,8 @@ mod layer;
 mod login;
 #[cfg(feature = "otel")]
 mod metrics;
+#[cfg(feature = "ops")]
+pub(crate) mod panel;
 mod recorder;
 mod service;
 pub mod store;

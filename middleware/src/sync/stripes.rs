@@ -22,6 +22,18 @@ impl<const N: usize> Striped<N> {
         }
     }
 
+    /// Adds a time to a counter of microseconds.
+    #[cfg(feature = "ops")]
+    pub(crate) fn add_time(&self, counter: usize, took: std::time::Duration) {
+        self.add(counter, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// The seconds of a counter of microseconds.
+    #[cfg(feature = "ops")]
+    pub(crate) fn seconds(&self, counter: usize) -> f64 {
+        std::time::Duration::from_micros(self.sum(counter)).as_secs_f64()
+    }
+
     /// A counter's sum over all threads; 0 for one that does not exist.
     pub(crate) fn sum(&self, counter: usize) -> u64 {
         let rows = self.0.iter().filter_map(|row| row.0.get(counter));

@@ -4,8 +4,8 @@ use palisade_tests::browser::Browser;
 use palisade_tests::webstore::Webstore;
 use serde_json::{Value, json};
 
-use super::config;
 use super::contrast::assert_readable;
+use super::{SOON, config};
 
 /// The service's own page, whose stream is the test's.
 struct Told {
@@ -15,9 +15,15 @@ struct Told {
 
 impl Told {
     async fn open() -> Self {
+        Self::open_after("").await
+    }
+
+    /// Opens the page after a script that its browser runs first.
+    async fn open_after(script: &str) -> Self {
         let webstore = Webstore::start(None, &config());
         let browser = Browser::start().await;
         browser.run_first(include_str!("told.js")).await;
+        browser.run_first(script).await;
         browser.open(&format!("http://{}/", webstore.admin)).await;
         Self {
             browser,
@@ -108,6 +114,68 @@ async fn odd_text_stays_text() {
         "[document.images.length, document.body.innerText.split('<img src=x').length > 12]";
     assert_eq!(told.after(tell, expression).await, json!([0, true]));
     assert_eq!(told.browser.console().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_panel_whose_module_throws_is_named_and_the_others_go_on() {
+    // The funnel's module makes a template when it is loaded.
+    let throws = "
+        const { set } = Object.getOwnPropertyDescriptor(Element.prototype, 'innerHTML');
+        Object.defineProperty(Element.prototype, 'innerHTML', { set(html) {
+          if (html.includes('neck')) throw new Error('no neck <b>');
+          set.call(this, html);
+        } });";
+    let told = Told::open_after(throws).await;
+    let tell = "tell('hello', hello(steady(1, 100))); tell('now', now(sample(101_000, 1_010)))";
+    assert_eq!(told.text(tell, RATE).await, "10");
+    let verdict = told.text("", "#verdict").await;
+    assert!(verdict.contains("The panel “funnel” failed"), "{verdict}");
+    assert!(
+        verdict.contains("no neck <b>. The other panels go on"),
+        "{verdict}"
+    );
+    let shown = "['traffic', 'limits', 'bans', 'segments'].every((it) => document.getElementById(it).checkVisibility())";
+    assert_eq!(told.after("", shown).await, json!(true));
+    let funnel = "document.getElementById('funnel')";
+    assert_eq!(told.after("", funnel).await, json!(null));
+    assert_readable(&told.browser).await;
+}
+
+#[tokio::test]
+async fn a_panel_that_cannot_be_loaded_is_named_and_the_others_go_on() {
+    let webstore = Webstore::start(None, &config());
+    let browser = Browser::start().await;
+    browser.run_first(include_str!("told.js")).await;
+    browser.devtools("Network.enable", &json!({})).await;
+    let blocked = json!({"urls": ["*/panels/suspicion.js"]});
+    browser.devtools("Network.setBlockedURLs", &blocked).await;
+    browser.open(&format!("http://{}/", webstore.admin)).await;
+    let told = Told {
+        browser,
+        _webstore: webstore,
+    };
+    let tell = "tell('hello', hello(steady(1, 100))); tell('now', now(sample(101_000, 1_010)))";
+    assert_eq!(told.text(tell, RATE).await, "10");
+    let named = "return document.getElementById('verdict').innerText.includes('The panel “suspicion” failed')";
+    let browser = &told.browser;
+    browser.until("the panel is named", SOON, named).await;
+}
+
+#[tokio::test]
+async fn a_panel_that_cannot_draw_is_named_until_it_can_again() {
+    let told = Told::open().await;
+    let broken =
+        "tell('hello', hello([], { policies: null })); tell('now', now(sample(2_000, 20)))";
+    assert_eq!(told.text(broken, TOTAL).await, "20");
+    let verdict = told.text("", "#verdict").await;
+    assert!(
+        verdict.contains("The panel “rate_limit” failed"),
+        "{verdict}"
+    );
+    let mended = "tell('hello', hello([])); tell('now', now(sample(3_000, 30)))";
+    let verdict = told.text(mended, "#verdict").await;
+    assert!(!verdict.contains("failed"), "{verdict}");
+    assert!(told.text("", "#limits-list").await.contains("200/1m"));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(super) async fn lift(ops: &Ops, page: &OpsService, body: &str) -> Answer {
 
 #[tokio::test]
 async fn the_page_holds_the_token_and_its_headers_keep_others_out() {
-    let ops = Ops::new("shop");
+    let ops = fed(Ops::new("shop"));
     let page = ask(&ops.service(), "GET", "/", &[], "").await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
@@ -38,7 +38,8 @@ async fn the_page_holds_the_token_and_its_headers_keep_others_out() {
     }
     let files = [
         "/",
-        "/ops.js",
+        "/main.js",
+        "/panels/funnel.js",
         "/ops.css",
         "/events",
         "/bans/lift",
@@ -61,8 +62,8 @@ async fn the_page_holds_the_token_and_its_headers_keep_others_out() {
 
 #[tokio::test]
 async fn head_is_get_without_a_body_and_takes_no_place() {
-    let page = Ops::new("shop").service();
-    for path in ["/", "/ops.js", "/ops.css"] {
+    let page = fed(Ops::new("shop")).service();
+    for path in ["/", "/main.js", "/panels/funnel.js", "/ops.css"] {
         let got = ask(&page, "GET", path, &[], "").await;
         let head = ask(&page, "HEAD", path, &[], "").await;
         assert_eq!(head.status, StatusCode::OK);
@@ -78,18 +79,84 @@ async fn head_is_get_without_a_body_and_takes_no_place() {
 }
 
 #[tokio::test]
+async fn a_page_lists_its_panels_and_serves_the_module_of_each_and_what_it_imports() {
+    let service = fed(Ops::new("shop")).service();
+    let page = ask(&service, "GET", "/", &[], "").await.body;
+    let listed: Vec<_> = page.split("<script ").skip(1).collect();
+    let source = |script: &str| {
+        let (_, rest) = script.split_once("src=\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let panels = [
+        "observe",
+        "store",
+        "rate_limit",
+        "suspicion",
+        "funnel",
+        "segment",
+    ];
+    let panels = panels.map(|name| format!("panels/{name}.js"));
+    let mut wanted = vec!["theme.js".to_owned()];
+    wanted.extend(panels);
+    wanted.push("main.js".to_owned());
+    let mut files: Vec<_> = listed.iter().map(|it| source(it)).collect();
+    assert_eq!(files, wanted);
+    // And everything that these import, from where they stand.
+    let mut at = 0;
+    while let Some(file) = files.get(at).cloned() {
+        at += 1;
+        let answer = ask(&service, "GET", &format!("/{file}"), &[], "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{file}");
+        assert_eq!(
+            answer.header("content-type"),
+            "text/javascript; charset=utf-8"
+        );
+        let imports = answer
+            .body
+            .lines()
+            .filter(|line| line.starts_with("import "));
+        for import in imports {
+            let (_, from) = import.split_once(" from '").unwrap();
+            let name = from.trim_end_matches("';");
+            let up = if file.starts_with("panels/") {
+                "../"
+            } else {
+                "./"
+            };
+            let name = name
+                .strip_prefix(up)
+                .unwrap_or_else(|| panic!("{file}: {import}"));
+            if !files.iter().any(|it| it == name) {
+                files.push(name.to_owned());
+            }
+        }
+    }
+    assert!(files.len() > 12, "{files:?}");
+}
+
+#[tokio::test]
 async fn a_page_that_no_stack_feeds_says_so() {
     let mut events = Events::open(&Ops::new("shop").service()).await;
     let (name, hello) = events.next().await.unwrap();
     assert_eq!((&*name, &hello["fed"]), ("hello", &Value::Bool(false)));
+    // It has no panels, and so nothing to act on.
+    let page = Ops::new("shop").service();
+    let answer = ask(&page, "GET", "/", &[], "").await;
+    assert!(!answer.body.contains("data-panel"));
+    assert_eq!(
+        ask(&page, "GET", "/panels/funnel.js", &[], "").await.status,
+        404
+    );
+    let answer = ask(&page, "POST", "/bans/lift", &[], "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
 async fn other_methods_and_paths_are_refused_with_a_problem() {
-    let page = Ops::new("shop").service();
+    let page = fed(Ops::new("shop")).service();
     for (method, path, allow) in [
         ("POST", "/", "GET, HEAD"),
-        ("PUT", "/ops.js", "GET, HEAD"),
+        ("PUT", "/main.js", "GET, HEAD"),
         ("OPTIONS", "/events", "GET, HEAD"),
         ("GET", "/bans/lift", "POST"),
         ("HEAD", "/bans/lift", "POST"),
@@ -121,7 +188,7 @@ async fn a_name_that_leads_here_from_elsewhere_is_refused_for_everything() {
     for (method, path) in [
         ("GET", "/"),
         ("HEAD", "/"),
-        ("GET", "/ops.js"),
+        ("GET", "/main.js"),
         ("GET", "/events"),
         ("POST", "/bans/lift"),
         ("GET", "/nothing"),
@@ -170,7 +237,7 @@ async fn what_another_site_has_a_browser_send_is_refused() {
 
 #[tokio::test]
 async fn an_action_without_the_token_is_refused_before_its_body_is_read() {
-    let ops = Ops::new("shop");
+    let ops = fed(Ops::new("shop"));
     let json = ("content-type", "application/json");
     let zeros = "0".repeat(32);
     for token in [None, Some(""), Some("x"), Some(&*zeros)] {
@@ -206,7 +273,7 @@ impl Body for Never {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_not_waited_for_long() {
-    let ops = Ops::new("shop");
+    let ops = fed(Ops::new("shop"));
     let request = Request::post("/bans/lift")
         .header("host", "localhost")
         .header("x-palisade-token", token(&ops))
@@ -220,7 +287,7 @@ async fn a_body_that_does_not_come_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn a_body_that_cannot_be_used_is_refused_by_its_value() {
-    let ops = Ops::new("shop");
+    let ops = fed(Ops::new("shop"));
     let page = ops.service();
     let long = format!(r#"{{"client": "{}"}}"#, "1".repeat(1_100));
     for (body, status) in [
@@ -267,7 +334,7 @@ async fn a_body_that_cannot_be_used_is_refused_by_its_value() {
 
 #[tokio::test]
 async fn a_page_that_only_shows_refuses_every_action_and_has_no_token() {
-    let ops = Ops::builder("shop").read_only().build().unwrap();
+    let ops = fed(Ops::builder("shop").read_only().build().unwrap());
     let page = ask(&ops.service(), "GET", "/", &[], "").await;
     assert!(page.body.contains(r#"content="""#));
     let headers = [
@@ -373,7 +440,7 @@ async fn a_stream_that_nobody_reads_gives_its_place_away() {
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn axum_serves_it_nested_and_as_a_route() {
-    let ops = Ops::new("shop");
+    let ops = fed(Ops::new("shop"));
     let nested = axum::Router::new().nest_service("/internal/ops", ops.service());
     let routed = axum::Router::new()
         .route_service("/internal/ops", ops.service())
@@ -390,7 +457,7 @@ async fn axum_serves_it_nested_and_as_a_route() {
     for router in [nested, routed, prefixed] {
         let (status, location) = ask(&router, "/internal/ops").await;
         assert_eq!((status, location.as_deref()), (308, Some("./ops/")));
-        for path in ["", "ops.js", "ops.css", "events"] {
+        for path in ["", "main.js", "panels/funnel.js", "ops.css", "events"] {
             let path = format!("/internal/ops/{path}");
             assert_eq!(ask(&router, &path).await.0, 200, "{path}");
         }

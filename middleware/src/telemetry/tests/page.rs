@@ -8,13 +8,16 @@ use tokio::time::{Instant, sleep, timeout};
 use super::admin::Server;
 use super::exposition::telemetry;
 use crate::ops::Ops;
+use crate::stack::Stack;
 
 /// Long beyond anything that is waited for.
 const LONG: Duration = Duration::from_secs(20);
 const EVENTS: &[u8] = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 async fn start() -> Server {
-    Server::start(telemetry().admin().page(&Ops::new("shop"))).await
+    let ops = Ops::new("shop");
+    Stack::builder().ops(&ops).build().unwrap();
+    Server::start(telemetry().admin().page(&ops)).await
 }
 
 async fn send(server: &Server, request: &str) -> String {
@@ -54,7 +57,7 @@ async fn the_page_stands_beside_what_else_is_served_and_adds_no_other_path() {
     let server = start().await;
     for (path, content_type) in [
         ("/", "text/html"),
-        ("/ops.js", "text/javascript"),
+        ("/main.js", "text/javascript"),
         ("/ops.css", "text/css"),
     ] {
         let answer = get(&server, path, "localhost:1").await;

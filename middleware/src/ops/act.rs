@@ -1,4 +1,4 @@
-//! `POST bans/lift`: ends a ban.
+//! Actions: who may act, and with which body.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,26 +9,18 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body;
-use serde::Deserialize;
 
-use super::answer::{problem, shown, text, unavailable};
+use super::answer::{problem, text, unavailable};
 use super::body::OpsBody;
 use super::guard::{TOKEN, has_token};
 use super::hub::Hub;
-use crate::model::Network;
+use crate::model::panel::Acted;
+use crate::model::panel::shown;
 
 /// Of a body, in bytes.
 const MOST: usize = 1_024;
 /// For a body to come.
 const BODY: Duration = Duration::from_secs(5);
-/// For the store: longer than any deadline that it can be given.
-const STORE: Duration = Duration::from_secs(15);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lift {
-    client: String,
-}
 
 /// Whether the request may act at all, before its body is read.
 pub(super) fn admit(hub: &Hub, parts: &Parts) -> Result<(), Box<Response<OpsBody>>> {
@@ -69,8 +61,8 @@ pub(super) fn admit(hub: &Hub, parts: &Parts) -> Result<(), Box<Response<OpsBody
     Ok(())
 }
 
-/// Reads the body and lifts the ban.
-pub(super) async fn lift<B: Body>(hub: Arc<Hub>, body: B) -> Response<OpsBody> {
+/// Reads the body and has a panel act.
+pub(super) async fn act<B: Body>(hub: Arc<Hub>, panel: usize, body: B) -> Response<OpsBody> {
     let read = match tokio::time::timeout(BODY, read(body)).await {
         Ok(Ok(read)) => read,
         Ok(Err(refusal)) => return *refusal,
@@ -81,47 +73,23 @@ pub(super) async fn lift<B: Body>(hub: Arc<Hub>, body: B) -> Response<OpsBody> {
             );
         }
     };
-    let Ok(Lift { client }) = serde_json::from_slice(&read) else {
-        let detail = r#"the body is not `{"client": "..."}`"#;
-        return problem(StatusCode::BAD_REQUEST, detail);
+    let action = hub.panels().get(panel).and_then(|panel| panel.action());
+    let Some(acting) = action.map(|action| action.act(&read)) else {
+        return problem(StatusCode::NOT_FOUND, "no such path");
     };
-    let Ok(network) = client.parse::<Network>() else {
-        let detail = format!(
-            "`client` cannot be `{}`: allowed is an IPv4 address such as `192.0.2.1`, or an IPv6 network such as \
-             `2001:db8::/64`",
-            shown(&client)
-        );
-        return problem(StatusCode::BAD_REQUEST, &detail);
-    };
-    let Some(sources) = hub.sources.get() else {
-        return unavailable("no stack feeds this page, so there are no bans");
-    };
-    let suspicions = sources.suspicions.clone();
-    // On a task of its own: a client that leaves now must not keep the log from telling of a ban that was lifted.
-    let lifting = tokio::spawn(async move {
-        let answer = tokio::time::timeout(STORE, suspicions.lift(network)).await;
-        if matches!(answer, Ok(Ok(_))) {
-            hub.bans.lifted(network);
+    // On a task of its own: a client that leaves now must not keep the action from being told of where it is carried through.
+    match tokio::spawn(acting).await {
+        Ok(Acted::Done(json)) => {
+            let content_type = HeaderValue::from_static("application/json");
+            text(
+                StatusCode::OK,
+                content_type,
+                Bytes::from_static(json.as_bytes()),
+            )
         }
-        answer
-    });
-    match lifting.await {
-        Ok(Ok(Ok(lifted))) => {
-            let json = HeaderValue::from_static("application/json");
-            let answer = if lifted {
-                r#"{"lifted":true}"#
-            } else {
-                r#"{"lifted":false}"#
-            };
-            text(StatusCode::OK, json, Bytes::from_static(answer.as_bytes()))
-        }
-        Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
-            let detail = format!(
-                "the store did not take it: the ban of {network} ends in this process alone, and holds again once the \
-                 store answers; try again then"
-            );
-            unavailable(&detail)
-        }
+        Ok(Acted::Invalid(detail)) => problem(StatusCode::BAD_REQUEST, &detail),
+        Ok(Acted::Unavailable(detail)) => unavailable(&detail),
+        Err(_) => unavailable("the action broke off"),
     }
 }
 

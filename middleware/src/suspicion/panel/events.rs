@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::answer::shown;
-use super::hub::millis;
-use super::stream;
+use serde::Serialize;
+
+use crate::model::panel::{millis, shown};
 use crate::suspicion::{Occurrence, SecurityEvent};
 
 /// Events that are kept.
@@ -14,20 +14,37 @@ const KEPT: usize = 50;
 /// Routes of an incident that are named, the latest.
 const ROUTES: usize = 3;
 
+/// One event of the security log, as it was written there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Noted {
+    /// Rises by one with each event.
+    number: u64,
+    /// Milliseconds since 1970.
+    at: u64,
+    /// `suspicious_activity`, `client_banned` or `ban_lifted`.
+    event: &'static str,
+    /// The kind of the incident, or the ban's reason; empty for a lift.
+    kind: &'static str,
+    /// The client, or its hash where the log has hashes.
+    client: String,
+    /// Plain text: the evidence in a few words.
+    detail: String,
+}
+
 /// The newest events, told off the requests' path.
 #[derive(Debug, Default)]
-pub(super) struct Events(Mutex<Kept>);
+pub(crate) struct Events(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     number: u64,
     /// The newest last.
-    events: VecDeque<stream::SecurityEvent>,
+    events: VecDeque<Noted>,
 }
 
 impl Events {
-    pub(super) fn note(&self, event: &SecurityEvent<'_>) {
-        let told = stream::SecurityEvent {
+    pub(crate) fn note(&self, event: &SecurityEvent<'_>) {
+        let told = Noted {
             number: 0,
             at: millis(SystemTime::now()),
             event: event.as_str(),
@@ -41,11 +58,10 @@ impl Events {
         if kept.events.len() >= KEPT {
             kept.events.pop_front();
         }
-        kept.events
-            .push_back(stream::SecurityEvent { number, ..told });
+        kept.events.push_back(Noted { number, ..told });
     }
 
-    pub(super) fn newest_first(&self) -> Vec<stream::SecurityEvent> {
+    pub(super) fn newest_first(&self) -> Vec<Noted> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.iter().rev().cloned().collect()
     }

@@ -1,15 +1,15 @@
 //! The bans that last, asked for while somebody watches, and never waited for.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::hub::{Hub, millis};
-use super::stream;
 use crate::model::Network;
+use crate::model::panel::millis;
 use crate::suspicion::{Ban, Suspicions};
 
 /// Between two questions to the store.
@@ -18,8 +18,31 @@ const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// From when on what was told is old: two questions and their answers may be late.
 const FRESH: Duration = Duration::from_secs(6);
-/// Bans that the stream lists.
+/// Bans that a frame lists.
 const LISTED: usize = 100;
+
+/// The bans.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Bans {
+    /// Bans that last, those that end last first, at most 100.
+    list: Vec<BanNow>,
+    /// All that are known of, of which `list` is the first 100.
+    total: usize,
+    /// Whether the store failed to tell: `list` is then what was last known, and what this process imposed alone since.
+    stale: bool,
+}
+
+/// A ban that lasts.
+#[derive(Debug, Clone, Serialize)]
+struct BanNow {
+    /// The name to lift it by.
+    client: String,
+    reason: &'static str,
+    strikes: u32,
+    /// Milliseconds since 1970.
+    since: u64,
+    until: u64,
+}
 
 /// What the store last told.
 #[derive(Debug, Default)]
@@ -46,7 +69,7 @@ impl BanWatch {
 
     /// Asks the store on a task of its own, if that is due: one question at a time, so that a store that hangs costs one
     /// task.
-    pub(super) fn ask(&self, hub: Weak<Hub>, suspicions: &Suspicions) {
+    pub(super) fn ask(self: &Arc<Self>, suspicions: &Suspicions) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -60,14 +83,15 @@ impl BanWatch {
         }
         state.asked = Some(Instant::now());
         let (suspicions, lifts) = (suspicions.clone(), state.lifts);
+        let watch = Arc::downgrade(self);
         state.question = Some(runtime.spawn(async move {
             let answer = tokio::time::timeout(PATIENCE, suspicions.bans()).await;
             let answer = match answer {
                 Ok(Ok(bans)) => Ok(bans),
                 Ok(Err(_)) | Err(_) => Err(suspicions.bans_here()),
             };
-            if let Some(hub) = hub.upgrade() {
-                hub.bans.tell(lifts, answer);
+            if let Some(watch) = watch.upgrade() {
+                watch.tell(lifts, answer);
             }
         }));
     }
@@ -99,7 +123,7 @@ impl BanWatch {
     }
 
     /// What is shown, and who is banned.
-    pub(super) fn now(&self) -> (stream::Bans, HashSet<Network>) {
+    pub(super) fn now(&self) -> (Bans, HashSet<Network>) {
         let state = self.lock();
         let now = SystemTime::now();
         // Without those that ended since the store told.
@@ -108,30 +132,19 @@ impl BanWatch {
         let here = state.here.iter().filter(|ban| ban.until > now);
         lasting.extend(here.filter(|ban| banned.insert(ban.client)));
         lasting.sort_by_key(|ban| std::cmp::Reverse(ban.until));
-        let listed = lasting.iter().take(LISTED).map(|ban| stream::BanNow {
+        let listed = lasting.iter().take(LISTED).map(|ban| BanNow {
             client: ban.client.to_string(),
             reason: ban.reason.as_str(),
             strikes: ban.strikes,
             since: millis(ban.since),
             until: millis(ban.until),
         });
-        let bans = stream::Bans {
+        let bans = Bans {
             list: listed.collect(),
             total: lasting.len(),
             stale: state.failed || state.told.is_none_or(|told| told.elapsed() > FRESH),
         };
         (bans, banned)
-    }
-}
-
-impl Hub {
-    /// Sees to it that the list of bans is not too old.
-    pub(super) fn ask_for_bans(self: &Arc<Self>) {
-        if let Some(sources) = self.sources.get()
-            && sources.suspicions.sentence().is_some()
-        {
-            self.bans.ask(Arc::downgrade(self), &sources.suspicions);
-        }
     }
 }
 
@@ -156,7 +169,7 @@ mod tests {
     fn listed(watch: &BanWatch) -> Vec<String> {
         let (bans, banned) = watch.now();
         assert_eq!((bans.total, bans.list.len()), (banned.len(), banned.len()));
-        let octet = |ban: stream::BanNow| ban.client.replace("192.0.2.", "");
+        let octet = |ban: BanNow| ban.client.replace("192.0.2.", "");
         bans.list.into_iter().map(octet).collect()
     }
 

@@ -1,0 +1,45 @@
+//! The panel: customers by segment, and what each segment did.
+
+use std::sync::Arc;
+
+use super::{SegmentLayer, Tally};
+use crate::model::Segment;
+use crate::model::panel::{Fields, Panel, summed};
+
+/// Without a tally, customers are not told apart.
+struct SegmentPanel(Option<Arc<Tally>>);
+
+impl SegmentLayer {
+    /// What the live page shows of the segments.
+    pub(crate) fn panel(&self) -> impl Panel + use<> {
+        SegmentPanel(self.tally())
+    }
+}
+
+impl Panel for SegmentPanel {
+    fn name(&self) -> &'static str {
+        "segment"
+    }
+
+    fn script(&self) -> &'static str {
+        include_str!("panel.js")
+    }
+
+    fn hello(&self, fields: &mut Fields) {
+        fields.add("segments", &self.0.is_some());
+    }
+
+    fn now(&self, fields: &mut Fields) {
+        let population = self.0.as_ref().and_then(|tally| tally.population());
+        // `None` unless this process counts the population. Nobody who is known is new.
+        let population = population.map(|population| {
+            let known = Segment::ALL.into_iter().filter(|it| *it != Segment::New);
+            let known = known.map(|it| (it.as_str(), population.of(it)));
+            known.collect::<Vec<_>>()
+        });
+        let counts = self.0.iter().flat_map(|tally| tally.counts());
+        let actions = summed(counts.map(|it| (it.segment.as_str(), it.count)));
+        fields.add("population", &population);
+        fields.add("segments", &actions);
+    }
+}

@@ -1,0 +1,62 @@
+//! What the live page shows of a stack: one line a panel.
+
+use std::sync::Arc;
+
+use super::{Stack, StackBuilder};
+use crate::model::panel::Panel;
+use crate::observe::panel::{Feed, ObservePanel};
+use crate::store::panel::{Calls, StorePanel};
+use crate::suspicion::panel::{Events, SuspicionPanel};
+
+/// What panels hear from the layers' observers.
+pub(super) struct Heard {
+    exchanges: Arc<Feed>,
+    calls: Arc<Calls>,
+    events: Arc<Events>,
+}
+
+impl Heard {
+    /// Observes what the builder's stack will do, beside the user's own observers.
+    pub(super) fn from(mut builder: StackBuilder) -> (Self, StackBuilder) {
+        let heard = Self {
+            exchanges: Feed::new(),
+            calls: Arc::default(),
+            events: Arc::default(),
+        };
+        #[cfg(feature = "redis")]
+        {
+            let (calls, own) = (Arc::clone(&heard.calls), builder.observer.take());
+            builder = builder.observe_store(move |operation, outcome, took| {
+                calls.count(outcome, took);
+                if let Some(own) = &own {
+                    own(operation, outcome, took);
+                }
+            });
+        }
+        let events = Arc::clone(&heard.events);
+        builder = builder
+            .observe(Arc::clone(&heard.exchanges))
+            .observe_security(move |event| events.note(event));
+        (heard, builder)
+    }
+}
+
+impl<T> Stack<T> {
+    /// The panels, in the order in which they stand on the page.
+    pub(super) fn panels(&self, heard: Heard) -> Vec<Box<dyn Panel>> {
+        let suspicion =
+            SuspicionPanel::new(self.suspicions(), self.suspicion_tally(), heard.events);
+        vec![
+            Box::new(ObservePanel::new(heard.exchanges, suspicion.banned())),
+            Box::new(StorePanel {
+                calls: heard.calls,
+                #[cfg(feature = "redis")]
+                health: self.health.clone(),
+            }),
+            Box::new(self.rate_limit.panel()),
+            Box::new(suspicion),
+            Box::new(self.funnel.panel()),
+            Box::new(self.segment.panel()),
+        ]
+    }
+}

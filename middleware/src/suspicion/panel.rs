@@ -1,0 +1,174 @@
+//! The panel: security events, bans and the action that lifts them, and incidents by kind.
+
+mod bans;
+mod events;
+
+use std::collections::HashSet;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::bans::BanWatch;
+pub(crate) use self::events::Events;
+use super::store::Watch;
+use super::{Kind, Sentence, Suspicions, Tally};
+use crate::model::Network;
+use crate::model::panel::{Acted, Acting, Action, Fields, Panel, shown};
+
+/// For the store to lift a ban: longer than any deadline that it can be given.
+const STORE: Duration = Duration::from_secs(15);
+
+/// The panel.
+pub(crate) struct SuspicionPanel {
+    suspicions: Suspicions,
+    tally: Arc<Tally>,
+    events: Arc<Events>,
+    bans: Arc<BanWatch>,
+}
+
+/// What is reported.
+#[derive(Debug, Serialize)]
+struct Watched {
+    kind: &'static str,
+    /// Failures, or distinct accounts or networks.
+    count: u32,
+    /// Such as `5m`.
+    window: String,
+}
+
+/// How bans are.
+#[derive(Debug, Serialize)]
+struct BanSetting {
+    /// The first, such as `10m`.
+    first: String,
+    longest: String,
+    dry_run: bool,
+}
+
+impl SuspicionPanel {
+    pub(crate) fn new(suspicions: Suspicions, tally: Arc<Tally>, events: Arc<Events>) -> Self {
+        Self {
+            suspicions,
+            tally,
+            events,
+            bans: Arc::default(),
+        }
+    }
+
+    /// Tells the clients that are banned, as far as the panel knows.
+    pub(crate) fn banned(&self) -> impl Fn() -> HashSet<Network> + Send + Sync + use<> {
+        let bans = Arc::clone(&self.bans);
+        move || bans.now().1
+    }
+}
+
+impl Suspicions {
+    /// The kinds that are counted.
+    fn watches(&self) -> &[Watch] {
+        &self.recorder.watches
+    }
+
+    /// How long bans are, and whether they refuse anybody; `None` where they are off.
+    fn sentence(&self) -> Option<(Sentence, bool)> {
+        let warden = self.recorder.warden.as_ref();
+        warden.map(|warden| (warden.sentence(), warden.is_enforced()))
+    }
+}
+
+impl Panel for SuspicionPanel {
+    fn name(&self) -> &'static str {
+        "suspicion"
+    }
+
+    fn script(&self) -> &'static str {
+        include_str!("panel.js")
+    }
+
+    fn hello(&self, fields: &mut Fields) {
+        let watches = self.suspicions.watches().iter().map(|watch| Watched {
+            kind: watch.kind.as_str(),
+            count: watch.threshold.count(),
+            window: humantime::format_duration(watch.threshold.window()).to_string(),
+        });
+        fields.add("watches", &watches.collect::<Vec<_>>());
+        let bans = self.suspicions.sentence();
+        let bans = bans.map(|(sentence, enforced)| BanSetting {
+            first: humantime::format_duration(sentence.first()).to_string(),
+            longest: humantime::format_duration(sentence.longest()).to_string(),
+            dry_run: !enforced,
+        });
+        fields.add("bans", &bans);
+    }
+
+    fn now(&self, fields: &mut Fields) {
+        fields.add("events", &self.events.newest_first());
+        let bans = self.suspicions.sentence().map(|_| self.bans.now().0);
+        fields.add("bans", &bans);
+        let watches = self.suspicions.watches();
+        let is_watched = |kind: &Kind| watches.iter().any(|watch| watch.kind == *kind);
+        let incidents = Kind::ALL.into_iter().filter(is_watched);
+        let incidents = incidents.map(|kind| (kind.as_str(), self.tally.incidents(kind)));
+        fields.add("incidents", &incidents.collect::<Vec<_>>());
+    }
+
+    fn refresh(&self) {
+        if self.suspicions.sentence().is_some() {
+            self.bans.ask(&self.suspicions);
+        }
+    }
+
+    fn action(&self) -> Option<&dyn Action> {
+        Some(self)
+    }
+}
+
+/// Ends a ban: `{"client": "192.0.2.1"}`.
+impl Action for SuspicionPanel {
+    fn path(&self) -> &'static str {
+        "bans/lift"
+    }
+
+    fn act(&self, body: &[u8]) -> Acting {
+        let network = match client(body) {
+            Ok(network) => network,
+            Err(detail) => return Box::pin(ready(Acted::Invalid(detail))),
+        };
+        let (suspicions, bans) = (self.suspicions.clone(), Arc::clone(&self.bans));
+        Box::pin(async move {
+            let lifted = tokio::time::timeout(STORE, suspicions.lift(network)).await;
+            let Ok(Ok(lifted)) = lifted else {
+                return Acted::Unavailable(format!(
+                    "the store did not take it: the ban of {network} ends in this process alone, and holds again once \
+                     the store answers; try again then"
+                ));
+            };
+            bans.lifted(network);
+            Acted::Done(if lifted {
+                r#"{"lifted":true}"#
+            } else {
+                r#"{"lifted":false}"#
+            })
+        })
+    }
+}
+
+/// The client that a body names, or what is wrong with the body.
+fn client(body: &[u8]) -> Result<Network, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Lift {
+        client: String,
+    }
+    let Ok(Lift { client }) = serde_json::from_slice(body) else {
+        return Err(r#"the body is not `{"client": "..."}`"#.to_owned());
+    };
+    client.parse().map_err(|_| {
+        format!(
+            "`client` cannot be `{}`: allowed is an IPv4 address such as `192.0.2.1`, or an IPv6 network such as \
+             `2001:db8::/64`",
+            shown(&client)
+        )
+    })
+}
