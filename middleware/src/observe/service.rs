@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::sync::Once;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -10,7 +11,9 @@ use super::Notes;
 use super::future::ResponseFuture;
 use super::layer::Observers;
 use super::open::Open;
+use crate::body::Body;
 use crate::client::Client;
+use crate::grpc::Call;
 
 /// A service whose exchanges are observed; see [`ObserveLayer`](super::ObserveLayer).
 #[derive(Clone)]
@@ -25,11 +28,12 @@ impl<S> Observe<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Observe<S>
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Observe<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<Body<B>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -45,7 +49,8 @@ where
         let client = client.unwrap_or_else(unidentified);
         let notes = Notes::default();
         request.extensions_mut().insert(notes.clone());
-        let mut open = Open::begin(observers, request.method().clone(), client, notes);
+        let call = Call::of(&request);
+        let mut open = Open::begin(observers, request.method().clone(), client, notes, call);
         let inner = &mut self.inner;
         let future = open.run(|| inner.call(request));
         ResponseFuture::new(future, Some(open))

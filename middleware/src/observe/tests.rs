@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
@@ -67,8 +68,8 @@ fn request() -> Request<()> {
     request
 }
 
-fn response(status: u16) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+fn response(status: u16) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
@@ -154,7 +155,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
         let notes = request.extensions().get::<Notes>().unwrap();
         notes.result(PolicyResult::FallbackAdmitted);
         notes.segment(crate::segment::Segment::Vip);
-        Err::<Response<Bytes>, _>("no route to the host")
+        Err::<Response<Full<Bytes>>, _>("no route to the host")
     }));
     service.oneshot(request()).await.unwrap_err();
     let expected = (
@@ -175,7 +176,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
 fn a_request_that_is_dropped_before_its_head_is_told_as_cancelled() {
     for polls in [0, 1] {
         let seen = Seen::default();
-        let handler = service_fn(|_| std::future::pending::<Result<Response<Bytes>, ()>>());
+        let handler = service_fn(|_| std::future::pending::<Result<Response<Full<Bytes>>, ()>>());
         let mut service = seen.layer().layer(handler);
         let mut response = Box::pin(service.call(request()));
         for _ in 0..polls {
@@ -208,7 +209,7 @@ async fn a_panic_is_told_wherever_it_comes() {
     );
     let seen = Seen::default();
     let handler = service_fn(
-        |_: Request<()>| -> std::future::Ready<Result<Response<Bytes>, ()>> {
+        |_: Request<()>| -> std::future::Ready<Result<Response<Full<Bytes>>, ()>> {
             panic!("in the call");
         },
     );
@@ -217,10 +218,12 @@ async fn a_panic_is_told_wherever_it_comes() {
     assert_eq!(seen.only(), expected);
 
     let seen = Seen::default();
-    let handler = service_fn(async |_: Request<()>| -> Result<Response<Bytes>, ()> {
-        tokio::task::yield_now().await;
-        panic!("in the future");
-    });
+    let handler = service_fn(
+        async |_: Request<()>| -> Result<Response<Full<Bytes>>, ()> {
+            tokio::task::yield_now().await;
+            panic!("in the future");
+        },
+    );
     let service = seen.layer().layer(handler);
     tokio::spawn(service.oneshot(request())).await.unwrap_err();
     assert_eq!(seen.only(), expected);
@@ -246,9 +249,11 @@ async fn an_observer_that_panics_harms_neither_the_request_nor_the_others() {
     // Nor the process, when it panics while the service's own panic unwinds.
     let seen = Seen::default();
     let layer = ObserveLayer::new(vec![Box::new(Bad), Box::new(seen.clone())]);
-    let handler = service_fn(async |_: Request<()>| -> Result<Response<Bytes>, ()> {
-        panic!("in the service");
-    });
+    let handler = service_fn(
+        async |_: Request<()>| -> Result<Response<Full<Bytes>>, ()> {
+            panic!("in the service");
+        },
+    );
     tokio::spawn(layer.layer(handler).oneshot(request()))
         .await
         .unwrap_err();

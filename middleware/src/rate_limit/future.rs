@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -12,6 +11,7 @@ use tower_service::Service;
 use super::decide::{AllMet, Decider, Pending, Settled};
 use super::headers::Rendered;
 use super::{StoreError, Verdict};
+use crate::body::Body;
 use crate::observe::Notes;
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
@@ -56,22 +56,20 @@ where
     }
 }
 
-impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+impl<S, ReqBody, B> Future for ResponseFuture<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Response<Body<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody, ResBody> Ask for Asked<S, ReqBody>
+impl<S, ReqBody, B> Ask for Asked<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
     type Answer = Result<Verdict, StoreError>;
     type Future = S::Future;
@@ -104,7 +102,7 @@ where
             }
             Settled::Refuse(refusal) => {
                 let (parts, _) = request.into_parts();
-                Settlement::Refuse(decider.respond(refusal, &parts).map(ResBody::from))
+                Settlement::Refuse(decider.respond(refusal, &parts).map(Body::refusal))
             }
         }
     }

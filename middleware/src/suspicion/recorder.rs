@@ -42,7 +42,7 @@ pub(super) enum Bound {
 }
 
 /// Who sent a request, until its response tells whether that matters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sender {
     pub(super) client: Network,
     pub(super) user: Option<UserId>,

@@ -17,6 +17,7 @@ pub(super) mod key {
     pub(in crate::telemetry) const STATUS: &str = "http.response.status_code";
     pub(in crate::telemetry) const ROUTE: &str = "http.route";
     pub(in crate::telemetry) const VERSION: &str = "network.protocol.version";
+    pub(in crate::telemetry) const GRPC_STATUS: &str = "rpc.grpc.status_code";
     pub(in crate::telemetry) const SCHEME: &str = "url.scheme";
 }
 
@@ -58,6 +59,7 @@ pub(super) const HTTP_DURATION: Instrument = Instrument {
         key::STATUS,
         key::ROUTE,
         key::VERSION,
+        key::GRPC_STATUS,
         key::SCHEME,
     ],
     boundaries: &[
