@@ -9,12 +9,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
 use crate::client::{Client, Route};
+use crate::lines::Lines;
 use crate::rate_limit::{Reason, Rejected};
 
 /// What an observer was told, and how many exchanges are under way by its count.
@@ -307,4 +309,30 @@ async fn a_future_polled_after_its_end_is_not_told_again() {
     assert!((&mut future).await.is_ok());
     assert!(future.await.is_ok());
     assert_eq!(seen.only().0, End::Responded);
+}
+
+#[tokio::test]
+async fn the_access_log_has_the_status_of_a_grpc_call_and_of_no_other_request() {
+    let (lines, _guard) = Lines::capture();
+    let layer = ObserveLayer::new(vec![Box::new(AccessLog::new(10))]);
+    let service = layer.layer(service_fn(async |_| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", 5.into());
+        let body = Full::<Bytes>::from("message").with_trailers(async { Some(Ok(trailers)) });
+        Ok::<_, ()>(Response::new(Box::pin(body)))
+    }));
+    for (content_type, has_status) in [("application/grpc", true), ("text/plain", false)] {
+        let mut request = request();
+        *request.method_mut() = Method::POST;
+        let content_type = content_type.parse().unwrap();
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        let response = service.clone().oneshot(request).await.unwrap();
+        let at_head = lines.take();
+        assert_eq!(at_head.is_empty(), has_status, "{at_head:?}");
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.trailers().unwrap()["grpc-status"], "5");
+        let told = [at_head, lines.take()].concat();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].contains(" grpc_status=5 "), has_status, "{told:?}");
+    }
 }
