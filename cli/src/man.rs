@@ -1,7 +1,6 @@
 //! `palisade man`: a manual page of each command, made of what `--help` says.
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use clap::{Args, Command, ValueHint};
 use clap_mangen::roff::{Roff, roman};

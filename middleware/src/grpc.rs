@@ -1,4 +1,4 @@
-//! A rejection in gRPC's own terms: HTTP 200, trailers only, the status in headers.
+//! gRPC: how a call ended, and a rejection in gRPC's own terms (HTTP 200, trailers only, the status in headers).
 
 use std::time::Duration;
 
@@ -6,11 +6,102 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// The status of a call that was dropped before it told one.
+pub(crate) const CANCELLED: u8 = 1;
+/// The status of a call that ended without one.
+pub(crate) const UNKNOWN: u8 = 2;
+const GREATEST_STATUS: u8 = 16;
+
+/// The status of a gRPC call, as far as it is known; see [`body`](crate::body#grpc).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Another request.
+    None,
+    /// gRPC-Web: the head tells the status, or nobody does.
+    Web,
+    /// Not known yet.
+    Open,
+    Ended(u8),
+}
+
+impl Call {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        // Most requests have another method, and cost no look at their headers.
+        if request.method() != Method::POST {
+            return Self::None;
+        }
+        let Some(content_type) = content_type(request.headers()) else {
+            return Self::None;
+        };
+        if content_type != GRPC {
+            return Self::Web;
+        }
+        let asked = request.headers().get(CONTENT_TYPE);
+        match asked.and_then(|asked| asked.as_bytes().get(GRPC.len())) {
+            None | Some(b'+' | b';') => Self::Open,
+            Some(_) => Self::None,
+        }
+    }
+
+    /// The response's head is known; whether the body will tell the status.
+    pub(crate) fn respond<B>(&mut self, response: &Response<B>) -> bool {
+        if *self == Self::None {
+            return false;
+        }
+        match status(response.headers()).or_else(|| status_of_http(response.status())) {
+            Some(status) => *self = Self::Ended(status),
+            None if *self == Self::Web => *self = Self::None,
+            None => return true,
+        }
+        false
+    }
+
+    /// The call ended, with this status if it told one.
+    pub(crate) fn end(&mut self, status: Option<u8>) {
+        if *self == Self::Open {
+            *self = Self::Ended(status.unwrap_or(UNKNOWN));
+        }
+    }
+
+    /// The status of a call that nobody will hear of any more; `otherwise` if it told none.
+    pub(crate) fn status(self, otherwise: u8) -> Option<u8> {
+        match self {
+            Self::None | Self::Web => None,
+            Self::Open => Some(otherwise),
+            Self::Ended(status) => Some(status),
+        }
+    }
+}
+
+/// What the head or the trailers of a response say.
+pub(crate) fn status(headers: &HeaderMap) -> Option<u8> {
+    let text = headers.get(GRPC_STATUS)?.to_str().ok();
+    let known = text
+        .and_then(|text| text.parse().ok())
+        .filter(|status| *status <= GREATEST_STATUS);
+    Some(known.unwrap_or(UNKNOWN))
+}
+
+/// What clients make of a response without `grpc-status`; nothing yet of one that may have it in its trailers.
+fn status_of_http(status: StatusCode) -> Option<u8> {
+    match status.as_u16() {
+        200 => None,
+        400 => Some(13),
+        401 => Some(16),
+        403 => Some(7),
+        404 => Some(12),
+        429 | 502..=504 => Some(14),
+        _ => Some(UNKNOWN),
+    }
+}
+
+const GRPC: &str = "application/grpc";
 
 /// `google.rpc.Code` values that a rejection can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +116,14 @@ pub(crate) enum Code {
 pub(crate) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
     let asked = request.get(CONTENT_TYPE)?.as_bytes();
     // The longer names first: each is a prefix of the one before.
-    [
-        "application/grpc-web-text",
-        "application/grpc-web",
-        "application/grpc",
-    ]
-    .into_iter()
-    .find(|kind| {
-        asked
-            .get(..kind.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
-    })
-    .map(HeaderValue::from_static)
+    ["application/grpc-web-text", "application/grpc-web", GRPC]
+        .into_iter()
+        .find(|kind| {
+            asked
+                .get(..kind.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes()))
+        })
+        .map(HeaderValue::from_static)
 }
 
 /// What violated a quota: `subject` and `description` of google.rpc.QuotaFailure.Violation.
@@ -188,5 +275,78 @@ mod tests {
         );
         assert_eq!(answer("application/json"), None);
         assert_eq!(content_type(&HeaderMap::new()), None);
+    }
+
+    fn call(method: Method, content_type: &str) -> Call {
+        let request = Request::builder().method(method);
+        Call::of(&request.header(CONTENT_TYPE, content_type).body(()).unwrap())
+    }
+
+    #[test]
+    fn a_call_is_a_post_of_grpc_and_grpc_web_is_told_apart() {
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;charset=utf-8",
+            "Application/GRPC",
+        ] {
+            assert_eq!(call(Method::POST, content_type), Call::Open);
+            assert_eq!(call(Method::GET, content_type), Call::None);
+        }
+        for content_type in ["application/grpc-web", "application/grpc-web-text+proto"] {
+            assert_eq!(call(Method::POST, content_type), Call::Web);
+        }
+        for content_type in ["application/grpcx", "application/json", ""] {
+            assert_eq!(call(Method::POST, content_type), Call::None);
+        }
+        let bare = Request::builder().method(Method::POST).body(()).unwrap();
+        assert_eq!(Call::of(&bare), Call::None);
+    }
+
+    /// What becomes of a call after this head: its status, and whether the body is waited for.
+    fn head(mut call: Call, http: u16, grpc: Option<&str>) -> (Option<u8>, bool) {
+        let mut response = Response::builder().status(http);
+        if let Some(grpc) = grpc {
+            response = response.header(GRPC_STATUS, grpc);
+        }
+        let waits = call.respond(&response.body(()).unwrap());
+        (call.status(99), waits)
+    }
+
+    #[test]
+    fn the_head_tells_the_status_or_leaves_it_to_the_trailers() {
+        for status in 0..=16 {
+            let told = head(Call::Open, 200, Some(&status.to_string()));
+            assert_eq!(told, (Some(status), false));
+        }
+        // Of a client's making or of a newer protocol: no further values.
+        for odd in ["17", "255", "256", "-1", "", "five", " "] {
+            assert_eq!(head(Call::Open, 200, Some(odd)), (Some(UNKNOWN), false));
+        }
+        for (http, status) in [
+            (400, 13),
+            (401, 16),
+            (403, 7),
+            (404, 12),
+            (429, 14),
+            (500, 2),
+        ]
+        .into_iter()
+        .chain([(204, 2), (502, 14), (503, 14), (504, 14)])
+        {
+            assert_eq!(head(Call::Open, http, None), (Some(status), false));
+        }
+        assert_eq!(head(Call::Open, 200, None), (Some(99), true));
+        assert_eq!(head(Call::Web, 200, None), (None, false));
+        assert_eq!(head(Call::Web, 200, Some("5")), (Some(5), false));
+        assert_eq!(head(Call::None, 404, Some("5")), (None, false));
+    }
+
+    #[test]
+    fn a_call_ends_once() {
+        let mut call = Call::Open;
+        call.end(None);
+        call.end(Some(0));
+        assert_eq!(call.status(CANCELLED), Some(UNKNOWN));
     }
 }

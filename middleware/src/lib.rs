@@ -1,5 +1,5 @@
-//! Composable tower layers that put a palisade around an HTTP service: axum, hyper, tonic, anything that speaks
-//! `tower::Service<http::Request<_>>`.
+//! Composable tower layers that put a palisade around any axum, hyper or tonic service: a `tower::Service<http::Request<_>>`
+//! with responses of any [body](body).
 //!
 //! A request passes the layers from the top down, its response from the bottom up:
 //!
@@ -53,6 +53,7 @@
 //! | `ops` | `ops`: the live page for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
+pub mod body;
 pub mod client;
 pub mod config;
 pub mod funnel;

@@ -31,6 +31,8 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! The body of each response is wrapped once, whatever the layers; see [`body`](crate::body).
 
 mod builder;
 #[cfg(feature = "ops")]
@@ -43,6 +45,7 @@ use tower_layer::{Identity, Layer};
 
 pub use builder::StackBuilder;
 
+use crate::body::Wrap;
 use crate::client::{ClientLayer, IdentifyClient};
 use crate::funnel::{self, Funnel, FunnelLayer, VisitorTally};
 use crate::observe::{Observe, ObserveLayer};
@@ -52,6 +55,8 @@ use crate::segment::{self, Customers, SegmentLayer, Segmented};
 #[cfg(feature = "redis")]
 use crate::store::redis::StoreHealth;
 use crate::suspicion::{self, Suspicion, SuspicionLayer, Suspicions};
+#[cfg(feature = "otel")]
+use crate::telemetry::{HttpMetrics, HttpMetricsLayer};
 
 /// The layers in their order, as one layer. Clones share everything.
 ///
@@ -132,17 +137,46 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Layer<IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<S>>>>>>>>,
+    T: Outermost<
+        IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<Wrap<S>>>>>>>>,
+    >,
 {
     type Service = T::Service;
 
     fn layer(&self, inner: S) -> T::Service {
-        let segmented = self.segment.layer(self.funnel.layer(inner));
-        let limited = self.rate_limit.layer(segmented);
-        let watched = self.suspicion.layer(limited);
+        let segmented = self.segment.layer(self.funnel.layer(Wrap::new(inner)));
+        let limited = self.rate_limit.around(segmented);
+        let watched = self.suspicion.around(limited);
         let asked = self.preflight.layer(watched);
-        let observed = self.observe.layer(asked);
-        self.telemetry.layer(self.client.layer(observed))
+        let observed = self.observe.around(asked);
+        self.telemetry.around(self.client.layer(observed))
+    }
+}
+
+mod outermost {
+    /// What can be outermost: a layer of ours, around a service whose bodies are wrapped already.
+    pub trait Outermost<S> {
+        type Service;
+
+        fn around(&self, inner: S) -> Self::Service;
+    }
+}
+use outermost::Outermost;
+
+impl<S> Outermost<S> for Identity {
+    type Service = S;
+
+    fn around(&self, inner: S) -> S {
+        inner
+    }
+}
+
+#[cfg(feature = "otel")]
+impl<S> Outermost<S> for HttpMetricsLayer {
+    type Service = HttpMetrics<S>;
+
+    fn around(&self, inner: S) -> HttpMetrics<S> {
+        HttpMetricsLayer::around(self, inner)
     }
 }
 

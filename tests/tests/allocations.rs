@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body_util::Empty;
 use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::ops::Ops;
@@ -32,8 +33,9 @@ async fn of_each(config: &str, also: impl FnOnce(StackBuilder) -> StackBuilder) 
         .config(Config::from_toml(config).unwrap())
         .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()));
     let stack = also(builder).build().unwrap();
-    let handler =
-        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Bytes::new())) });
+    let handler = service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
     let mut service = stack.layer(handler);
     let request = || {
         let mut request = Request::new(());

@@ -33,7 +33,7 @@ async fn clients_that_each_come_once_are_counted_in_bounded_memory() {
         .build()
         .unwrap()
         .layer(tower::service_fn(async |_: Request<()>| {
-            let mut response = Response::new(bytes::Bytes::new());
+            let mut response = Response::new(String::new());
             *response.status_mut() = StatusCode::NOT_FOUND;
             Ok::<_, Infallible>(response)
         }));

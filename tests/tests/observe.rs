@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use palisade::client::{Network, Peer};
@@ -77,7 +76,7 @@ impl Service {
     /// What was told of a request, alone.
     async fn send(&self, user: Option<&str>) -> Told {
         let handler =
-            service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Bytes::new())));
+            service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
         let service = self.stack.layer(handler);
         service.oneshot(Self::request(user)).await.unwrap();
         let mut told = self.told.lock().unwrap();
@@ -211,7 +210,8 @@ async fn the_segment_is_told_of_a_customer_and_of_nobody_else() {
 #[tokio::test]
 async fn a_cancelled_request_is_told_with_what_was_decided_until_then() {
     on_both(IP, async |service| {
-        let handler = service_fn(|_: Request<()>| pending::<Result<Response<Bytes>, Infallible>>());
+        let handler =
+            service_fn(|_: Request<()>| pending::<Result<Response<String>, Infallible>>());
         let begun = Arc::new(Mutex::new(false));
         {
             let flag = Arc::clone(&begun);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use palisade::client::{Network, Peer, Secret, UserId};
 use palisade::config::Config;
 use palisade::segment::{Currency, Money, Order, Segment};
@@ -60,7 +61,7 @@ impl Service {
         let handler = service_fn(|request: Request<()>| async move {
             let segment = request.extensions().get::<Segment>();
             let seen = segment.map_or("none", |segment| segment.as_str());
-            Ok::<_, Infallible>(Response::new(Bytes::from_static(seen.as_bytes())))
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(seen)))
         });
         let mut request = Request::new(());
         request
@@ -69,7 +70,9 @@ impl Service {
         if let Some(user) = user {
             request.headers_mut().insert("user", user.parse().unwrap());
         }
-        self.stack.layer(handler).oneshot(request).await.unwrap()
+        let response = self.stack.layer(handler).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
     }
 
     /// How often these were asked since the last look, whatever the answer.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use palisade::body::Body;
 use palisade::client::Client;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
@@ -23,8 +23,8 @@ const QUEUE: u64 = 1_000;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Answers with the status that the request's extension says.
-fn answer(request: Request<()>) -> Ready<Result<Response<Bytes>, Infallible>> {
-    let mut response = Response::new(Bytes::new());
+fn answer(request: Request<()>) -> Ready<Result<Response<String>, Infallible>> {
+    let mut response = Response::new(String::new());
     *response.status_mut() = *request.extensions().get::<StatusCode>().unwrap();
     ready(Ok(response))
 }
@@ -32,7 +32,7 @@ fn answer(request: Request<()>) -> Ready<Result<Response<Bytes>, Infallible>> {
 /// A failing request, whose response is there the first time that it is asked for.
 fn fail<S>(service: &mut S, address: Ipv4Addr, status: StatusCode)
 where
-    S: Service<Request<()>, Response = Response<Bytes>, Error = Infallible>,
+    S: Service<Request<()>, Response = Response<Body<String>>, Error = Infallible>,
 {
     let mut request = Request::new(());
     request

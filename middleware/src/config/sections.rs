@@ -22,10 +22,7 @@ use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::funnel::Visitors;
 use crate::model::{Cidrs, Exemptions, Quota, RouteFilter, Segment};
-use crate::rate_limit::Headers;
-use crate::rate_limit::OnStoreFailure;
-use crate::rate_limit::PartitionBy;
-use crate::rate_limit::Policy;
+use crate::rate_limit::{Headers, OnStoreFailure, PartitionBy, Policy};
 use crate::store::check_prefix;
 
 #[derive(Deserialize, Default)]

@@ -18,7 +18,8 @@ pub struct Exchange<'a> {
     pub status: Option<StatusCode>,
     /// How it ended.
     pub end: End,
-    /// From the layer being called to the response's head, or to the end without one.
+    /// From the layer being called to the response's head, or to the end without one. Of a gRPC call that its trailers
+    /// end: to the end of its body.
     pub took: Duration,
     /// What the limits and the bans made of it.
     pub result: PolicyResult,
@@ -26,6 +27,8 @@ pub struct Exchange<'a> {
     pub policies: &'a [Arc<str>],
     /// Which kind of customer asked; `None` for anonymous requests, without segments, and where a refusal came before.
     pub segment: Option<Segment>,
+    /// How a gRPC call ended, 0 to 16; `None` for other requests. See [`body`](crate::body#grpc).
+    pub grpc_status: Option<u8>,
 }
 
 impl Exchange<'_> {
@@ -50,9 +53,10 @@ pub enum End {
     Responded,
     /// The service returned an error instead of a response.
     Failed,
-    /// The service panicked.
+    /// The service panicked, or the body of a gRPC call.
     Panicked,
-    /// The future was dropped before its response: the client left, or a timeout further out.
+    /// The future was dropped before its response, or a gRPC call before its trailers: the client left, or a timeout
+    /// further out.
     Cancelled,
 }
 

@@ -2,8 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::Extensions;
-use http::{Method, Uri};
+use http::{Extensions, Method, Uri};
 
 /// A route's template, such as `/{country}/products/{id}`; never a raw path.
 ///

@@ -57,6 +57,7 @@ macro_rules! write_line {
             method = methods::METHODS[methods::place(exchange.method)],
             route = %Shown(exchange.client.route.shown()),
             status = exchange.status.map(|status| status.as_u16()),
+            grpc_status = exchange.grpc_status,
             duration_ms = exchange.took.as_micros() as f64 / 1e3,
             result = exchange.result.as_str(),
             policies = Names::of(exchange).map(tracing::field::display),

@@ -2,10 +2,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 
 use super::open::Open;
+use crate::body::Body;
 
 pin_project! {
     /// The response of [`Observe`](super::Observe); dropped before it is ready, the request was cancelled.
@@ -24,9 +26,10 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-impl<F, ResBody, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<ResBody>, E>>,
+    F: Future<Output = Result<Response<Body<B>>, E>>,
+    B: http_body::Body<Data = Bytes>,
 {
     type Output = F::Output;
 
@@ -35,9 +38,9 @@ where
         let Some(open) = this.open else {
             return this.inner.poll(cx);
         };
-        let result = ready!(open.run(|| this.inner.poll(cx)));
+        let mut result = ready!(open.run(|| this.inner.poll(cx)));
         if let Some(open) = this.open.take() {
-            open.finish(&result);
+            open.finish(&mut result);
         }
         Poll::Ready(result)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::Observe;
+use crate::body::Wrap;
 use crate::model::ObserveExchange;
 
 /// Tells observers what became of each request; see the [module](crate::observe). Clones share the observers.
@@ -26,13 +27,18 @@ impl ObserveLayer {
             observers: (!observers.is_empty()).then(|| observers.into()),
         }
     }
+
+    /// Around a service whose bodies are wrapped.
+    pub(crate) fn around<S>(&self, inner: S) -> Observe<S> {
+        Observe::new(inner, self.observers.clone())
+    }
 }
 
 impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
+    type Service = Observe<Wrap<S>>;
 
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe::new(inner, self.observers.clone())
+    fn layer(&self, inner: S) -> Observe<Wrap<S>> {
+        self.around(Wrap::new(inner))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`ObserveLayer`] stands right inside the client layer, so that it sees every answer, refusals too. It tells each
 //! [`ObserveExchange`] one [`Exchange`] for each request on every path: a response, an error or a panic of the service, and
-//! a request that was cancelled. Without observers it costs a branch.
+//! a request that was cancelled. Without observers it costs a branch. A gRPC call is told when its body ends, since only
+//! then its status is known; see [`body`](crate::body#grpc).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -24,7 +25,7 @@
 //!     })
 //!     .build()?;
 //! let mut service = stack.layer(tower::service_fn(|_request: http::Request<()>| async {
-//!     Ok::<_, std::convert::Infallible>(http::Response::new(bytes::Bytes::new()))
+//!     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
 //! }));
 //! let mut request = http::Request::new(());
 //! request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));

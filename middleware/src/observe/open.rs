@@ -2,9 +2,14 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{Method, Response};
 
 use super::layer::Observers;
+use crate::body;
+use crate::body::{Body, Watch};
+use crate::grpc;
+use crate::grpc::Call;
 use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
 use crate::task::shielded;
 
@@ -24,6 +29,7 @@ struct Begun {
     status: Option<http::StatusCode>,
     /// Of the response.
     rejected: Option<Rejected>,
+    call: Call,
 }
 
 impl Open {
@@ -32,6 +38,7 @@ impl Open {
         method: Method,
         client: Client,
         notes: Notes,
+        call: Call,
     ) -> Self {
         for observer in observers.iter() {
             shielded("exchange", || observer.begin());
@@ -45,28 +52,54 @@ impl Open {
             end: End::Cancelled,
             status: None,
             rejected: None,
+            call,
         }))
     }
 
     /// Runs a part of the service. Should it unwind, the exchange ended in a panic, wherever that is caught.
     pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> T {
-        self.0.end = End::Panicked;
+        self.polling(true);
         let output = part();
-        self.0.end = End::Cancelled;
+        self.polling(false);
         output
     }
 
-    /// The service is done; the observers are told before this returns.
-    pub(super) fn finish<B, E>(mut self, result: &Result<Response<B>, E>) {
+    /// The service is done; the observers are told before this returns, or at the end of a gRPC call's body.
+    pub(super) fn finish<B, E>(mut self, result: &mut Result<Response<Body<B>>, E>)
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
         let begun = &mut *self.0;
         match result {
             Ok(response) => {
-                begun.end = End::Responded;
                 begun.status = Some(response.status());
                 begun.rejected = response.extensions().get().cloned();
+                if begun.call.respond(response) {
+                    response.body_mut().watch_call(self);
+                } else {
+                    begun.end = End::Responded;
+                }
             }
             Err(_) => begun.end = End::Failed,
         }
+    }
+}
+
+impl Watch for Open {
+    fn polling(&mut self, is_polling: bool) {
+        self.0.end = if is_polling {
+            End::Panicked
+        } else {
+            End::Cancelled
+        };
+    }
+
+    fn end(&mut self, end: body::End) {
+        self.0.end = End::Responded;
+        self.0.call.end(match end {
+            body::End::Complete(status) => status,
+            body::End::Failed => None,
+        });
     }
 }
 
@@ -93,6 +126,11 @@ impl Drop for Open {
                 .as_ref()
                 .map_or(&[], |rejected| &rejected.policies),
             segment: begun.notes.noted_segment(),
+            grpc_status: begun.call.status(if begun.end == End::Cancelled {
+                grpc::CANCELLED
+            } else {
+                grpc::UNKNOWN
+            }),
         };
         for observer in begun.observers.iter() {
             shielded("exchange", || observer.observe(&exchange));

@@ -3,12 +3,15 @@ use std::net::Ipv4Addr;
 use std::sync::Once;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::layer::Observers;
 use super::open::Open;
+use crate::body::Body;
+use crate::grpc::Call;
 use crate::model::{Client, Notes};
 
 /// A service whose exchanges are observed; see [`ObserveLayer`](super::ObserveLayer).
@@ -24,11 +27,12 @@ impl<S> Observe<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Observe<S>
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Observe<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<Body<B>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -44,7 +48,8 @@ where
         let client = client.unwrap_or_else(unidentified);
         let notes = Notes::default();
         request.extensions_mut().insert(notes.clone());
-        let mut open = Open::begin(observers, request.method().clone(), client, notes);
+        let call = Call::of(&request);
+        let mut open = Open::begin(observers, request.method().clone(), client, notes, call);
         let inner = &mut self.inner;
         let future = open.run(|| inner.call(request));
         ResponseFuture::new(future, Some(open))

@@ -9,10 +9,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::lines::Lines;
 use crate::model::{Client, Notes, Reason, Rejected, Route};
 
 /// What an observer was told, and how many exchanges are under way by its count.
@@ -66,8 +69,8 @@ fn request() -> Request<()> {
     request
 }
 
-fn response(status: u16) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+fn response(status: u16) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
@@ -153,7 +156,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
         let notes = request.extensions().get::<Notes>().unwrap();
         notes.result(PolicyResult::FallbackAdmitted);
         notes.segment(crate::model::Segment::Vip);
-        Err::<Response<Bytes>, _>("no route to the host")
+        Err::<Response<Full<Bytes>>, _>("no route to the host")
     }));
     service.oneshot(request()).await.unwrap_err();
     let expected = (
@@ -174,7 +177,7 @@ async fn what_inner_layers_noted_is_told_even_of_a_request_that_fails() {
 fn a_request_that_is_dropped_before_its_head_is_told_as_cancelled() {
     for polls in [0, 1] {
         let seen = Seen::default();
-        let handler = service_fn(|_| std::future::pending::<Result<Response<Bytes>, ()>>());
+        let handler = service_fn(|_| std::future::pending::<Result<Response<Full<Bytes>>, ()>>());
         let mut service = seen.layer().layer(handler);
         let mut response = Box::pin(service.call(request()));
         for _ in 0..polls {
@@ -207,7 +210,7 @@ async fn a_panic_is_told_wherever_it_comes() {
     );
     let seen = Seen::default();
     let handler = service_fn(
-        |_: Request<()>| -> std::future::Ready<Result<Response<Bytes>, ()>> {
+        |_: Request<()>| -> std::future::Ready<Result<Response<Full<Bytes>>, ()>> {
             panic!("in the call");
         },
     );
@@ -216,10 +219,12 @@ async fn a_panic_is_told_wherever_it_comes() {
     assert_eq!(seen.only(), expected);
 
     let seen = Seen::default();
-    let handler = service_fn(async |_: Request<()>| -> Result<Response<Bytes>, ()> {
-        tokio::task::yield_now().await;
-        panic!("in the future");
-    });
+    let handler = service_fn(
+        async |_: Request<()>| -> Result<Response<Full<Bytes>>, ()> {
+            tokio::task::yield_now().await;
+            panic!("in the future");
+        },
+    );
     let service = seen.layer().layer(handler);
     tokio::spawn(service.oneshot(request())).await.unwrap_err();
     assert_eq!(seen.only(), expected);
@@ -245,9 +250,11 @@ async fn an_observer_that_panics_harms_neither_the_request_nor_the_others() {
     // Nor the process, when it panics while the service's own panic unwinds.
     let seen = Seen::default();
     let layer = ObserveLayer::new(vec![Box::new(Bad), Box::new(seen.clone())]);
-    let handler = service_fn(async |_: Request<()>| -> Result<Response<Bytes>, ()> {
-        panic!("in the service");
-    });
+    let handler = service_fn(
+        async |_: Request<()>| -> Result<Response<Full<Bytes>>, ()> {
+            panic!("in the service");
+        },
+    );
     tokio::spawn(layer.layer(handler).oneshot(request()))
         .await
         .unwrap_err();
@@ -301,4 +308,30 @@ async fn a_future_polled_after_its_end_is_not_told_again() {
     assert!((&mut future).await.is_ok());
     assert!(future.await.is_ok());
     assert_eq!(seen.only().0, End::Responded);
+}
+
+#[tokio::test]
+async fn the_access_log_has_the_status_of_a_grpc_call_and_of_no_other_request() {
+    let (lines, _guard) = Lines::capture();
+    let layer = ObserveLayer::new(vec![Box::new(AccessLog::new(10))]);
+    let service = layer.layer(service_fn(async |_| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", 5.into());
+        let body = Full::<Bytes>::from("message").with_trailers(async { Some(Ok(trailers)) });
+        Ok::<_, ()>(Response::new(Box::pin(body)))
+    }));
+    for (content_type, has_status) in [("application/grpc", true), ("text/plain", false)] {
+        let mut request = request();
+        *request.method_mut() = Method::POST;
+        let content_type = content_type.parse().unwrap();
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        let response = service.clone().oneshot(request).await.unwrap();
+        let at_head = lines.take();
+        assert_eq!(at_head.is_empty(), has_status, "{at_head:?}");
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.trailers().unwrap()["grpc-status"], "5");
+        let told = [at_head, lines.take()].concat();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].contains(" grpc_status=5 "), has_status, "{told:?}");
+    }
 }

@@ -14,8 +14,7 @@ use super::answer::{problem, text, unavailable};
 use super::body::OpsBody;
 use super::guard::{TOKEN, has_token};
 use super::hub::Hub;
-use crate::model::panel::Acted;
-use crate::model::panel::shown;
+use crate::model::panel::{Acted, shown};
 
 /// Of a body, in bytes.
 const MOST: usize = 1_024;

@@ -132,13 +132,15 @@ impl Events {
 /// A stack around a service that answers with the status that the path names.
 fn statuses(
     stack: &Stack,
-) -> impl Service<Request<()>, Response = Response<Bytes>, Error = Infallible> + Clone + use<> {
+) -> impl Service<Request<()>, Response = Response<crate::body::Body<String>>, Error = Infallible>
++ Clone
++ use<> {
     let inner = tower::service_fn(|request: Request<()>| async move {
         let status = request.uri().path()[1..].parse::<u16>().unwrap();
         if status == 999 {
             std::future::pending::<()>().await;
         }
-        let mut response = Response::new(Bytes::new());
+        let mut response = Response::new(String::new());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         Ok::<_, Infallible>(response)
     });

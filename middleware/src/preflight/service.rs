@@ -1,7 +1,6 @@
-use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{fmt, mem};
 
 use http::request::Parts;
 use http::{Extensions, Request};

@@ -14,15 +14,8 @@ use super::deny_cache::DenyCache;
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::Rejecter;
-use super::store::Admit;
-use super::store::AdmitNow;
-use super::store::Charge;
-use super::store::Gate;
-use super::store::Reply;
-use super::store::Tier;
-use super::store::Verdict;
-use super::tally::Outcome;
-use super::tally::Tally;
+use super::store::{Admit, AdmitNow, Charge, Gate, Reply, Tier, Verdict};
+use super::tally::{Outcome, Tally};
 use crate::model::{
     Client, Exemptions, PartitionKey, Pending, PolicyResult, Quota, Reason, Segment, StoreError,
 };

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::decide::AllMet;
-use super::decide::Decider;
-use super::decide::Settled;
+use super::decide::{AllMet, Decider, Settled};
 use super::headers::Rendered;
+use crate::body::Body;
 use crate::model::{Notes, Pending, StoreError};
 use crate::rate_limit::store::Verdict;
 use crate::waiting::{After, Ask, Settlement, Waiting};
@@ -58,22 +56,20 @@ where
     }
 }
 
-impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+impl<S, ReqBody, B> Future for ResponseFuture<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Response<Body<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody, ResBody> Ask for Asked<S, ReqBody>
+impl<S, ReqBody, B> Ask for Asked<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
     type Answer = Result<Verdict, StoreError>;
     type Future = S::Future;
@@ -106,7 +102,7 @@ where
             }
             Settled::Refuse(refusal) => {
                 let (parts, _) = request.into_parts();
-                Settlement::Refuse(decider.respond(refusal, &parts).map(ResBody::from))
+                Settlement::Refuse(decider.respond(refusal, &parts).map(Body::refusal))
             }
         }
     }

@@ -16,6 +16,7 @@ use super::service::RateLimit;
 use super::store::{LocalStore, Store};
 use super::tally::Tally;
 use crate::ConfigError;
+use crate::body::Wrap;
 use crate::model::Exemptions;
 
 /// Applies rate limits to a service. Clones share the limits.
@@ -48,13 +49,18 @@ impl RateLimitLayer {
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.decider.tally)
     }
+
+    /// Around a service whose bodies are wrapped.
+    pub(crate) fn around<S>(&self, inner: S) -> RateLimit<S> {
+        RateLimit::new(inner, Arc::clone(&self.decider))
+    }
 }
 
 impl<S> Layer<S> for RateLimitLayer {
-    type Service = RateLimit<S>;
+    type Service = RateLimit<Wrap<S>>;
 
-    fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit::new(inner, Arc::clone(&self.decider))
+    fn layer(&self, inner: S) -> RateLimit<Wrap<S>> {
+        self.around(Wrap::new(inner))
     }
 }
 

@@ -5,11 +5,8 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::RateLimitLayer;
-use super::decide::AllMet;
-use super::decide::Answer;
-use super::decide::Settled;
-use super::store::Gate;
-use super::store::Verdict;
+use super::decide::{AllMet, Answer, Settled};
+use super::store::{Gate, Verdict};
 use crate::model::{Client, Pending, StoreError, StoreErrorKind};
 
 /// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of

@@ -1,10 +1,8 @@
-use std::fmt;
-use std::mem;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
+use std::{fmt, mem};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
@@ -12,6 +10,7 @@ use tower_service::Service;
 use super::decide::{Answer, Decider, Settled};
 use super::future::{Asked, ResponseFuture};
 use super::prepare::Prepared;
+use crate::body::Body;
 use crate::model::{Client, MatchedRoute, Notes, ResolveRoute};
 
 /// A service behind rate limits; see [`RateLimitLayer`](super::RateLimitLayer).
@@ -27,12 +26,11 @@ impl<S> RateLimit<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RateLimit<S>
+impl<S, ReqBody, B> Service<Request<ReqBody>> for RateLimit<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<Body<B>>;
     type Error = S::Error;
     type Future = ResponseFuture<S, ReqBody>;
 
@@ -77,15 +75,14 @@ where
 }
 
 impl<S> RateLimit<S> {
-    fn carry_out<ReqBody, ResBody>(
+    fn carry_out<ReqBody, B>(
         &mut self,
         settled: Settled,
         mut parts: Parts,
         body: ReqBody,
     ) -> ResponseFuture<S, ReqBody>
     where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-        ResBody: From<Bytes>,
+        S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
     {
         if let Some(notes) = parts.extensions.get::<Notes>() {
             notes.result(settled.result());
@@ -103,7 +100,7 @@ impl<S> RateLimit<S> {
             Settled::Refuse(refusal) => {
                 // What the inner service reserved when it was polled ready goes with the one that is dropped.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(self.decider.respond(refusal, &parts).map(ResBody::from))
+                ResponseFuture::refused(self.decider.respond(refusal, &parts).map(Body::refusal))
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::model::{Client, Country, Network, Route, Secret, UserId};
 use crate::store::memory::{Hand, MemoryStore};
 
 type Body = Full<Bytes>;
+type Passed = crate::body::Body<Body>;
 
 fn hand_store() -> (Hand, MemoryStore) {
     let hand = Hand::default();
@@ -52,14 +53,14 @@ fn request(octet: u8, user: Option<&str>) -> Request<Body> {
     request
 }
 
-async fn send<S>(service: &mut S, request: Request<Body>) -> Response<Body>
+async fn send<S>(service: &mut S, request: Request<Body>) -> Response<Passed>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Passed>, Error = Infallible>,
 {
     service.ready().await.unwrap().call(request).await.unwrap()
 }
 
-async fn text(response: Response<Body>) -> String {
+async fn text(response: Response<Passed>) -> String {
     String::from_utf8(
         response
             .into_body()

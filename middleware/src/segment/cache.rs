@@ -12,11 +12,8 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use tokio::sync::watch;
 
-use super::Change;
-use super::Event;
-use super::Record;
-use super::Timestamp;
 use super::entry::{Entry, Flight, Known, key_of};
+use super::{Change, Event, Record, Timestamp};
 use crate::model::UserId;
 use crate::segment::store::Applied;
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Change;
-use super::Event;
 use super::registry::Registry;
 use super::store::Applied;
 use super::tally::{ChangeKind, Fate};
 use super::writer::{Next, Taken};
+use super::{Change, Event};
 use crate::log::News;
 use crate::model::{StoreError, StoreErrorKind};
 

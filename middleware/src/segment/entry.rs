@@ -4,14 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Change;
-use super::Event;
-use super::OrderKey;
-use super::Record;
-use super::Timestamp;
-use super::cache::Found;
-use super::cache::REST;
-use super::cache::Unknown;
+use super::cache::{Found, REST, Unknown};
+use super::{Change, Event, OrderKey, Record, Timestamp};
 use crate::model::UserId;
 use crate::segment::store::Applied;
 

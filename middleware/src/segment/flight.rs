@@ -8,10 +8,9 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::Record;
-use super::Standing;
 use super::cache::{Found, Unknown};
 use super::registry::Registry;
+use super::{Record, Standing};
 use crate::model::{Pending, StoreError, UserId};
 
 /// Whoever asks the store. However it ends, those who follow hear of it.

@@ -1,15 +1,13 @@
-use std::fmt;
-use std::mem;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
+use std::{fmt, mem};
 
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::Looked;
-use super::Standing;
 use super::future::{Looking, ResponseFuture, Visited};
 use super::registry::{Registry, Sought, Visit};
+use super::{Looked, Standing};
 use crate::model::{Client, Notes, Segment};
 use crate::task::ticker;
 

@@ -2,9 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Event;
-use super::Population;
 use super::action::Actions;
+use super::{Event, Population};
 use crate::model::{Countries, Country, Segment};
 use crate::segment::store::Sweep;
 

@@ -11,22 +11,12 @@ use super::Stack;
 #[cfg(feature = "ops")]
 use super::panels::Heard;
 use crate::ConfigError;
-use crate::client::ClientLayer;
-use crate::client::ClientLayerBuilder;
-use crate::client::ExtractUser;
-use crate::client::ResolveCountry;
-use crate::client::TrustedProxies;
-use crate::config::StoreConfig;
-use crate::config::{Config, CountVisitors};
+use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
+use crate::config::{Config, CountVisitors, StoreConfig};
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
-use crate::model::Countries;
-use crate::model::MatchedRoute;
-use crate::model::ObserveExchange;
-use crate::model::ResolveRoute;
-use crate::model::Route;
-use crate::model::Secret;
+use crate::model::{Countries, MatchedRoute, ObserveExchange, ResolveRoute, Route, Secret};
 #[cfg(feature = "redis")]
 use crate::model::{Operation, Outcome};
 use crate::observe::{AccessLog, ObserveLayer};
@@ -34,11 +24,8 @@ use crate::observe::{AccessLog, ObserveLayer};
 use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
-use crate::segment::Action;
-use crate::segment::Money;
-use crate::segment::SegmentLayer;
-use crate::segment::SegmentLayerBuilder;
 use crate::segment::store::CustomerStore;
+use crate::segment::{Action, Money, SegmentLayer, SegmentLayerBuilder};
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]

@@ -11,8 +11,7 @@ pub mod redis;
 
 use std::time::Duration;
 
-use crate::segment::Event;
-use crate::segment::OrderKey;
+use crate::segment::{Event, OrderKey};
 pub(crate) use prefix::check_prefix;
 
 pub use crate::model::{Operation, Outcome};

@@ -52,8 +52,8 @@ impl Suspicions {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use bytes::Bytes;
     /// use http::{Request, Response};
+    /// use http_body_util::BodyExt;
     /// use palisade::client::{ClientLayer, Peer, Secret};
     /// use palisade::store::memory::MemoryStore;
     /// use palisade::suspicion::{Kind, Login, SuspicionLayer};
@@ -77,7 +77,7 @@ impl Suspicions {
     ///                 tokio::time::sleep(Duration::from_millis(1)).await; // a second, in earnest
     ///             }
     ///             let right = *request.body() == "the password";
-    ///             let mut response = Response::new(Bytes::from(if attacked { "later" } else { "at once" }));
+    ///             let mut response = Response::new(String::from(if attacked { "later" } else { "at once" }));
     ///             let login = if right { Login::succeeded("ada") } else { Login::failed("ada") };
     ///             response.extensions_mut().insert(login);
     ///             Ok::<_, std::convert::Infallible>(response)
@@ -86,7 +86,8 @@ impl Suspicions {
     /// let mut guess = async |octet: u8| {
     ///     let mut request = Request::new("a guess");
     ///     request.extensions_mut().insert(Peer(([192, 0, 2, octet], 5000).into()));
-    ///     service.ready().await.unwrap().call(request).await.unwrap().into_body() == "later"
+    ///     let response = service.ready().await.unwrap().call(request).await.unwrap();
+    ///     response.into_body().collect().await.unwrap().to_bytes() == "later"
     /// };
     /// for octet in 1..=4 {
     ///     assert!(!guess(octet).await);

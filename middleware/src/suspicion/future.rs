@@ -5,11 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::recorder::{Recorder, Sender};
+use crate::body::{Body, End, Watch};
+use crate::grpc::{Call, UNKNOWN};
 use crate::model::{Rejected, Reply, StoreError};
 use crate::waiting::{After, Ask, Settlement, Waiting};
 
@@ -36,6 +38,7 @@ pub(super) struct Asked<S, ReqBody> {
 pub(super) struct Watched {
     pub(super) sender: Sender,
     pub(super) recorder: Arc<Recorder>,
+    pub(super) call: Call,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -58,22 +61,22 @@ where
     }
 }
 
-impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+impl<S, ReqBody, B> Future for ResponseFuture<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Response<Body<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().state.poll(cx)
     }
 }
 
-impl<S, ReqBody, ResBody> Ask for Asked<S, ReqBody>
+impl<S, ReqBody, B> Ask for Asked<S, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+    B: http_body::Body<Data = Bytes>,
 {
     type Answer = Result<Option<Duration>, StoreError>;
     type Future = S::Future;
@@ -96,23 +99,72 @@ where
             && warden.turns_away()
         {
             let (parts, _) = request.into_parts();
-            return Settlement::Refuse(warden.respond(left, &parts).map(ResBody::from));
+            return Settlement::Refuse(warden.respond(left, &parts).map(Body::refusal));
         }
         Settlement::Pass(service.call(request), Some(watched))
     }
 }
 
-impl<ResBody> After<Response<ResBody>> for Watched {
-    fn heed(self, response: &mut Response<ResBody>) {
-        let Self { sender, recorder } = self;
+impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
+    fn heed(self, response: &mut Response<Body<B>>) {
+        let Self {
+            sender,
+            recorder,
+            mut call,
+        } = self;
+        let has_trailers = call.respond(response);
+        let status = call.status(UNKNOWN).and_then(failure_of);
+        let status = status.unwrap_or(response.status());
         let extensions = response.extensions();
         let login = recorder
             .logins
             .as_ref()
             .and_then(|logins| logins.told(extensions));
-        let status = response.status();
-        if (status.is_client_error() || login.is_some()) && extensions.get::<Rejected>().is_none() {
+        let is_noted = status.is_client_error() || login.is_some();
+        if !(is_noted || has_trailers) || extensions.get::<Rejected>().is_some() {
+            return;
+        }
+        let later = has_trailers.then(|| Called {
+            sender: Some(sender.clone()),
+            recorder: Arc::clone(&recorder),
+        });
+        if is_noted {
             recorder.note(status, login, sender);
         }
+        if let Some(later) = later {
+            response.body_mut().watch_call(later);
+        }
+    }
+}
+
+/// A gRPC call whose trailers will tell whether it failed.
+struct Called {
+    /// `None` once it was told.
+    sender: Option<Sender>,
+    recorder: Arc<Recorder>,
+}
+
+impl Watch for Called {
+    fn end(&mut self, end: End) {
+        if let End::Complete(Some(status)) = end
+            && let Some(status) = failure_of(status)
+            && let Some(sender) = self.sender.take()
+        {
+            self.recorder.note(status, None, sender);
+        }
+    }
+}
+
+/// The client's failure that a gRPC status stands for, in terms of HTTP.
+///
+/// A call that is not implemented is a path that was tried.
+fn failure_of(status: u8) -> Option<StatusCode> {
+    match status {
+        3 | 9 | 11 => Some(StatusCode::BAD_REQUEST),
+        5 | 12 => Some(StatusCode::NOT_FOUND),
+        6 => Some(StatusCode::CONFLICT),
+        7 => Some(StatusCode::FORBIDDEN),
+        16 => Some(StatusCode::UNAUTHORIZED),
+        _ => None,
     }
 }

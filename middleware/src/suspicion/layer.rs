@@ -12,6 +12,7 @@ use super::store::{FailureStore, LocalFailureStore, Watch};
 use super::tally::Tally;
 use super::{Bans, Kind, Threshold};
 use crate::ConfigError;
+use crate::body::Wrap;
 use crate::log::{Fallback, Losses};
 use crate::model::{Exemptions, Secret};
 use crate::task::queue::Queue;
@@ -52,13 +53,18 @@ impl SuspicionLayer {
             recorder: Arc::clone(&self.recorder),
         }
     }
+
+    /// Around a service whose bodies are wrapped.
+    pub(crate) fn around<S>(&self, inner: S) -> Suspicion<S> {
+        Suspicion::new(inner, Arc::clone(&self.recorder))
+    }
 }
 
 impl<S> Layer<S> for SuspicionLayer {
-    type Service = Suspicion<S>;
+    type Service = Suspicion<Wrap<S>>;
 
-    fn layer(&self, inner: S) -> Suspicion<S> {
-        Suspicion::new(inner, Arc::clone(&self.recorder))
+    fn layer(&self, inner: S) -> Suspicion<Wrap<S>> {
+        self.around(Wrap::new(inner))
     }
 }
 

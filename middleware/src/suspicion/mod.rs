@@ -10,6 +10,9 @@
 //! | `distributed_stuffing` | a failed login: distinct networks of one account | 4 in 1 hour; off unless set |
 //! | `success_after_failures` | a login that succeeds all the same | once in 1 hour for an account; off unless set |
 //!
+//! A gRPC call fails by its status: 16 is counted as 401, 5 and 12 as 404, 3, 6, 7, 9 and 11 as other 4xx; see
+//! [`body`](crate::body#grpc).
+//!
 //! Failures are counted for each client by exact sliding windows, `(t-w, t]` on the store's clock. A refusal by the rate
 //! limits ([`Rejected`](crate::rate_limit::Rejected)) is no failure of the client's, and a success writes nothing.
 //!
@@ -69,7 +72,7 @@
 //!     .layer(ClientLayer::builder().build()?)
 //!     .layer(layer)
 //!     .service_fn(|_request: http::Request<()>| async {
-//!         let mut response = http::Response::new(bytes::Bytes::new());
+//!         let mut response = http::Response::new(String::new());
 //!         *response.status_mut() = http::StatusCode::NOT_FOUND;
 //!         Ok::<_, std::convert::Infallible>(response)
 //!     });

@@ -48,7 +48,7 @@ pub(super) struct Noted {
 }
 
 /// Who sent a request, until its response tells whether that matters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sender {
     pub(super) client: Network,
     pub(super) user: Option<UserId>,

@@ -1,7 +1,6 @@
-use std::fmt;
-use std::mem;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +9,8 @@ use tower_service::Service;
 use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
 use super::{Known, Screened};
+use crate::body::Body;
+use crate::grpc::Call;
 use crate::model::Client;
 
 /// A service whose failures are counted, and that banned clients do not reach; see [`SuspicionLayer`](super::SuspicionLayer).
@@ -25,12 +26,12 @@ impl<S> Suspicion<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Suspicion<S>
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Suspicion<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: From<Bytes>,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<Body<B>>;
     type Error = S::Error;
     type Future = ResponseFuture<S, ReqBody>;
 
@@ -48,6 +49,7 @@ where
                     route: client.route.clone(),
                 },
                 recorder: Arc::clone(&self.recorder),
+                call: Call::of(&request),
             }),
             None => {
                 warn_of_nobody();
@@ -66,14 +68,14 @@ where
 
 impl<S> Suspicion<S> {
     /// A request that a ban may refuse.
-    fn guarded<ReqBody, ResBody>(
+    fn guarded<ReqBody, B>(
         &mut self,
         request: Request<ReqBody>,
         watched: Watched,
     ) -> ResponseFuture<S, ReqBody>
     where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-        ResBody: From<Bytes>,
+        S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
+        B: http_body::Body<Data = Bytes>,
     {
         let client = watched.sender.client;
         let known = watched.recorder.warden.as_ref().map(|warden| {
@@ -85,7 +87,7 @@ impl<S> Suspicion<S> {
                 // What the inner service reserved when it was polled ready goes with the one that is dropped.
                 self.inner = self.inner.clone();
                 let (parts, _) = request.into_parts();
-                ResponseFuture::refused(warden.respond(left, &parts).map(ResBody::from))
+                ResponseFuture::refused(warden.respond(left, &parts).map(Body::refusal))
             }
             Some((warden, Known::Unknown)) => {
                 let pending = warden.ask(client);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 
 mod events;
@@ -17,6 +18,7 @@ mod logins;
 
 use super::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
 use super::*;
+use crate::body::Body;
 use crate::model::{Client, Exemptions, Route, Secret, StoreError, StoreErrorKind, UserId};
 use crate::rate_limit::{Policy, RateLimitLayer};
 use crate::store::memory::{Hand, MemoryStore};
@@ -27,11 +29,11 @@ fn hand_store() -> (Hand, MemoryStore) {
     (hand, store.build().unwrap())
 }
 
-type Answer = Result<Response<Bytes>, Infallible>;
+type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
 /// Answers with the status that the request's path names.
 fn answer(request: Request<()>) -> Ready<Answer> {
-    let mut response = Response::new(Bytes::new());
+    let mut response = Response::new(Full::default());
     *response.status_mut() = request.uri().path()[1..].parse().unwrap();
     ready(Ok(response))
 }
@@ -62,7 +64,7 @@ impl Watched {
         }
     }
 
-    async fn ask(&mut self, request: Request<()>) -> Response<Bytes> {
+    async fn ask(&mut self, request: Request<()>) -> Response<Body<Full<Bytes>>> {
         let service = self.layer.layer(tower::service_fn(answer));
         service.oneshot(request).await.unwrap()
     }
@@ -181,9 +183,7 @@ async fn a_refusal_of_the_rate_limits_never_counts_whatever_its_status() {
         .unwrap();
     let layer = SuspicionLayer::embedded(store).build().unwrap();
     let service = layer.layer(limit.layer(tower::service_fn(|_: Request<()>| {
-        ready(Ok::<_, Infallible>(Response::new(http_body_util::Full::<
-            Bytes,
-        >::default())))
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
     })));
     let mut refused = 0;
     for _ in 0..100 {

@@ -6,7 +6,7 @@
 //!
 //! | Prometheus name | type | labels |
 //! |---|---|---|
-//! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version` |
+//! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version`, `rpc_grpc_status_code` |
 //! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
 //! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
 //! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
@@ -43,6 +43,8 @@
 //! | `service_error` | the service returned an error, and the server closed the connection | none |
 //! | `body_error` | the body failed midway | as sent |
 //! | `500` to `599` | the response had that status | the same |
+//!
+//! `rpc_grpc_status_code` stands at gRPC calls alone, and is one of 0 to 16; see [`body`](crate::body#grpc).
 //!
 //! # What a client cannot do
 //! No label holds text of the client's choice. Methods other than those of RFC 9110, PATCH and QUERY are `_OTHER`
@@ -119,7 +121,7 @@ mod setup;
 
 pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};
-pub use http::{HttpMetrics, HttpMetricsLayer, MeasuredBody, ResponseFuture};
+pub use http::{HttpMetrics, HttpMetricsLayer, Measure, ResponseFuture};
 pub use setup::{Telemetry, TelemetryBuilder};
 
 pub use crate::model::metrics::{Durations, Instrument, Metric, Metrics, Series, Stopwatch};

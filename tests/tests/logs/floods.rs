@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use palisade::body::Body;
 use palisade::client::{Network, Peer, Route};
 use palisade::config::Config;
 use palisade::stack::{Stack, StackBuilder};
@@ -136,7 +136,7 @@ fn request(address: [u8; 4]) -> Request<()> {
 /// The status of an answer that needs no wait.
 fn at_once<S>(service: &mut S, request: Request<()>) -> u16
 where
-    S: Service<Request<()>, Response = Response<Bytes>, Error = Infallible>,
+    S: Service<Request<()>, Response = Response<Body<String>>, Error = Infallible>,
 {
     let mut context = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut context).is_ready());
@@ -148,10 +148,10 @@ where
 
 fn answering(
     status: StatusCode,
-) -> impl Service<Request<()>, Response = Response<Bytes>, Error = Infallible, Future: Send + 'static>
+) -> impl Service<Request<()>, Response = Response<String>, Error = Infallible, Future: Send + 'static>
 + Clone {
     service_fn(move |_: Request<()>| async move {
-        let mut response = Response::new(Bytes::new());
+        let mut response = Response::new(String::new());
         *response.status_mut() = status;
         Ok(response)
     })

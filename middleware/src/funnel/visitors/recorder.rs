@@ -5,16 +5,10 @@ use std::time::{Duration, Instant};
 use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{Fate, VisitorTally};
-use crate::funnel::store::LocalVisitStore;
-use crate::funnel::store::Progress;
-use crate::funnel::store::Reach;
-use crate::funnel::store::VisitStore;
-use crate::log::Fallback;
-use crate::log::News;
+use crate::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore};
+use crate::log::{Fallback, News};
 use crate::model::{Country, Secret};
-use crate::task::queue::Queue;
-use crate::task::queue::Work;
-use crate::task::queue::leave;
+use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {

@@ -12,11 +12,8 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::config::{Config, CountVisitors};
-use crate::funnel::FunnelLayer;
-use crate::funnel::Reached;
-use crate::funnel::Stage;
-use crate::funnel::store::Reply;
-use crate::funnel::store::{Progress, Reach, VisitStore};
+use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
+use crate::funnel::{FunnelLayer, Reached, Stage};
 use crate::model::{Client, Country, StoreError, StoreErrorKind};
 use crate::stack::Stack;
 use crate::store::memory::{Hand, MemoryStore};

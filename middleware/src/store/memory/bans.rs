@@ -8,12 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::log::Micros;
 use super::{MemoryStore, lock};
 use crate::model::Network;
-use crate::suspicion::Ban;
-use crate::suspicion::BanReason;
-use crate::suspicion::Kind;
-use crate::suspicion::Sentence;
-use crate::suspicion::micros;
 use crate::suspicion::store::LocalBanStore;
+use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
 
 /// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///

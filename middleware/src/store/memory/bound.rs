@@ -10,8 +10,7 @@ use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
 use crate::model::Quota;
-use crate::rate_limit::store::Reply;
-use crate::rate_limit::store::{Admit, AdmitNow, Charge, Tier, Verdict};
+use crate::rate_limit::store::{Admit, AdmitNow, Charge, Reply, Tier, Verdict};
 
 /// The store, for the policies of one layer.
 pub(super) struct Bound {

@@ -9,18 +9,9 @@ use super::log::Micros;
 use super::shard::Entry;
 use super::table::Table;
 use crate::model::{PartitionKey, UserId};
-use crate::segment::Change;
-use crate::segment::Export;
-use crate::segment::Keeping;
-use crate::segment::OrderKey;
-use crate::segment::Population;
-use crate::segment::Recency;
-use crate::segment::Record;
-use crate::segment::Timestamp;
-use crate::segment::store::Reply;
-use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Sweep};
-use crate::store::Effect;
-use crate::store::{ERASED_FOR, MOST_COUNTED};
+use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep};
+use crate::segment::{Change, Export, Keeping, OrderKey, Population, Recency, Record, Timestamp};
+use crate::store::{ERASED_FOR, Effect, MOST_COUNTED};
 
 /// The customers of a store, and who was erased lately; all binds share them.
 pub(super) struct Customers {

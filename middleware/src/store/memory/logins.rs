@@ -9,11 +9,8 @@ use super::sketch::Sketches;
 use super::table::Table;
 use super::trail::Trail;
 use crate::model::PartitionKey;
-use crate::suspicion::AccountHash;
-use crate::suspicion::AccountState;
-use crate::suspicion::Kind;
-use crate::suspicion::Threshold;
 use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Kind, Threshold};
 
 type Watched<E> = (Watch, Arc<Table<E>>);
 

@@ -3,13 +3,8 @@ use std::time::Duration;
 
 use super::{Hand, MemoryStore};
 use crate::model::{Secret, UserId};
-use crate::segment::Change;
-use crate::segment::Event;
-use crate::segment::Keeping;
-use crate::segment::OrderKey;
-use crate::segment::Record;
-use crate::segment::Timestamp;
 use crate::segment::store::{CustomerStore, KeepCustomers};
+use crate::segment::{Change, Event, Keeping, OrderKey, Record, Timestamp};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -9,10 +9,8 @@ use super::logins::Logins;
 use super::shard::Entry;
 use super::table::Table;
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::AccountHash;
-use crate::suspicion::AccountState;
-use crate::suspicion::Threshold;
 use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::{AccountHash, AccountState, Threshold};
 
 /// The times of the newest failures, as many as the threshold: whether that many, or half as many, lie in the window
 /// is then exact, however many came.

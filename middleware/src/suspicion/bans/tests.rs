@@ -11,9 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 
 use super::*;
+use crate::body::Body;
 use crate::model::{
     Client, Exemptions, Network, Reason, Rejected, Secret, StoreError, StoreErrorKind, UserId,
 };
@@ -30,8 +32,8 @@ fn hand_store() -> (Hand, MemoryStore) {
 }
 
 /// Answers with the status that the request's path names.
-fn answer(request: Request<()>) -> Ready<Result<Response<Bytes>, Infallible>> {
-    let mut response = Response::new(Bytes::new());
+fn answer(request: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = request.uri().path()[1..].parse().unwrap();
     ready(Ok(response))
 }
@@ -55,7 +57,7 @@ fn request(octet: u8, status: u16) -> Request<()> {
     of(client(octet), status)
 }
 
-async fn send(layer: &SuspicionLayer, request: Request<()>) -> Response<Bytes> {
+async fn send(layer: &SuspicionLayer, request: Request<()>) -> Response<Body<Full<Bytes>>> {
     let service = layer.layer(tower::service_fn(answer));
     service.oneshot(request).await.unwrap()
 }
@@ -538,9 +540,9 @@ impl Clone for Ticketed {
 }
 
 impl Service<Request<()>> for Ticketed {
-    type Response = Response<Bytes>;
+    type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Bytes>, Infallible>>;
+    type Future = Ready<Result<Response<Full<Bytes>>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
         self.ready = true;

@@ -8,16 +8,10 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
-use super::Ban;
-use super::BanReason;
-use super::BanResponse;
-use super::Bans;
-use super::Screened;
-use super::Sentence;
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use crate::log::Fallback;
-use crate::log::News;
+use super::{Ban, BanReason, BanResponse, Bans, Screened, Sentence};
+use crate::log::{Fallback, News};
 use crate::model::{Network, Reply, StoreError};
 use crate::suspicion::Kind;
 use crate::suspicion::store::{BanStore, LocalBanStore};

@@ -217,9 +217,7 @@ async fn a_login_that_the_limits_refused_never_counts() {
         .unwrap();
     let layer = builder(&store, &[]).build().unwrap();
     let service = layer.layer(limit.layer(tower::service_fn(|_: Request<()>| {
-        ready(Ok::<_, Infallible>(Response::new(http_body_util::Full::<
-            Bytes,
-        >::default())))
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
     })));
     for octet in 1..=50 {
         for _ in 0..2 {

@@ -1,12 +1,12 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::Response;
-use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::body::MeasuredBody;
 use super::measure::{End, Measure};
+use crate::body::Body;
 
 pin_project! {
     /// The response of [`HttpMetrics`](super::HttpMetrics); dropped before it is ready, the request was cancelled.
@@ -30,23 +30,21 @@ impl<F> ResponseFuture<F> {
 
 impl<F, B, E> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
+    F: Future<Output = Result<Response<Body<B>>, E>>,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Output = Result<Response<MeasuredBody<B>>, E>;
+    type Output = Result<Response<Body<B, Measure>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(measure) = this.measure else {
             // Polled after completion: whatever the inner future makes of that.
-            return this
-                .inner
-                .poll(cx)
-                .map_ok(|it| it.map(MeasuredBody::unread));
+            let response = this.inner.poll(cx);
+            return response.map_ok(|response| response.map(|body| body.watched(None)));
         };
         let result = ready!(measure.run(|| this.inner.poll(cx)));
-        let Some(mut measure) = this.measure.take() else {
-            return Poll::Ready(result.map(|it| it.map(MeasuredBody::unread)));
+        let Some(measure) = this.measure.take() else {
+            return Poll::Ready(result.map(|response| response.map(|body| body.watched(None))));
         };
         let response = match result {
             Ok(response) => response,
@@ -55,14 +53,7 @@ where
                 return Poll::Ready(Err(error));
             }
         };
-        measure.respond(response.status());
-        let (head, body) = response.into_parts();
-        let body = if measure.has_no_body(head.status) {
-            measure.finish(End::Complete);
-            MeasuredBody::unread(body)
-        } else {
-            MeasuredBody::new(body, &head.headers, measure)
-        };
-        Poll::Ready(Ok(Response::from_parts(head, body)))
+        let measure = measure.respond(&response);
+        Poll::Ready(Ok(response.map(|body| body.watched(measure))))
     }
 }

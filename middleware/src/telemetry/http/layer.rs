@@ -6,6 +6,7 @@ use tower_layer::Layer;
 use super::attributes::Scheme;
 use super::measure::HttpInstruments;
 use super::service::HttpMetrics;
+use crate::body::Wrap;
 use crate::model::{MatchedRoute, ResolveRoute};
 
 /// Measures every request: `http.server.request.duration` and `http.server.active_requests`.
@@ -52,12 +53,9 @@ impl HttpMetricsLayer {
         self.scheme = Scheme::Https;
         self
     }
-}
 
-impl<S> Layer<S> for HttpMetricsLayer {
-    type Service = HttpMetrics<S>;
-
-    fn layer(&self, inner: S) -> HttpMetrics<S> {
+    /// Around a service whose bodies are wrapped.
+    pub(crate) fn around<S>(&self, inner: S) -> HttpMetrics<S> {
         self.instruments.serve(self.scheme);
         let config = Config {
             instruments: Arc::clone(&self.instruments),
@@ -65,6 +63,14 @@ impl<S> Layer<S> for HttpMetricsLayer {
             scheme: self.scheme,
         };
         HttpMetrics::new(inner, Arc::new(config))
+    }
+}
+
+impl<S> Layer<S> for HttpMetricsLayer {
+    type Service = HttpMetrics<Wrap<S>>;
+
+    fn layer(&self, inner: S) -> HttpMetrics<Wrap<S>> {
+        self.around(Wrap::new(inner))
     }
 }
 

@@ -2,13 +2,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
-use http::{StatusCode, Version};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, StringValue};
 use smallvec::SmallVec;
 
 use super::attributes::{Method, Scheme, protocol_version};
 use super::metrics::{ACTIVE, DURATION, key};
+use crate::body;
+use crate::body::{Body, Watch};
+use crate::grpc;
+use crate::grpc::Call;
 use crate::model::Route;
 use crate::telemetry::instruments::Instruments;
 
@@ -75,11 +82,11 @@ pub(super) enum End {
     BodyError,
 }
 
-/// One request being measured, from its arrival to whatever ends it.
+/// One request being measured, from its arrival to whatever ends it; a part of its response's [`Body`].
 ///
-/// Recording is in `Drop`, so that each request is recorded once and released once on every path.
+/// It is recorded when it is dropped, so once on every path.
 #[derive(Debug)]
-pub(super) struct Measure {
+pub struct Measure {
     instruments: Arc<HttpInstruments>,
     started: Instant,
     method: Method,
@@ -88,17 +95,19 @@ pub(super) struct Measure {
     route: Route,
     status: Option<StatusCode>,
     end: End,
+    call: Call,
+    /// Bytes until the length that the response announced: a server stops reading there.
+    remaining: Option<u64>,
 }
 
 impl Measure {
-    pub(super) fn start(
+    pub(super) fn start<B>(
         instruments: Arc<HttpInstruments>,
         scheme: Scheme,
-        method: &http::Method,
-        version: Version,
+        request: &Request<B>,
         route: Route,
     ) -> Self {
-        let method = Method::of(method);
+        let method = Method::of(request.method());
         let active = instruments.active.of(method, scheme);
         active.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -106,24 +115,41 @@ impl Measure {
             started: Instant::now(),
             method,
             scheme,
-            version,
+            version: request.version(),
             route,
             status: None,
             end: End::Cancelled,
+            call: Call::of(request),
+            remaining: None,
         }
     }
 
     /// Runs a part of the service. Should it unwind, the request ended in a panic, wherever that is caught.
     pub(super) fn run<T>(&mut self, part: impl FnOnce() -> T) -> T {
-        self.end = End::Panic;
+        self.polling(true);
         let output = part();
-        self.end = End::Cancelled;
+        self.polling(false);
         output
     }
 
-    /// The head of the response is known.
-    pub(super) fn respond(&mut self, status: StatusCode) {
-        self.status = Some(status);
+    /// The head of the response is known; what then is to be measured of the body.
+    pub(super) fn respond<B>(mut self, response: &Response<Body<B>>) -> Option<Self>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        self.status = Some(response.status());
+        let body = response.body();
+        if !self.call.respond(response) {
+            // A gRPC call goes on to its trailers, whatever the length.
+            self.remaining =
+                announced_length(response.headers()).or_else(|| body.size_hint().exact());
+        }
+        let is_read = self.remaining == Some(0) || body.is_end_stream();
+        if is_read || self.has_no_body(response.status()) {
+            Watch::end(&mut self, body::End::Complete(None));
+            return None;
+        }
+        Some(self)
     }
 
     pub(super) fn finish(mut self, end: End) {
@@ -131,7 +157,7 @@ impl Measure {
     }
 
     /// Whether HTTP allows the response no body (RFC 9112, section 6.3): the server drops one unread.
-    pub(super) fn has_no_body(&self, status: StatusCode) -> bool {
+    fn has_no_body(&self, status: StatusCode) -> bool {
         status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || self.method == Method::HEAD
@@ -152,7 +178,7 @@ impl Measure {
     }
 
     fn record(&self) {
-        let mut attributes = SmallVec::<[KeyValue; 6]>::new();
+        let mut attributes = SmallVec::<[KeyValue; 7]>::new();
         // Pushed in sorted order: the SDK then keeps one copy of the set, not two.
         if let Some(error) = self.error_type() {
             attributes.push(KeyValue::new(key::ERROR_TYPE, error));
@@ -165,9 +191,44 @@ impl Measure {
         if let Some(version) = protocol_version(self.version) {
             attributes.push(KeyValue::new(key::VERSION, version));
         }
+        let otherwise = match self.end {
+            End::Cancelled => grpc::CANCELLED,
+            _ => grpc::UNKNOWN,
+        };
+        if let Some(status) = self.call.status(otherwise) {
+            attributes.push(KeyValue::new(key::GRPC_STATUS, i64::from(status)));
+        }
         attributes.push(KeyValue::new(key::SCHEME, self.scheme.as_str()));
         let seconds = self.started.elapsed().as_secs_f64();
         self.instruments.duration.record(seconds, &attributes);
+    }
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl Watch for Measure {
+    fn polling(&mut self, is_polling: bool) {
+        self.end = if is_polling {
+            End::Panic
+        } else {
+            End::Cancelled
+        };
+    }
+
+    fn read(&mut self, bytes: u64) -> bool {
+        self.remaining = self.remaining.map(|left| left.saturating_sub(bytes));
+        self.remaining == Some(0)
+    }
+
+    fn end(&mut self, end: body::End) {
+        let status;
+        (self.end, status) = match end {
+            body::End::Complete(status) => (End::Complete, status),
+            body::End::Failed => (End::BodyError, None),
+        };
+        self.call.end(status);
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) mod key {
     pub(in crate::telemetry) const STATUS: &str = "http.response.status_code";
     pub(in crate::telemetry) const ROUTE: &str = "http.route";
     pub(in crate::telemetry) const VERSION: &str = "network.protocol.version";
+    pub(in crate::telemetry) const GRPC_STATUS: &str = "rpc.grpc.status_code";
     pub(in crate::telemetry) const SCHEME: &str = "url.scheme";
 }
 
@@ -21,6 +22,7 @@ pub(in crate::telemetry) const DURATION: Instrument = Instrument::histogram(
         key::STATUS,
         key::ROUTE,
         key::VERSION,
+        key::GRPC_STATUS,
         key::SCHEME,
     ],
     &[

@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use tower_service::Service;
 
-use super::body::MeasuredBody;
 use super::future::ResponseFuture;
 use super::layer::Config;
 use super::measure::Measure;
+use crate::body::Body;
 use crate::model::Route;
 
 /// A service whose requests are measured; made by [`HttpMetricsLayer`](super::HttpMetricsLayer).
@@ -25,12 +25,12 @@ impl<S> HttpMetrics<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for HttpMetrics<S>
+impl<S, ReqBody, B> Service<Request<ReqBody>> for HttpMetrics<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Body,
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Response = Response<MeasuredBody<ResBody>>;
+    type Response = Response<Body<B, Measure>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -48,8 +48,7 @@ where
         let mut measure = Measure::start(
             Arc::clone(instruments),
             *scheme,
-            request.method(),
-            request.version(),
+            &request,
             route.unwrap_or(Route::UNMATCHED),
         );
         let inner = &mut self.inner;

@@ -11,8 +11,9 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::super::{HttpMetrics, MeasuredBody, ResponseFuture, Telemetry};
+use super::super::{HttpMetrics, Measure, ResponseFuture, Telemetry};
 use super::exposition::{Exposition, scrape, telemetry};
+use crate::body;
 
 const COUNT: &str = "http_server_request_duration_seconds_count";
 const ACTIVE: &str = "http_server_active_requests";
@@ -20,7 +21,7 @@ const ACTIVE: &str = "http_server_active_requests";
 static_assertions::assert_impl_all!(super::super::HttpMetricsLayer: Send, Sync, Clone);
 static_assertions::assert_impl_all!(HttpMetrics<()>: Send, Sync, Clone);
 static_assertions::assert_impl_all!(ResponseFuture<()>: Send);
-static_assertions::assert_impl_all!(MeasuredBody<()>: Send);
+static_assertions::assert_impl_all!(body::Body<(), Measure>: Send);
 
 /// Says what it was told to say, then waits for ever or panics.
 #[derive(Default)]
@@ -88,18 +89,18 @@ fn request(method: &str) -> Request<()> {
 }
 
 /// The response to a GET of a service that always answers thus, as far as its head.
-async fn respond<B: Body>(
+async fn respond<B: Body<Data = Bytes>>(
     telemetry: &Telemetry,
     response: Response<B>,
-) -> Response<MeasuredBody<B>> {
+) -> Response<body::Body<B, Measure>> {
     respond_to(telemetry, "GET", response).await
 }
 
-async fn respond_to<B: Body>(
+async fn respond_to<B: Body<Data = Bytes>>(
     telemetry: &Telemetry,
     method: &str,
     response: Response<B>,
-) -> Response<MeasuredBody<B>> {
+) -> Response<body::Body<B, Measure>> {
     let mut response = Some(response);
     let service = service_fn(move |_| ready(Ok::<_, Infallible>(response.take().unwrap())));
     let service = telemetry.http_layer().layer(service);

@@ -85,12 +85,13 @@ async fn in_use() -> Telemetry {
             telemetry.timer::<Calls>()(operation, outcome, Duration::from_millis(1));
         }
     }
-    for status in [200, 503] {
+    for (status, content_type) in [(200, "text/plain"), (503, "application/grpc")] {
         let service = telemetry.http_layer().layer(service_fn(move |_| {
             let response = Response::builder().status(status);
             ready(response.body(Empty::<Bytes>::new()))
         }));
-        service.oneshot(Request::new(())).await.unwrap();
+        let request = Request::post("/").header("content-type", content_type);
+        service.oneshot(request.body(()).unwrap()).await.unwrap();
     }
     telemetry
 }

@@ -26,9 +26,7 @@ fn watched(telemetry: &Telemetry) -> SuspicionLayer {
 async fn fail(layer: &SuspicionLayer, clients: std::ops::Range<u32>, times: u64) {
     let service = layer.layer(service_fn(|_| {
         let response = Response::builder().status(StatusCode::NOT_FOUND);
-        ready(Ok::<_, Infallible>(
-            response.body(bytes::Bytes::new()).unwrap(),
-        ))
+        ready(Ok::<_, Infallible>(response.body(String::new()).unwrap()))
     }));
     let counted = layer.tally().failures(Fate::Counted);
     let all = counted + times * u64::from(clients.end - clients.start);
@@ -90,7 +88,7 @@ async fn bans_are_counted_by_reason_and_banned_requests_by_what_became_of_them()
         layer.suspicions().ban(client, minute).await.unwrap();
         fail(&layer, 2..3, 10).await;
         let service = layer.layer(service_fn(|_| {
-            ready(Ok::<_, Infallible>(Response::new(bytes::Bytes::new())))
+            ready(Ok::<_, Infallible>(Response::new(String::new())))
         }));
         for _ in 0..7 {
             let client = Client::new(std::net::Ipv4Addr::from_bits(1).into(), 64);
