@@ -1,6 +1,4 @@
 //! What the tests share: real servers, real HTTP, and readers of metrics and of sources.
-// A test fails by panicking, and so does what it is made of.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod alertmanager;
 pub mod browser;

@@ -1,5 +1,4 @@
 //! The live page in a real browser, against the real service.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod contrast;
 mod failing;

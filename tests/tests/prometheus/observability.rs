@@ -1,5 +1,4 @@
 //! What operators see: a real Prometheus reads the service, and no client can make it see more.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 

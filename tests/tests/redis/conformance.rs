@@ -1,5 +1,4 @@
 //! One suite that every store must pass, through the port that the layer uses, on the store's own clock.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::HashMap;
 use std::sync::Arc;

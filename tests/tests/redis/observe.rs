@@ -1,5 +1,4 @@
 //! What observers are told of each request that a stack decides about, on both stores.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};

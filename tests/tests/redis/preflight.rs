@@ -1,5 +1,4 @@
 //! One wait for the store, whatever the layers must know.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;

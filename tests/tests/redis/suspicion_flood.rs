@@ -1,5 +1,4 @@
 //! A flood of failing requests while Redis hangs: no response waits, memory is bounded, and nothing is lost from the counts.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};

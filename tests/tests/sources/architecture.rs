@@ -1,5 +1,4 @@
 //! Imports run one way: read from the library's sources, so that it stays true.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

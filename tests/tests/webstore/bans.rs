@@ -1,5 +1,4 @@
 //! Bans of real clients of the whole service, over one process and several.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
 

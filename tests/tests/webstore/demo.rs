@@ -1,5 +1,4 @@
 //! `webstore --demo` on a real Redis.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 

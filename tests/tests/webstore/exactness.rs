@@ -1,5 +1,4 @@
 //! In any true window: never more than the quota, never fewer than possible.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! Redis killed, hung, restarted, read-only and out of memory, under load: no request fails, and none waits.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

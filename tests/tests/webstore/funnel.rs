@@ -1,5 +1,4 @@
 //! The webstore's funnel as its metrics show it: which requests reach a stage, and which never do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
 //! `scripts/generate-traffic.sh` against a real webstore: it tells apart what is as it should be and what is not.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +6,7 @@ use std::process::Command;
 use palisade_tests::webstore::Webstore;
 
 /// The settings that everything can be met with.
-const SETTINGS: &str = include_str!("../../load/webstore.toml");
+const SETTINGS: &str = include_str!("../../../load/webstore.toml");
 
 fn script() -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/generate-traffic.sh");

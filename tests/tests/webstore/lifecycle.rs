@@ -1,5 +1,4 @@
 //! Clients that leave, and a service that is told to.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
 //! The webstore's limits as its clients meet them, on memory and on Redis.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;

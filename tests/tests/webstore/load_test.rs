@@ -1,5 +1,4 @@
 //! `scripts/load-test.sh`: it measures what it says, and nothing that was refused.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

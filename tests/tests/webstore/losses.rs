@@ -1,5 +1,4 @@
 //! What each loss of a log can add to one window: a quota, and no more.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
 

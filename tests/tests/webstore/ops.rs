@@ -1,5 +1,4 @@
 //! The live page of real processes, as a browser and as an attacker ask for it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
 

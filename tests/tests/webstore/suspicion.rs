@@ -1,5 +1,4 @@
 //! Suspicious activity of real clients of the whole service: incidents in its metrics, and nothing that waits for them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,5 @@
 //! Visitors of the whole service: each counts once for each stage, in order, whatever the process and however often the
 //! page is refreshed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use palisade_tests::redis::RedisServer;
 use palisade_tests::repository::{every_second, prometheus_with, text};
 use palisade_tests::webstore::Webstore;
 
-use crate::{firing, names};
+use super::{firing, names};
 
 const WATCHED: [&str; 3] = ["CheckoutStalled", "CredentialStuffing", "RateLimitFallback"];
 /// Nobody orders anything without Redis.

@@ -15,7 +15,7 @@ use palisade_tests::repository::{every_second, no_slow_groups, path, prometheus_
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::firing;
+use super::firing;
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;

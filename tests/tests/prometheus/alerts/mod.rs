@@ -1,5 +1,4 @@
 //! Alerts that really fire: in a real Prometheus with the repository's rules.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod attack;
 mod history;

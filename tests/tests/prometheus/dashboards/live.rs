@@ -6,10 +6,10 @@ use std::time::Duration;
 use palisade_tests::dashboard::{Dashboard, Language};
 use palisade_tests::promql::selectors;
 
-use crate::ask::{Asker, report};
-use crate::preview;
-use crate::rig::Run;
-use crate::rules::{self, Rule};
+use super::ask::{Asker, report};
+use super::preview;
+use super::rig::Run;
+use super::rules::{self, Rule};
 
 /// What the other Prometheus knows under another name.
 const METRIC: &str = "webstore_rate_limit_requests_total";

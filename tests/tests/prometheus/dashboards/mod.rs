@@ -1,6 +1,5 @@
 //! Grafana's dashboards and Prometheus's rules, held to conventions and against the real thing: whatever they ask must be
 //! answered by a real Prometheus that scraped the real webstore under the real load.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod ask;
 mod conventions;

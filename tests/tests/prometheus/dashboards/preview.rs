@@ -4,7 +4,7 @@ use palisade_tests::dashboard::{Dashboard, Language, Place, interpolate};
 use palisade_tests::repository::path;
 use serde_json::json;
 
-use crate::ask::Asker;
+use super::ask::Asker;
 
 /// Writes `target/dashboards/<dashboard>.json`; `scripts/preview-dashboards` draws it.
 pub(crate) async fn save(dashboards: &[Dashboard], asker: &Asker<'_>, window: (f64, f64)) {

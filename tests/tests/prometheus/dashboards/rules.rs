@@ -8,7 +8,7 @@ use palisade_tests::prometheus::Prometheus;
 use palisade_tests::promql::selectors;
 use palisade_tests::repository::{files, path};
 
-use crate::ask::{Asker, Failure};
+use super::ask::{Asker, Failure};
 
 /// A rule as Prometheus loaded it.
 pub(crate) struct Rule {

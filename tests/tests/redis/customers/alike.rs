@@ -8,8 +8,8 @@ use palisade_tests::redis::RedisServer;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
 
-use crate::model::Model;
-use crate::{DAY, NOW, at, keep, on_every_store, order, patient, refund, seen, user};
+use super::model::Model;
+use super::{DAY, NOW, at, keep, on_every_store, order, patient, refund, seen, user};
 
 /// At the limits of an id, and what would be a glob, a key or a script, were it not hashed.
 fn names() -> Vec<String> {

@@ -7,7 +7,7 @@ use palisade::segment::KeepCustomers;
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 
-use crate::{NOW, at, keep, order, patient, seen, user};
+use super::{NOW, at, keep, order, patient, seen, user};
 
 /// How each call of the port fails, in the order apply, fetch, export, erase, sweep.
 async fn failures(kept: &dyn KeepCustomers) -> [Option<StoreErrorKind>; 5] {

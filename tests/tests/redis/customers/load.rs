@@ -3,7 +3,7 @@
 use palisade::segment::{Change, CustomerStore, Keeping};
 use palisade_tests::redis::RedisServer;
 
-use crate::{DAY, NOW, at, order, patient, user};
+use super::{DAY, NOW, at, order, patient, user};
 
 /// As large as the CDNOW history: three orders a customer, sorted by time.
 fn history() -> Vec<Change> {

@@ -1,5 +1,4 @@
 //! What every store keeps of customers, through the port that the layer uses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alike;
 mod faults;

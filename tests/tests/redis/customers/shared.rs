@@ -5,7 +5,7 @@ use std::sync::Arc;
 use palisade_tests::redis::RedisServer;
 use tokio::task::JoinSet;
 
-use crate::{NOW, at, keep, on_every_store, order, patient, seen, user};
+use super::{NOW, at, keep, on_every_store, order, patient, seen, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_same_200_orders_by_8_tasks_exactly_200_count() {

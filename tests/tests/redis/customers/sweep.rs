@@ -6,7 +6,7 @@ use palisade::segment::{CustomerStore, KeepCustomers, Keeping, Population};
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 
-use crate::{DAY, NOW, at, keep, order, patient, seen};
+use super::{DAY, NOW, at, keep, order, patient, seen};
 
 async fn population(kept: &dyn KeepCustomers) -> Population {
     let sweep = kept.sweep(at(NOW)).await.unwrap().expect("the lease");

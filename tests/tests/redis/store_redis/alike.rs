@@ -10,8 +10,8 @@ use palisade::rate_limit::{AdmitNow, Charge, LocalStore, PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
 
-use crate::model::{Random, decide};
-use crate::script::{Ask, EPOCH, Script, Tier};
+use super::model::{Random, decide};
+use super::script::{Ask, EPOCH, Script, Tier};
 
 #[derive(Clone, Default)]
 struct Hand(Arc<AtomicU64>);

@@ -12,12 +12,12 @@ use palisade::suspicion::{Ban, BanReason, Kind, LocalBanStore, Sentence};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
-use crate::model::Random;
-use crate::script::EPOCH;
+use super::model::Random;
+use super::script::EPOCH;
 
-const IMPOSE: &str = include_str!("../../../middleware/src/store/redis/lua/impose_ban.lua");
-const LIFT: &str = include_str!("../../../middleware/src/store/redis/lua/lift_ban.lua");
-const READ: &str = include_str!("../../../middleware/src/store/redis/lua/read_bans.lua");
+const IMPOSE: &str = include_str!("../../../../middleware/src/store/redis/lua/impose_ban.lua");
+const LIFT: &str = include_str!("../../../../middleware/src/store/redis/lua/lift_ban.lua");
+const READ: &str = include_str!("../../../../middleware/src/store/redis/lua/read_bans.lua");
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
 const INDEX: &str = "bans";

@@ -8,8 +8,8 @@ use palisade::store::redis::RedisStore;
 use palisade::suspicion::{Ban, BanReason, BanStore, Kind, Sentence};
 use palisade_tests::redis::RedisServer;
 
-use crate::bans::client;
-use crate::patient;
+use super::bans::client;
+use super::patient;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -155,7 +155,7 @@ async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_li
     let charge = Charge {
         policy: 0,
         key: &key,
-        quota: crate::quota(5, 60),
+        quota: super::quota(5, 60),
         cost: 1,
         enforced: true,
     };

@@ -2,7 +2,7 @@
 
 use palisade_tests::redis::RedisServer;
 
-use crate::script::{EPOCH, Script, ask, log_of};
+use super::script::{EPOCH, Script, ask, log_of};
 
 const MINUTE: u64 = 60_000_000;
 const DAY: u64 = 86_400_000_000;

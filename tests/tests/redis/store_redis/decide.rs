@@ -6,8 +6,8 @@ use std::time::Duration;
 use palisade::rate_limit::Charge;
 use palisade_tests::redis::RedisServer;
 
-use crate::script::log_of;
-use crate::{Request, limits, patient, quota, text};
+use super::script::log_of;
+use super::{Request, limits, patient, quota, text};
 
 const IP_LOG: &str = "palisade:rate:ip:192.0.2.1";
 const USER_LOG: &str = "palisade:rate:user:ada";

@@ -10,7 +10,7 @@ use palisade::store::{Operation, Outcome};
 use palisade_tests::distance::distant;
 use palisade_tests::redis::RedisServer;
 
-use crate::{Request, limits};
+use super::{Request, limits};
 
 const DEADLINE: Duration = Duration::from_millis(250);
 /// The contract's: closed within 2 s of the store's return.
@@ -357,11 +357,11 @@ fn an_open_breaker_does_not_outlive_the_runtime_of_its_probes() {
 fn fails_outside_a_runtime_without_a_panic() {
     let server = RedisServer::stopped();
     let limits = limits(&store(&server));
-    let key = crate::text("ada");
+    let key = super::text("ada");
     let charge = palisade::rate_limit::Charge {
         policy: 0,
         key: &key,
-        quota: crate::quota(1, 60),
+        quota: super::quota(1, 60),
         cost: 1,
         enforced: true,
     };

@@ -13,10 +13,10 @@ use palisade::suspicion::{FailedRequest, Incident, Kind, LocalFailureStore, Watc
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
-use crate::model::Random;
-use crate::script::EPOCH;
+use super::model::Random;
+use super::script::EPOCH;
 
-const SOURCE: &str = include_str!("../../../middleware/src/store/redis/lua/count_failures.lua");
+const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/count_failures.lua");
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 

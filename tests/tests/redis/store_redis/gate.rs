@@ -7,7 +7,7 @@ use palisade::client::Network;
 use palisade::rate_limit::{Admit, Charge, Gate, Quota, Verdict};
 use palisade_tests::redis::RedisServer;
 
-use crate::{limits, patient, quota, text};
+use super::{limits, patient, quota, text};
 
 const BAN: &str = "palisade:ban:192.0.2.1";
 

@@ -7,8 +7,8 @@ use palisade::client::Route;
 use palisade::suspicion::{CountFailures, FailureStore, Kind, Watch};
 use palisade_tests::redis::RedisServer;
 
-use crate::failures::failed;
-use crate::patient;
+use super::failures::failed;
+use super::patient;
 
 fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {
     store.bind_failures(&Kind::BY_STATUS.map(|kind| Watch {

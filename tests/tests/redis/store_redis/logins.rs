@@ -12,10 +12,10 @@ use palisade::suspicion::{
 };
 use palisade_tests::redis::RedisServer;
 
-use crate::failures::{self, Hand, client, watch};
-use crate::logins_script::{LATER, SECOND, Script, Step, What, agrees};
-use crate::model::Random;
-use crate::script::EPOCH;
+use super::failures::{self, Hand, client, watch};
+use super::logins_script::{LATER, SECOND, Script, Step, What, agrees};
+use super::model::Random;
+use super::script::EPOCH;
 
 /// The contract, written down naively: every item is kept, with every time at which it was seen.
 #[derive(Default)]

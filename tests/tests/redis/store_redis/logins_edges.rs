@@ -2,9 +2,9 @@
 
 use palisade_tests::redis::RedisServer;
 
-use crate::failures::lua;
-use crate::logins_script::{SECOND, Script, Step, What, agrees};
-use crate::script::EPOCH;
+use super::failures::lua;
+use super::logins_script::{SECOND, Script, Step, What, agrees};
+use super::script::EPOCH;
 
 const MINUTE: u64 = 60 * SECOND;
 

@@ -4,9 +4,9 @@ use palisade::suspicion::Watch;
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
-use crate::failures::{Failure, number};
+use super::failures::{Failure, number};
 
-const SOURCE: &str = include_str!("../../../middleware/src/store/redis/lua/count_distinct.lua");
+const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/count_distinct.lua");
 pub(crate) const SECOND: u64 = 1_000_000;
 /// Most logins behind another one in a call of these tests.
 pub(crate) const LATER: f64 = 5.0;

@@ -10,8 +10,8 @@ use palisade::suspicion::{
 };
 use palisade_tests::redis::RedisServer;
 
-use crate::failures::client;
-use crate::patient;
+use super::failures::client;
+use super::patient;
 use palisade_tests::distance::distant;
 
 fn all_kinds(store: &impl FailureStore) -> Arc<dyn CountFailures> {

@@ -1,5 +1,4 @@
 //! The Redis store against real servers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alike;
 mod bans;

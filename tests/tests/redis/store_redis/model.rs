@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use palisade_tests::redis::RedisServer;
 
-use crate::script::{Ask, EPOCH, Script, Tier};
+use super::script::{Ask, EPOCH, Script, Tier};
 
 /// All hits of a key, and up to when a shorter window may have let them go.
 #[derive(Default)]

@@ -13,11 +13,11 @@ use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 use redis::Connection;
 
-use crate::model::Random;
-use crate::patient;
-use crate::script::EPOCH;
+use super::model::Random;
+use super::patient;
+use super::script::EPOCH;
 
-const SOURCE: &str = include_str!("../../../middleware/src/store/redis/lua/reach_stage.lua");
+const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua");
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 

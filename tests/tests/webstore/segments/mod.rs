@@ -1,5 +1,4 @@
 //! Customers of the whole service: what it calls them in its metrics, and what it keeps of them in Redis.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod labels;
 mod outages;
