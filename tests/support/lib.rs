@@ -1,5 +1,7 @@
 //! What the tests share: real servers, real HTTP, and readers of metrics and of sources.
 
+use std::time::Duration;
+
 pub mod alertmanager;
 pub mod browser;
 pub mod dashboard;
@@ -16,3 +18,6 @@ pub mod promql;
 pub mod redis;
 pub mod repository;
 pub mod webstore;
+
+/// How long a test waits for what comes after some milliseconds, or a few seconds. Only a test that fails waits so long.
+pub const SOON: Duration = Duration::from_secs(60);

@@ -25,10 +25,7 @@ fn packages() -> BTreeMap<String, Vec<Target>> {
     };
     let package = |package: &Value| {
         let targets = package["targets"].as_array().expect("a list");
-        (
-            text(&package["name"]),
-            targets.iter().map(target).collect(),
-        )
+        (text(&package["name"]), targets.iter().map(target).collect())
     };
     let packages = read["packages"].as_array().expect("a list");
     packages.iter().map(package).collect()
@@ -175,14 +172,20 @@ fn a_command_that_names_nothing_is_found() {
     let packages = packages();
     for (code, wanted) in [
         ("cargo test -p nobody", "no package Some(\"nobody\")"),
-        ("cargo test -p palisade-tests --test nowhere", "no test nowhere"),
+        (
+            "cargo test -p palisade-tests --test nowhere",
+            "no test nowhere",
+        ),
         ("--test nowhere", "no test nowhere"),
         ("cargo run -p load --example nothing", "no example nothing"),
         (
             "cargo test -p palisade-tests --test sources commands::x -- --nocapture",
             "no test Some(\"commands::x\") in sources",
         ),
-        ("tests() { cargo test --test sources nothing; }", "no test Some(\"nothing\") in sources"),
+        (
+            "tests() { cargo test --test sources nothing; }",
+            "no test Some(\"nothing\") in sources",
+        ),
     ] {
         assert_eq!(missing(code, &packages).as_deref(), Some(wanted), "{code}");
     }
@@ -200,12 +203,21 @@ fn a_command_that_names_nothing_is_found() {
 #[test]
 fn commands_are_read_from_pieces_blocks_scripts_and_comments() {
     assert_eq!(
-        code("a.md", "Run `cargo test\n  --test x`.\n```sh\none\ntwo\n```\nor `y`"),
+        code(
+            "a.md",
+            "Run `cargo test\n  --test x`.\n```sh\none\ntwo\n```\nor `y`"
+        ),
         ["cargo test   --test x", "sh", "one", "two", "y"]
     );
     assert_eq!(
-        code("a.rs", "//! As `cargo\n//! run`.\nlet x = \"`not`\";\n    /// `y`"),
+        code(
+            "a.rs",
+            "//! As `cargo\n//! run`.\nlet x = \"`not`\";\n    /// `y`"
+        ),
         ["cargo  run", "y"]
     );
-    assert_eq!(code("scripts/a", "one \\\n two\nthree"), ["one   two", "three"]);
+    assert_eq!(
+        code("scripts/a", "one \\\n two\nthree"),
+        ["one   two", "three"]
+    );
 }

@@ -1,11 +1,8 @@
 //! `webstore --demo` on a real Redis.
 
-use std::time::Duration;
-
+use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::{PATIENT, Webstore};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn customers_of_a_demo_have_their_past_in_redis_and_a_second_demo_adds_nothing_to_it() {
@@ -16,10 +13,10 @@ async fn customers_of_a_demo_have_their_past_in_redis_and_a_second_demo_adds_not
             let known = |scrape: &palisade_tests::metrics::Scrape| {
                 scrape.sum("webstore_customers", &[("segment", segment)]) >= 300.0
             };
-            store.scrape_until(segment, PATIENCE, known).await;
+            store.scrape_until(segment, SOON, known).await;
         }
         store.signal("TERM");
-        assert!(store.wait(PATIENCE).success());
+        assert!(store.wait(SOON).success());
     }
     // One dear order made a VIP, and the same one does not count again; other orders of the demo are not as dear, or of
     // another id.
@@ -43,5 +40,5 @@ async fn a_demo_starts_and_is_visited_while_its_redis_is_away() {
         let labels = [("stage", "add_to_cart")];
         scrape.sum("webstore_funnel_stage_total", &labels) > 0.0
     };
-    store.scrape_until("a cart", PATIENCE, visited).await;
+    store.scrape_until("a cart", SOON, visited).await;
 }

@@ -92,7 +92,7 @@ fn doubled_limits_are_found() {
     let store = Webstore::start(None, &settings);
     let (status, told) = generate(
         &store,
-        &["--patience", "1", "--skip", "credential_stuffing_slow"],
+        &["--patience", "3", "--skip", "credential_stuffing_slow"],
     );
     assert_eq!(status, Some(1), "{told}");
     let wrong = rows(&told, "WRONG");

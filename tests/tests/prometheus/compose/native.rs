@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use palisade_tests::SOON;
 use palisade_tests::alertmanager::Alertmanager;
 use palisade_tests::dashboard::list;
 use palisade_tests::http::Client;
@@ -10,14 +11,14 @@ use palisade_tests::load::Load;
 use palisade_tests::prometheus::Prometheus;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::repository::{path, prometheus_with, text, yaml};
-use palisade_tests::webstore::Webstore;
+use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// Two scrapes and an evaluation, each every 15 s, take 45 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The webstore of the compose file on the Redis of the compose file, and where its log goes.
 fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
-    let config = text("examples/webstore/compose.toml");
+    let config = PATIENT.to_owned() + &text("examples/webstore/compose.toml");
     let log = format!("--log-file={}", log.display());
     Webstore::start_with(Some(&redis.url()), &config, &[&log])
 }
@@ -75,7 +76,10 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
             .cli(&["INFO", "persistence"])
             .contains("aof_pending_bio_fsync:0")
     };
-    assert!(written());
+    let started = Instant::now();
+    while !written() {
+        assert!(started.elapsed() < SOON, "the log is not on its disk");
+    }
     redis.restart();
     assert_eq!(kept(&redis), before);
 
@@ -96,7 +100,7 @@ async fn the_load_generator_of_the_compose_file_meets_what_it_expects() {
     let redis = RedisServer::configured(&path("redis/redis.conf"));
     // Here it comes from loopback.
     let config = text("examples/webstore/compose.toml").replace("172.30.64.10/32", "127.0.0.1/32");
-    let webstore = Webstore::start(Some(&redis.url()), &config);
+    let webstore = Webstore::start(Some(&redis.url()), &(PATIENT.to_owned() + &config));
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.html");
     let compose = yaml("docker-compose.yml");
@@ -112,7 +116,7 @@ async fn the_load_generator_of_the_compose_file_meets_what_it_expects() {
         .collect();
     let options: Vec<_> = options.iter().map(String::as_str).collect();
     let mut load = Load::start(&webstore.shop, &options);
-    let ended = load.wait(Duration::from_secs(60)).await;
+    let ended = load.wait(Duration::from_secs(10) + SOON).await;
     assert!(ended.success(), "{ended}");
     assert!(report.exists());
     let orders = [("stage", "checkout_complete")];

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use palisade_tests::SOON;
 use palisade_tests::load::{self, Load};
 use palisade_tests::logql::Line;
 use palisade_tests::prometheus::Prometheus;
@@ -77,7 +78,7 @@ impl Run {
         }
         tokio::time::sleep(OUTAGE).await;
         redis.resume();
-        let ended = load.wait(length + Duration::from_secs(60)).await;
+        let ended = load.wait(length + SOON).await;
         assert!(ended.success(), "the load's expectations failed: {ended}");
 
         // The last scrape, and what the rules make of it.
@@ -86,12 +87,12 @@ impl Run {
             let judged = format!("timestamp(instance:http_server_served:rate5m) > {end}");
             let started = Instant::now();
             while prometheus.query(&judged, None).await.unwrap().is_empty() {
-                assert!(started.elapsed() < Duration::from_secs(30), "{judged}");
+                assert!(started.elapsed() < SOON, "{judged}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         webstore.signal("TERM");
-        webstore.wait(Duration::from_secs(30));
+        webstore.wait(SOON);
         // The last line may still be on its way.
         let ended = Instant::now();
         let log = loop {
@@ -99,7 +100,7 @@ impl Run {
             if log.iter().any(|line| line["event"] == "drained") {
                 break log;
             }
-            assert!(ended.elapsed() < Duration::from_secs(30), "not drained");
+            assert!(ended.elapsed() < SOON, "not drained");
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         Self {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use palisade::segment::{CustomerStore, KeepCustomers, Keeping, Population};
 use palisade::store::redis::RedisStore;
+use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
 
 use super::{DAY, NOW, at, keep, order, patient, seen};
@@ -17,7 +18,7 @@ async fn population(kept: &dyn KeepCustomers) -> Population {
 async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
     let server = RedisServer::start();
     let mut keeping = Keeping::new();
-    keeping.sweep_every = Duration::from_millis(200);
+    keeping.sweep_every = Duration::from_secs(1);
     let [holder, other] =
         [0, 1].map(|_| patient(&server).build().unwrap().keep_customers(&keeping));
     assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
@@ -27,10 +28,10 @@ async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
         .cli(&["PTTL", "palisade:customers:sweep"])
         .parse()
         .unwrap();
-    assert!((1..=600).contains(&lasts), "{lasts}");
+    assert!((1..=3_000).contains(&lasts), "{lasts}");
     let gone = Instant::now();
     while other.sweep(at(NOW)).await.unwrap().is_none() {
-        assert!(gone.elapsed() < Duration::from_secs(5), "still held");
+        assert!(gone.elapsed() < SOON, "still held");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
@@ -129,7 +130,7 @@ async fn a_record_is_kept_for_the_retention_from_the_write() {
     let written = Instant::now();
     kept.apply(&[seen("ada", NOW - 1_000)]).await.unwrap();
     while population(&*kept).await.returning == 2 {
-        assert!(written.elapsed() < Duration::from_secs(5), "still there");
+        assert!(written.elapsed() < SOON, "still there");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(written.elapsed() >= Duration::from_millis(290));

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::{PATIENT, Webstore};
@@ -12,8 +13,6 @@ use serde_json::Value;
 
 use super::documented::Documented;
 
-/// Generous: what is waited for takes some milliseconds, or the seconds that the events' own bounds say.
-const SOON: Duration = Duration::from_secs(30);
 const PROXY: &str = "[client]\ntrusted_proxies = ['127.0.0.0/8']\n";
 
 fn of<'a>(log: &'a [Value], event: &str) -> Vec<&'a Value> {
@@ -204,7 +203,7 @@ async fn a_killed_redis_is_told_once_and_once_that_it_is_back() {
 
 #[tokio::test]
 async fn a_hung_redis_is_told_once_and_once_that_it_is_back() {
-    let deadline = "[store]\ndeadline = '1s'\n";
+    let deadline = "[store]\ndeadline = '2s'\n";
     tells_once(deadline, |server| server.pause(), |server| server.resume()).await;
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use palisade::client::{Secret, UserId};
 use palisade::segment::{Change, Criteria, CustomerStore, Event, Keeping, Segment, Timestamp};
 use palisade::store::redis::RedisStore;
+use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
@@ -18,8 +19,6 @@ use palisade_tests::webstore::{PATIENT, Webstore};
 /// Limits that no test here meets, and a population that is counted each second.
 const CONFIG: &str =
     "[rate_limit]\nip = '1000000/1m'\nuser = '1000000/1m'\n[segments]\nsweep_every = '1s'\n";
-/// Generous: what is waited for takes some milliseconds, or a sweep.
-const SOON: Duration = Duration::from_secs(20);
 const COUNTED: &str = "webstore_customer_segment_total";
 const POPULATION: &str = "webstore_customers";
 const DAY: u64 = 86_400_000;
