@@ -89,7 +89,7 @@ fn code(file: &str, text: &str) -> Vec<String> {
 /// What of a command of cargo, or of the end of one, is not there.
 fn missing(code: &str, packages: &BTreeMap<String, Vec<Target>>) -> Option<String> {
     let start = code.find("cargo ").or_else(|| code.find("--test "))?;
-    let command = code[start..].split(['#', ';', '|', '&', ')']).next()?;
+    let command = code[start..].split(['#', ';', '|', '&', ')', '`']).next()?;
     let mut words = command.split_whitespace().peekable();
     let tests_something = match words.next_if_eq(&"cargo") {
         None => true,
@@ -106,7 +106,9 @@ fn missing(code: &str, packages: &BTreeMap<String, Vec<Target>>) -> Option<Strin
             "--test" | "--bin" | "--example" | "--bench" => {
                 wanted.push((&word[2..], words.next()?));
             }
-            "--features" | "--manifest-path" | "--target-dir" | "--target" | "--config" => {
+            // Another workspace.
+            "--manifest-path" => return None,
+            "--features" | "--target-dir" | "--target" | "--config" => {
                 words.next();
             }
             word if word.starts_with('-') => {}
@@ -183,8 +185,8 @@ fn a_command_that_names_nothing_is_found() {
             "no test Some(\"commands::x\") in sources",
         ),
         (
-            "tests() { cargo test --test sources nothing; }",
-            "no test Some(\"nothing\") in sources",
+            "tests() { cargo test --test sources nowhere; }",
+            "no test Some(\"nowhere\") in sources",
         ),
     ] {
         assert_eq!(missing(code, &packages).as_deref(), Some(wanted), "{code}");

@@ -8,7 +8,7 @@ use palisade::rate_limit::{Admit, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::store::{Operation, Outcome};
 use palisade_tests::SOON;
-use palisade_tests::distance::Held;
+use palisade_tests::distance::Distance;
 use palisade_tests::redis::{RedisServer, until_closed};
 
 use super::{Request, limits};
@@ -137,7 +137,7 @@ async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_at_some_distance_is_asked_without_waiting_for_the_call_before() {
     let server = RedisServer::start();
-    let distance = Held::before(&server).await;
+    let distance = Distance::before(&server).await;
     let deadline = Duration::from_secs(10);
     let store = RedisStore::builder(distance.url())
         .deadline(deadline)
