@@ -28,8 +28,9 @@ pub fn is_alone<T: Fn()>(_test: T) -> bool {
     let (_, name) = std::any::type_name::<T>()
         .split_once("::")
         .expect("a path that starts with its crate");
+    // Of two threads, so that the test has one of its own: the main thread's memory is managed in another way.
     let output = Command::new(std::env::current_exe().expect("the path of this program"))
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .args([name, "--exact", "--nocapture", "--test-threads=2"])
         .env(ALONE, "")
         .output()
         .expect("this program starts again");
