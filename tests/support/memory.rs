@@ -45,7 +45,7 @@ pub fn is_alone<T: Fn()>(_test: T) -> bool {
     false
 }
 
-/// Resident bytes of this process.
+/// Resident bytes of this process, but for those of its program, which are more the more of it ran.
 ///
 /// # Panics
 /// This is not Linux, which tells them in `/proc`.
@@ -53,9 +53,9 @@ pub fn is_alone<T: Fn()>(_test: T) -> bool {
 pub fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm")
         .expect("Linux tells a process's memory in /proc");
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<usize>().ok());
-    pages.expect("the second number is the resident pages") * 4096
+    let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<usize>());
+    let (Some(Ok(resident)), Some(Ok(of_files))) = (pages.next(), pages.next()) else {
+        panic!("the second number is the resident pages, and the third those of files");
+    };
+    (resident - of_files) * 4096
 }
