@@ -16,6 +16,7 @@ const ALONE: &str = "PALISADE_TESTS_ALONE";
 ///         return;
 ///     }
 ///     let before = resident();
+/// }
 /// ```
 ///
 /// # Panics

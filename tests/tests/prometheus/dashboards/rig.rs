@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 /// How long Redis hangs in the middle of the run.
 const OUTAGE: Duration = Duration::from_secs(3);
 
+/// Within it, clients leave that wait for Redis; long before the outage ends, the breaker is open.
+const DEADLINE: &str = "[store]\ndeadline = '1s'\n";
+
 /// What is left of a run: the data, and the lines of the log.
 pub(crate) struct Run {
     /// Scraped the webstore as it is.
@@ -33,7 +36,8 @@ impl Run {
     pub(crate) async fn new(length: Duration, metric: &str, name: &str) -> Self {
         load::binary();
         let redis = RedisServer::start();
-        let mut webstore = Webstore::start(Some(&redis.url()), &text("load/webstore.toml"));
+        let config = DEADLINE.to_owned() + &text("load/webstore.toml");
+        let mut webstore = Webstore::start(Some(&redis.url()), &config);
         let rename = |config: &mut Value| {
             every_second(config);
             config["scrape_configs"][0]["metric_relabel_configs"] = json!([{
