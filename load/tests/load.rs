@@ -15,7 +15,7 @@ use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::{PATIENT, Webstore, signal};
 
 /// Nothing here takes this long, but on a machine that does everything else first.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The settings that come with the load test.
 const SETTINGS: &str = include_str!("../webstore.toml");

@@ -2,7 +2,6 @@
 //!
 //! `cargo run -p palisade-tests --example live_page_pictures [-- SECONDS]` lets the webstore's own demo visit it on a Redis
 //! of its own for so many seconds, 320 when nothing is said, so that the chart is full.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;

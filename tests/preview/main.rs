@@ -1,8 +1,6 @@
 //! Draws the previews of the dashboards: `scripts/preview-dashboards` saves what Prometheus answered, and calls this.
 //!
 //! Not Grafana, and not a copy of it: enough of each panel to see what it shows, where it stands and how it reads.
-// It is a tool for whoever changes a dashboard, and says what is wrong by ending.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bars;
 mod graph;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::SOON;
 use crate::http::Client;
 use crate::prometheus::{free_address, is_ready};
 
@@ -44,7 +45,7 @@ impl Alertmanager {
         let started = Instant::now();
         while !is_ready(&alertmanager.client).await {
             assert!(
-                started.elapsed() < Duration::from_secs(30),
+                started.elapsed() < SOON,
                 "alertmanager is not ready after 30 s"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,6 +1,6 @@
 //! What the tests share: real servers, real HTTP, and readers of metrics and of sources.
-// A test fails by panicking, and so does what it is made of.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
 
 pub mod alertmanager;
 pub mod browser;
@@ -19,3 +19,6 @@ pub mod redis;
 pub mod repository;
 pub mod tls;
 pub mod webstore;
+
+/// How long a test waits for what comes after some milliseconds, or a few seconds. Only a test that fails waits so long.
+pub const SOON: Duration = Duration::from_secs(60);

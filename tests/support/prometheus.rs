@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::SOON;
 use crate::http::Client;
-
-/// How long anything may take that Prometheus does by itself.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running Prometheus; killed when dropped.
 pub struct Prometheus {
@@ -160,8 +158,8 @@ impl Prometheus {
                 return found;
             }
             assert!(
-                start.elapsed() < PATIENCE,
-                "prometheus, after {PATIENCE:?}, still not: {what}"
+                start.elapsed() < SOON,
+                "prometheus, after {SOON:?}, still not: {what}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a server may take to start; it takes some milliseconds.
-const START: Duration = Duration::from_secs(10);
+use crate::SOON;
 
 /// A server on a port of its own that persists nothing unless its file says so; dropped, it is killed.
 pub struct RedisServer {
@@ -138,7 +137,7 @@ impl RedisServer {
                 assert!(log.contains("already in use"), "redis-server ended:\n{log}");
                 return false;
             }
-            assert!(started.elapsed() < START, "redis-server hangs:\n{}", log());
+            assert!(started.elapsed() < SOON, "redis-server hangs:\n{}", log());
             std::thread::sleep(Duration::from_millis(2));
         }
         true
@@ -183,11 +182,11 @@ fn answers(port: u16) -> bool {
 /// Waits until a store's breaker is closed.
 ///
 /// # Panics
-/// It is still open after `within`.
-pub async fn until_closed(health: &palisade::store::redis::StoreHealth, within: Duration) {
+/// It is still open after [`SOON`].
+pub async fn until_closed(health: &palisade::store::redis::StoreHealth) {
     let started = Instant::now();
     while health.is_breaker_open() {
-        assert!(started.elapsed() < within, "still open");
+        assert!(started.elapsed() < SOON, "still open");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,5 +1,4 @@
 //! How often a request allocates: `cargo test -p palisade-tests --test allocations -- --nocapture` prints it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::convert::Infallible;
 
@@ -14,6 +13,7 @@ use palisade::stack::{Stack, StackBuilder};
 use palisade_tests::redis::RedisServer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
+// Apart from the tests of memory: this allocator writes zeroes where the system's finds them.
 #[global_allocator]
 static COUNTED: dhat::Alloc = dhat::Alloc;
 

@@ -1,5 +1,4 @@
 //! The live page in a real browser, against the real service.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod contrast;
 mod failing;
@@ -8,16 +7,12 @@ mod moving;
 mod told;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use palisade_tests::SOON;
 use palisade_tests::browser::Browser;
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::webstore::{PATIENT, Webstore};
 
-/// What the page promises: it is live so soon after it is opened.
-const LIVE: Duration = Duration::from_secs(10);
-/// Generous: what is waited for takes a second or two.
-const SOON: Duration = Duration::from_secs(20);
 /// Clients behind a trusted proxy, and bans.
 const PROXIED: &str =
     "[client]\ntrusted_proxies = ['127.0.0.0/8']\n[rate_limit]\nip = '60/1m'\n[suspicion.bans]\n";
@@ -32,7 +27,7 @@ fn config() -> String {
 async fn live(webstore: &Webstore) -> Browser {
     let browser = Browser::start().await;
     browser.open(&format!("http://{}/", webstore.admin)).await;
-    browser.until("the page is live", LIVE, IS_LIVE).await;
+    browser.until("the page is live", SOON, IS_LIVE).await;
     browser
 }
 

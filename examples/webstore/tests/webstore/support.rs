@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use palisade_tests::tls::TlsRedis;
@@ -15,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A running `webstore` on free ports, killed at the end of the test.
 pub(crate) struct Webstore {
     process: Child,
-    stderr: BufReader<ChildStderr>,
+    log: Mutex<Receiver<String>>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -68,10 +70,17 @@ impl Webstore {
             .strip_prefix("webstore listening on http://")
             .and_then(|rest| rest.split_once(", admin on http://"))
             .unwrap_or_else(|| panic!("unexpected first line: {line:?}"));
+        // Read at all times: a program whose pipe is full stands still.
+        let (told, log) = channel();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            let mut lines = stderr.lines().map_while(Result::ok);
+            lines.try_for_each(|line| told.send(line))
+        });
         Self {
             address: address.parse().unwrap(),
             admin: admin.parse().unwrap(),
-            stderr: BufReader::new(process.stderr.take().unwrap()),
+            log: Mutex::new(log),
             process,
         }
     }
@@ -108,12 +117,8 @@ impl Webstore {
     /// Waits for the log event with this message.
     pub(crate) fn wait_for_log(&mut self, message: &str) -> Value {
         loop {
-            let mut line = String::new();
-            assert_ne!(
-                self.stderr.read_line(&mut line).unwrap(),
-                0,
-                "no event {message:?}"
-            );
+            let line = self.log.get_mut().unwrap().recv();
+            let line = line.unwrap_or_else(|_| panic!("no event {message:?}"));
             let event: Value = serde_json::from_str(&line).expect("a log line of JSON");
             if event["message"] == message {
                 return event;
@@ -123,9 +128,8 @@ impl Webstore {
 
     /// Waits for the end: the exit status, and what is left on stderr.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (self.process.wait().unwrap().code(), rest)
+        let rest: Vec<_> = self.log.get_mut().unwrap().iter().collect();
+        (self.process.wait().unwrap().code(), rest.join("\n"))
     }
 }
 

@@ -1,0 +1,44 @@
+//! What the memory store takes for banned clients, seen from outside.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use palisade::client::Network;
+use palisade::store::memory::MemoryStore;
+use palisade::suspicion::store::LocalBanStore;
+use palisade_tests::memory::resident;
+use palisade_tests::memory::is_alone;
+
+const CLIENTS: u32 = 100_000;
+
+fn ban(store: &MemoryStore, clients: std::ops::Range<u32>) {
+    for n in clients {
+        // In no order, as bans of several lengths are.
+        let scattered = n.wrapping_mul(2_654_435_761);
+        let client = Network::of(Ipv4Addr::from_bits(scattered).into(), 64);
+        store.impose_for_now(
+            client,
+            Duration::from_secs(u64::from(scattered % 86_400) + 3_600),
+        );
+    }
+}
+
+#[test]
+fn banned_clients_stay_within_the_stated_number_and_memory() {
+    if !is_alone(banned_clients_stay_within_the_stated_number_and_memory) {
+        return;
+    }
+    let before = resident();
+    let store = MemoryStore::new();
+    ban(&store, 0..CLIENTS);
+    let taken = resident() - before;
+    println!("{} bytes a client", taken / CLIENTS as usize);
+    assert!(taken < 250 * CLIENTS as usize, "{taken} bytes");
+
+    // Five times as many more: the number of clients, and so the memory, stays.
+    ban(&store, CLIENTS..6 * CLIENTS);
+    assert_eq!(store.list_now(usize::MAX).len(), CLIENTS as usize);
+    let taken = resident() - before;
+    println!("{} bytes a client", taken / CLIENTS as usize);
+    assert!(taken < 250 * CLIENTS as usize, "{taken} bytes");
+}

@@ -1,0 +1,51 @@
+//! What the memory store takes for clients that fail, seen from outside.
+
+use std::net::Ipv4Addr;
+
+use http::StatusCode;
+use palisade::client::{Network, Route};
+use palisade::store::memory::MemoryStore;
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::FailedRequest;
+use palisade::suspicion::store::LocalFailureStore;
+use palisade::suspicion::store::Watch;
+use palisade_tests::memory::resident;
+use palisade::suspicion::CountFailuresNow;
+use palisade_tests::memory::is_alone;
+
+const CLIENTS: u32 = 100_000;
+
+/// One 404 of each of these clients.
+fn fail(store: &MemoryStore, watch: Watch, clients: std::ops::Range<u32>) -> usize {
+    let failed = |client| FailedRequest {
+        client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
+        status: StatusCode::NOT_FOUND,
+        route: Route::UNMATCHED,
+        login: None,
+    };
+    let incidents = clients.map(|client| store.count_now(&[watch], &[failed(client)]).len());
+    incidents.sum()
+}
+
+#[test]
+fn scanning_clients_stay_within_the_stated_number_and_memory() {
+    if !is_alone(scanning_clients_stay_within_the_stated_number_and_memory) {
+        return;
+    }
+    let before = resident();
+    let store = MemoryStore::new();
+    let watch = Watch {
+        kind: Kind::EndpointScanning,
+        threshold: Kind::EndpointScanning.default_threshold(),
+    };
+    assert_eq!(fail(&store, watch, 0..CLIENTS), 0);
+    let taken = resident() - before;
+    println!("{} bytes a client", taken / CLIENTS as usize);
+    assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
+
+    // Five times as many more: the number of clients, and so the memory, stays.
+    assert_eq!(fail(&store, watch, CLIENTS..6 * CLIENTS), 0);
+    assert_eq!(store.keys(), CLIENTS as usize);
+    let taken = resident() - before;
+    assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
+}

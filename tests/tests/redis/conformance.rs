@@ -1,0 +1,275 @@
+//! One suite that every store must pass, through the port that the layer uses, on the store's own clock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use palisade::client::Secret;
+use palisade::rate_limit::store::{Admit, Charge, Store, Verdict};
+use palisade::rate_limit::{PartitionKey, Quota};
+use palisade::store::memory::MemoryStore;
+use palisade::store::redis::RedisStore;
+use palisade_tests::redis::RedisServer;
+use tokio::task::JoinSet;
+
+const POLICIES: [&str; 3] = ["a", "b", "c"];
+
+/// Runs a test on every store.
+async fn on_every_store(test: impl AsyncFn(&str, &dyn Store)) {
+    test("memory", &MemoryStore::new()).await;
+    let server = RedisServer::start();
+    let redis = RedisStore::builder(&server.url()).deadline(Duration::from_secs(10));
+    test("redis", &redis.build().unwrap()).await;
+}
+
+fn bind(store: &dyn Store) -> Arc<dyn Admit> {
+    store.bind(&POLICIES.map(Arc::from))
+}
+
+fn key(name: &str) -> PartitionKey {
+    PartitionKey::text(name, &Secret::from_bytes(b"a secret of the tests"))
+}
+
+fn quota(limit: u32, window: Duration) -> Quota {
+    Quota::new(limit, window).unwrap()
+}
+
+fn charge(policy: usize, key: &PartitionKey, quota: Quota) -> Charge<'_> {
+    Charge {
+        policy,
+        key,
+        quota,
+        cost: 1,
+        enforced: true,
+    }
+}
+
+async fn admit(limits: &Arc<dyn Admit>, charges: &[Charge<'_>]) -> Verdict {
+    limits.admit(charges).await.unwrap()
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A linear congruential generator (Knuth's MMIX): the same commands in every run and for every store.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % u64::from(bound)) as u32
+    }
+}
+
+/// Random requests within one long window, so that what is held decides and not the clock: costs, quotas that change,
+/// dry runs, one to three policies at once.
+#[tokio::test]
+async fn decides_random_requests_as_plain_counting_does() {
+    on_every_store(async |name, store| {
+        let limits = bind(store);
+        let mut random = Random(7);
+        let mut held: HashMap<(usize, u32), u32> = HashMap::new();
+        let (mut admissions, mut denials) = (0, 0);
+        for step in 0..3_000 {
+            // A new set of keys now and then, since nothing leaves within the hour.
+            let era = step / 150;
+            let mut asked = Vec::new();
+            for policy in 0..3 {
+                if random.below(3) > 0 {
+                    let (number, limit) = (random.below(2) + 2 * era, 5 + random.below(30));
+                    asked.push((
+                        policy,
+                        number,
+                        limit,
+                        1 + random.below(4),
+                        random.below(4) > 0,
+                    ));
+                }
+            }
+            if asked.is_empty() {
+                continue;
+            }
+            let keys: Vec<_> = asked
+                .iter()
+                .map(|(_, number, ..)| key(&number.to_string()))
+                .collect();
+            let charges: Vec<_> = asked
+                .iter()
+                .zip(&keys)
+                .map(|(&(policy, _, limit, cost, enforced), key)| Charge {
+                    policy,
+                    key,
+                    quota: quota(limit, HOUR),
+                    cost,
+                    enforced,
+                })
+                .collect();
+            let verdict = admit(&limits, &charges).await;
+
+            let mut rooms = Vec::new();
+            for &(policy, number, limit, cost, _) in &asked {
+                rooms.push(held.get(&(policy, number)).copied().unwrap_or(0) + cost <= limit);
+            }
+            let admitted = asked
+                .iter()
+                .zip(&rooms)
+                .all(|((.., enforced), room)| *room || !enforced);
+            assert_eq!(verdict.admitted, admitted, "{name}, step {step}: {asked:?}");
+            for ((&(policy, number, limit, cost, _), room), tier) in
+                asked.iter().zip(rooms).zip(&verdict.tiers)
+            {
+                let held = held.entry((policy, number)).or_default();
+                if admitted && room {
+                    *held += cost;
+                }
+                assert_eq!(
+                    tier.remaining,
+                    limit.saturating_sub(*held),
+                    "{name}, step {step}"
+                );
+                assert_eq!(tier.retry.is_none(), room, "{name}, step {step}");
+                assert_eq!(
+                    tier.reset == Duration::ZERO,
+                    *held == 0,
+                    "{name}, step {step}"
+                );
+                assert!(
+                    tier.reset <= HOUR && tier.retry.is_none_or(|retry| retry <= HOUR),
+                    "{name}, step {step}"
+                );
+            }
+            *(if admitted {
+                &mut admissions
+            } else {
+                &mut denials
+            }) += 1;
+        }
+        assert!(
+            admissions > 300 && denials > 300,
+            "{name}: {admissions} admitted, {denials} denied"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cost_above_the_limit_never_fits() {
+    on_every_store(async |name, store| {
+        let (limits, key) = (bind(store), key("k"));
+        let too_much = Charge {
+            cost: 6,
+            ..charge(0, &key, quota(5, HOUR))
+        };
+        let verdict = admit(&limits, &[too_much]).await;
+        assert!(!verdict.admitted, "{name}");
+        assert_eq!(
+            (verdict.tiers[0].retry, verdict.tiers[0].remaining),
+            (Some(Duration::MAX), 5),
+            "{name}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_denied_request_can_pass_once_its_retry_is_over_and_not_before() {
+    // Long against the 0.3 s in which three requests are sent, so that the first surely still counts after them.
+    const WINDOW: Duration = Duration::from_secs(3);
+    on_every_store(async |name, store| {
+        let (limits, key) = (bind(store), key("k"));
+        let charge = charge(0, &key, quota(3, WINDOW));
+        let first = Instant::now();
+        for _ in 0..3 {
+            assert!(admit(&limits, &[charge]).await.admitted, "{name}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let verdict = admit(&limits, &[charge]).await;
+        let denied_again = !admit(&limits, &[charge]).await.admitted;
+        let answered = Instant::now();
+        assert!(
+            answered < first + WINDOW,
+            "this machine is too slow for the test's premise: the first of {WINDOW:?} left while three more were sent"
+        );
+        assert!(denied_again, "{name}: admitted early");
+        let retry = verdict.tiers[0].retry.expect("the quota is used up");
+        // Two pauses of 0.1 s, at least, lie between the first request and the one that was denied.
+        let most = WINDOW - Duration::from_millis(200);
+        assert!(retry <= most, "{name}: {retry:?}");
+        // Less what the store's clock may gain on this one meanwhile.
+        let least = (first + WINDOW - answered).saturating_sub(Duration::from_millis(10));
+        assert!(retry >= least, "{name}: {retry:?}");
+        tokio::time::sleep_until((answered + retry).into()).await;
+        assert!(
+            admit(&limits, &[charge]).await.admitted,
+            "{name}: denied after {retry:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_admitted_exactly_as_far_as_the_quota_goes() {
+    on_every_store(async |name, store| {
+        let limits = bind(store);
+        let mut tasks = JoinSet::new();
+        for n in 0..1_000 {
+            let limits = Arc::clone(&limits);
+            tasks.spawn(async move {
+                let (shared, own) = (key("shared"), key(&format!("own-{n}")));
+                let charges = [
+                    charge(0, &shared, quota(321, HOUR)),
+                    charge(1, &own, quota(1, HOUR)),
+                ];
+                admit(&limits, &charges).await.admitted
+            });
+        }
+        let admitted = tasks
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|admitted| *admitted)
+            .count();
+        assert_eq!(admitted, 321, "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn binds_of_one_name_share_their_logs_and_names_do_not() {
+    on_every_store(async |name, store| {
+        let (key, quota) = (key("k"), quota(1, HOUR));
+        let (one, other) = (
+            store.bind(&["a".into(), "b".into()]),
+            store.bind(&["b".into(), "a".into()]),
+        );
+        assert!(
+            admit(&one, &[charge(0, &key, quota)]).await.admitted,
+            "{name}"
+        );
+        assert!(
+            !admit(&other, &[charge(1, &key, quota)]).await.admitted,
+            "{name}"
+        );
+        assert!(
+            admit(&other, &[charge(0, &key, quota)]).await.admitted,
+            "{name}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_million_is_a_legal_limit_and_takes_no_memory_ahead() {
+    on_every_store(async |name, store| {
+        let (limits, key) = (bind(store), key("k"));
+        let verdict = admit(&limits, &[charge(0, &key, quota(1_000_000, HOUR))]).await;
+        assert_eq!(
+            (verdict.admitted, verdict.tiers[0].remaining),
+            (true, 999_999),
+            "{name}"
+        );
+    })
+    .await;
+}

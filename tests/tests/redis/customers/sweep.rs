@@ -1,0 +1,156 @@
+//! The population and the upkeep of the indices in Redis.
+
+use std::time::{Duration, Instant};
+
+use palisade::segment::store::{CustomerStore, KeepCustomers};
+use palisade::segment::{Keeping, Population};
+use palisade::store::redis::RedisStore;
+use palisade_tests::SOON;
+use palisade_tests::redis::RedisServer;
+
+use super::{DAY, NOW, at, keep, order, patient, seen};
+
+async fn population(kept: &dyn KeepCustomers) -> Population {
+    let sweep = kept.sweep(at(NOW)).await.unwrap().expect("the lease");
+    sweep.population
+}
+
+#[tokio::test]
+async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
+    let server = RedisServer::start();
+    let mut keeping = Keeping::new();
+    keeping.sweep_every = Duration::from_secs(1);
+    let [holder, other] =
+        [0, 1].map(|_| patient(&server).build().unwrap().keep_customers(&keeping));
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
+    assert!(other.sweep(at(NOW)).await.unwrap().is_none());
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
+    let lasts: i64 = server
+        .cli(&["PTTL", "palisade:customers:sweep"])
+        .parse()
+        .unwrap();
+    assert!((1..=3_000).contains(&lasts), "{lasts}");
+    let gone = Instant::now();
+    while other.sweep(at(NOW)).await.unwrap().is_none() {
+        assert!(gone.elapsed() < SOON, "still held");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_lease_passes_on_at_once_when_its_holder_gives_it_up() {
+    let server = RedisServer::start();
+    let [holder, other] = [0, 1].map(|_| {
+        patient(&server)
+            .build()
+            .unwrap()
+            .keep_customers(&Keeping::new())
+    });
+    other.end_sweep().await.unwrap();
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_some());
+    other.end_sweep().await.unwrap();
+    assert!(other.sweep(at(NOW)).await.unwrap().is_none());
+    holder.end_sweep().await.unwrap();
+    assert!(other.sweep(at(NOW)).await.unwrap().is_some());
+    assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
+
+    let lease = "palisade:customers:sweep";
+    server.cli(&["DEL", lease]);
+    server.cli(&["RPUSH", lease, "x"]);
+    other.end_sweep().await.unwrap();
+    assert_eq!(server.cli(&["LLEN", lease]), "1");
+}
+
+/// So many that a step cannot check them all.
+async fn many(kept: &dyn KeepCustomers, count: u64) {
+    let changes: Vec<_> = (0..count)
+        .map(|n| order(&format!("c{n}"), NOW - 500 * DAY + n, &n.to_string(), 1_000))
+        .collect();
+    for chunk in changes.chunks(500) {
+        kept.apply(chunk).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn criteria_that_were_changed_are_mended_in_bounded_steps() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    many(&*keep(&store), 3_000).await;
+    let mut keeping = Keeping::new();
+    keeping.sweep_every = Duration::from_millis(1);
+    keeping.criteria.vip_spend = 999;
+    let kept = store.keep_customers(&keeping);
+    let mut mended = 0;
+    for step in 1.. {
+        assert!(step < 100, "after {mended}");
+        let sweep = kept.sweep(at(NOW)).await.unwrap().expect("the lease");
+        assert!(sweep.checked <= 16 * 3 * 1_000, "{sweep:?}");
+        mended += sweep.mended;
+        let population = sweep.population;
+        assert_eq!(population.vip + population.churned, 3_000);
+        if population.vip == 3_000 {
+            break;
+        }
+    }
+    assert_eq!(mended, 3_000);
+    for index in ["palisade:customers:vip", "palisade:customers:sweep"] {
+        assert_ne!(server.cli(&["PTTL", index]), "-1", "{index}");
+    }
+}
+
+#[tokio::test]
+async fn records_that_expired_leave_the_population_at_the_next_sweep() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    many(&*keep(&store), 2_000).await;
+    // Their last activity is long ago, and one of them has just been written again.
+    for n in 1..2_000 {
+        server.cli(&["DEL", &format!("palisade:customer:{{c{n}}}")]);
+        if n % 100 == 0 {
+            let kept = keep(&store);
+            kept.apply(&[seen(&format!("d{n}"), NOW)]).await.unwrap();
+        }
+    }
+    let expected = Population {
+        returning: 19,
+        churned: 1,
+        ..Population::default()
+    };
+    assert_eq!(population(&*keep(&store)).await, expected);
+}
+
+#[tokio::test]
+async fn a_record_is_kept_for_the_retention_from_the_write() {
+    let server = RedisServer::start();
+    let store: RedisStore = patient(&server).build().unwrap();
+    let mut keeping = Keeping::new();
+    keeping.retention = Duration::from_millis(300);
+    let kept = store.keep_customers(&keeping);
+    keep(&store).apply(&[seen("bob", NOW)]).await.unwrap();
+    let written = Instant::now();
+    kept.apply(&[seen("ada", NOW - 1_000)]).await.unwrap();
+    while population(&*kept).await.returning == 2 {
+        assert!(written.elapsed() < SOON, "still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(written.elapsed() >= Duration::from_millis(290));
+    assert_eq!(population(&*kept).await.returning, 1);
+}
+
+/// A shorter retention of one process does not end the index of the others.
+#[tokio::test]
+async fn an_index_outlives_its_records() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    keep(&store).apply(&[seen("bob", NOW)]).await.unwrap();
+    let mut keeping = Keeping::new();
+    keeping.retention = Duration::from_secs(60);
+    let kept = store.keep_customers(&keeping);
+    kept.apply(&[seen("ada", NOW)]).await.unwrap();
+    let ttl = |key| server.cli(&["PTTL", key]).parse::<u64>().unwrap();
+    assert!(ttl("palisade:customer:{ada}") <= 60_000);
+    assert!(ttl("palisade:customers:others") > 399 * DAY);
+    keep(&store).apply(&[seen("ada", NOW)]).await.unwrap();
+    assert!(ttl("palisade:customer:{ada}") > 399 * DAY);
+}

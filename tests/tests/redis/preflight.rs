@@ -1,0 +1,281 @@
+//! One wait for the store, whatever the layers must know.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use palisade::client::{Network, Peer, Secret, UserId};
+use palisade::config::Config;
+use palisade::segment::{Currency, Money, Order, Segment};
+use palisade::stack::Stack;
+use palisade::store::Operation;
+use palisade_tests::SOON;
+use palisade_tests::distance::Distance;
+use palisade_tests::redis::RedisServer;
+use tower::{Layer, ServiceExt, service_fn};
+
+/// Every layer that asks, under a deadline that no busy machine reaches.
+const EVERYTHING: &str = "\
+    [suspicion.bans]\nfor = '10m'\n\
+    [segments]\n\
+    [rate_limit.policies.user]\nquota = '3/1h'\n\
+    [rate_limit.policies.user.by_segment]\nvip = '8/1h'\nnew = '3/1h'\n";
+
+type Asked = Arc<Mutex<HashMap<Operation, usize>>>;
+
+struct Service {
+    stack: Stack,
+    asked: Asked,
+}
+
+impl Service {
+    fn of(store: &str) -> Self {
+        let config = Config::from_toml(&format!("[store]\n{store}\n{EVERYTHING}")).unwrap();
+        let asked = Asked::default();
+        let told = Arc::clone(&asked);
+        let stack = Stack::builder()
+            .config(config)
+            .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
+            .observe_store(move |operation, _, _| {
+                *told.lock().unwrap().entry(operation).or_default() += 1;
+            })
+            .build()
+            .unwrap();
+        Self { stack, asked }
+    }
+
+    fn on(server: &RedisServer) -> Self {
+        Self::of(&format!("deadline = '10s'\nredis_url = '{}'", server.url()))
+    }
+
+    /// The body names the segment that the handler saw.
+    async fn send(&self, octet: u8, user: Option<&str>) -> Response<Bytes> {
+        let handler = service_fn(|request: Request<()>| async move {
+            let segment = request.extensions().get::<Segment>();
+            let seen = segment.map_or("none", |segment| segment.as_str());
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(seen)))
+        });
+        let mut request = Request::new(());
+        request
+            .extensions_mut()
+            .insert(Peer(([192, 0, 2, octet], 5000).into()));
+        if let Some(user) = user {
+            request.headers_mut().insert("user", user.parse().unwrap());
+        }
+        let response = self.stack.layer(handler).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+    }
+
+    /// How often these were asked since the last look, whatever the answer.
+    fn asked(&self, operations: &[Operation]) -> Vec<usize> {
+        let asked = self.asked.lock().unwrap();
+        let times = |operation| asked.get(operation).copied().unwrap_or(0);
+        operations.iter().map(times).collect()
+    }
+
+    /// Makes a VIP of a customer while nothing else is being written: of two answers at once this process would believe
+    /// neither, and ask again.
+    async fn become_vip(&self, user: &str) {
+        let user = UserId::new(user, &Secret::from_bytes(b"a secret of the tests"));
+        let customers = self.stack.customers().unwrap();
+        assert_eq!(customers.flush(SOON).await.left, 0);
+        let money = Money::new(50_001, Currency::USD);
+        assert!(
+            customers
+                .record_order(&user, &Order::new("o-1", money))
+                .await
+                .unwrap()
+        );
+    }
+}
+
+const ON_THE_PATH: [Operation; 3] = [Operation::Admit, Operation::Fetch, Operation::Ban];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_every_layer_waits_for_one_round_trip() {
+    let server = RedisServer::start();
+    let distance = Distance::before(&server).await;
+    let service = Service::of(&format!(
+        "deadline = '10s'\nredis_url = '{}'",
+        distance.url()
+    ));
+    // The connection and the scripts' texts take round trips of their own.
+    service.send(1, Some("ada")).await;
+    let request = service.send(1, Some("grace"));
+    let response = distance.in_one_round_trip(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.into_body(), "new");
+}
+
+#[tokio::test]
+async fn a_ban_is_asked_along_with_the_limits_and_a_known_customer_not_at_all() {
+    let server = RedisServer::start();
+    let service = Service::on(&server);
+    assert_eq!(service.send(1, Some("ada")).await.into_body(), "new");
+    assert_eq!(service.asked(&ON_THE_PATH), [1, 1, 0]);
+    assert_eq!(service.send(1, Some("ada")).await.into_body(), "returning");
+    assert_eq!(service.asked(&ON_THE_PATH), [2, 1, 0]);
+    service.send(1, None).await;
+    assert_eq!(service.asked(&ON_THE_PATH), [3, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_client_banned_elsewhere_is_refused_and_charged_nothing_and_then_asks_no_more() {
+    let server = RedisServer::start();
+    let (here, elsewhere) = (Service::on(&server), Service::on(&server));
+    let network = Network::of([192, 0, 2, 1].into(), 64);
+    assert_eq!(here.send(1, Some("ada")).await.status(), StatusCode::OK);
+    let suspicions = elsewhere.stack.suspicions();
+    suspicions
+        .ban(network, Duration::from_secs(600))
+        .await
+        .unwrap();
+    for asked in [2, 2, 2] {
+        let response = here.send(1, Some("ada")).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let body = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(body.contains("abnormal-usage-detected"), "{body}");
+        assert_eq!(here.asked(&ON_THE_PATH)[0], asked);
+    }
+    // From elsewhere the user has the room that the refused requests did not take.
+    let admitted = here.send(2, Some("ada")).await;
+    let told = admitted.headers()["ratelimit"].to_str().unwrap();
+    assert!(told.contains(r#""user";r=1;"#), "{told}");
+    assert_eq!(here.stack.tally().policies().count(), 2);
+}
+
+#[tokio::test]
+async fn a_known_denial_asks_neither_about_its_ban() {
+    let server = RedisServer::start();
+    let service = Service::on(&server);
+    for _ in 0..3 {
+        assert_eq!(service.send(1, Some("ada")).await.status(), StatusCode::OK);
+    }
+    assert_eq!(
+        service.send(1, Some("ada")).await.status(),
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    let before = service.asked(&ON_THE_PATH);
+    for _ in 0..10 {
+        let status = service.send(1, Some("ada")).await.status();
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(service.asked(&ON_THE_PATH), before);
+}
+
+#[tokio::test]
+async fn a_known_denial_asks_for_no_customer_however_many_there_are() {
+    let server = RedisServer::start();
+    let limit = "[rate_limit]\nip = '2/1h'";
+    let service = Service::of(&format!(
+        "deadline = '10s'\nredis_url = '{}'\n{limit}",
+        server.url()
+    ));
+    for user in ["ada", "grace", "edsger"] {
+        service.send(1, Some(user)).await;
+    }
+    let before = service.asked(&ON_THE_PATH);
+    for n in 0..100 {
+        let response = service.send(1, Some(&format!("user-{n}"))).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(service.asked(&ON_THE_PATH), before);
+    // Whoever was denied is no visitor: the customer is new when the first request passes.
+    assert_eq!(service.send(2, Some("user-7")).await.into_body(), "new");
+}
+
+/// How many requests pass in a row.
+async fn room(service: &Service, user: &str) -> usize {
+    let mut passed = 0;
+    while service.send(1, Some(user)).await.status() == StatusCode::OK {
+        passed += 1;
+    }
+    passed
+}
+
+#[tokio::test]
+async fn a_vip_has_the_quota_of_vips_and_keeps_the_history_on_both_stores() {
+    let server = RedisServer::start();
+    for service in [Service::on(&server), Service::of("")] {
+        assert_eq!(
+            service.send(1, Some("grace")).await.status(),
+            StatusCode::OK
+        );
+        service.become_vip("grace").await;
+        let response = service.send(1, Some("grace")).await;
+        assert_eq!(
+            response.headers()["ratelimit-policy"],
+            r#""ip";q=200;w=60, "user";q=8;w=3600"#
+        );
+        assert_eq!(response.into_body(), "vip");
+        // Two were admitted before.
+        assert_eq!(room(&service, "grace").await, 6);
+        let denied = service.send(1, Some("grace")).await;
+        let body = String::from_utf8(denied.into_body().to_vec()).unwrap();
+        assert!(body.contains("Maximum 8 requests per hour."), "{body}");
+        assert_eq!(room(&service, "ada").await, 3);
+        let denied = service.send(1, Some("ada")).await;
+        let body = String::from_utf8(denied.into_body().to_vec()).unwrap();
+        assert!(body.contains("Maximum 3 requests per hour."), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_hung_redis_costs_a_request_one_deadline_and_then_nothing() {
+    let server = RedisServer::start();
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let service = Service::of(&format!("deadline = '2s'\nredis_url = '{}'", server.url()));
+    assert_eq!(service.send(1, Some("ada")).await.status(), StatusCode::OK);
+    server.pause();
+    let start = Instant::now();
+    let response = service.send(2, Some("grace")).await;
+    let took = start.elapsed();
+    assert_eq!(
+        (response.status(), &**response.body()),
+        (StatusCode::OK, &b"none"[..])
+    );
+    assert!(took < 2 * DEADLINE, "{took:?}");
+    while !service.stack.store_health().unwrap().is_breaker_open() {
+        service.send(2, None).await;
+    }
+    let before = service.asked(&ON_THE_PATH);
+    let start = Instant::now();
+    for octet in 10..60 {
+        assert_eq!(service.send(octet, None).await.status(), StatusCode::OK);
+    }
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    // Told of as rejected, without a question.
+    let asked = service.asked(&ON_THE_PATH);
+    assert_eq!((asked[0], asked[1]), (before[0] + 50, before[1]));
+    server.resume();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_takes_nothing_along() {
+    let server = RedisServer::start();
+    let service = Service::on(&server);
+    service.send(1, Some("ada")).await;
+    for n in 0..50 {
+        let user = format!("grace-{n}");
+        let mut request = pin!(service.send(1, Some(&user)));
+        poll_fn(|cx| {
+            assert!(request.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        // Some before the questions have left, some after.
+        for _ in 0..n % 4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(service.send(1, Some("ada")).await.into_body(), "returning");
+}

@@ -1,0 +1,177 @@
+//! Bans on a real server: what its stores share, and how they bear what goes wrong with it.
+
+use std::time::Duration;
+
+use palisade::client::Network;
+use palisade::rate_limit::store::{Charge, Gate, Store};
+use palisade::rate_limit::{PartitionKey, StoreErrorKind};
+use palisade::store::redis::RedisStore;
+use palisade::suspicion::store::BanStore;
+use palisade::suspicion::{Ban, BanReason, Kind, Sentence};
+use palisade_tests::redis::RedisServer;
+
+use super::bans::client;
+use super::patient;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn stores_on_one_server_share_their_bans() {
+    let server = RedisServer::start();
+    let stores = [(); 2].map(|()| patient(&server).build().unwrap());
+    let kind = Kind::EndpointScanning;
+    let sentence = Sentence::default();
+    let v6 = Network::of("2001:db8::1".parse().unwrap(), 64);
+    assert_eq!(stores[0].banned_for(v6).await.unwrap(), None);
+    assert!(stores[0].list(10).await.unwrap().is_empty());
+    let ban = stores[0].impose(v6, kind, &sentence, 0).await.unwrap();
+    assert_eq!(ban.left, 10 * MINUTE);
+    assert_eq!((ban.client, ban.strikes), (v6, 1));
+    assert_eq!(ban.reason, BanReason::Incident(kind));
+    let left = stores[1].banned_for(v6).await.unwrap().unwrap();
+    assert!(left <= 10 * MINUTE && left > 9 * MINUTE, "{left:?}");
+    let again = stores[1]
+        .impose(v6, kind, &sentence, u32::MAX)
+        .await
+        .unwrap();
+    assert_eq!((again.left, again.strikes), (22 * MINUTE, 2));
+    assert_eq!(again.since, ban.since);
+    let manual = stores[1].impose_for(client(1), 5 * MINUTE).await.unwrap();
+    assert_eq!((manual.reason, manual.strikes), (BanReason::Manual, 0));
+    let told = |bans: Vec<Ban>| {
+        bans.into_iter()
+            .map(|ban| (ban.client, ban.until))
+            .collect::<Vec<_>>()
+    };
+    let (longer, shorter) = ((v6, again.until), (client(1), manual.until));
+    assert_eq!(told(stores[0].list(10).await.unwrap()), [longer, shorter]);
+    assert_eq!(told(stores[0].list(1).await.unwrap()), [longer]);
+    assert!(stores[0].list(0).await.unwrap().is_empty());
+    assert_eq!(server.cli(&["DBSIZE"]), "3");
+    assert_eq!(
+        server.cli(&["EXISTS", "palisade:ban:2001:db8::/64", "palisade:bans"]),
+        "2"
+    );
+    assert!(stores[0].lift(v6).await.unwrap());
+    assert!(!stores[1].lift(v6).await.unwrap());
+    assert_eq!(stores[1].banned_for(v6).await.unwrap(), None);
+    assert_eq!(told(stores[1].list(10).await.unwrap()), [shorter]);
+    assert!(stores[1].lift(client(1)).await.unwrap());
+    assert_eq!(server.cli(&["DBSIZE"]), "0");
+}
+
+#[tokio::test]
+async fn strikes_that_are_imposed_at_once_are_all_counted() {
+    let server = RedisServer::start();
+    let stores = [(); 2].map(|()| patient(&server).build().unwrap());
+    let tasks: Vec<_> = (0..20)
+        .map(|n| {
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move {
+                let sentence = Sentence::default();
+                store
+                    .impose(client(1), Kind::Abuse, &sentence, 0)
+                    .await
+                    .unwrap()
+                    .strikes
+            })
+        })
+        .collect();
+    let mut strikes = Vec::new();
+    for task in tasks {
+        strikes.push(task.await.unwrap());
+    }
+    strikes.sort_unstable();
+    assert!(strikes.into_iter().eq(1..=20));
+}
+
+#[tokio::test]
+async fn a_corrupt_ban_is_counted_and_a_foreign_member_of_the_index_passed_over() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    store.impose_for(client(1), MINUTE).await.unwrap();
+    server.cli(&["ZADD", "palisade:bans", "9999999999999", "no network"]);
+    assert_eq!(store.list(10).await.unwrap().len(), 1);
+    server.cli(&["SET", "palisade:ban:0.0.0.1", "x"]);
+    assert_eq!(store.banned_for(client(1)).await.unwrap(), None);
+    assert_eq!(store.health().broken_logs(), 1);
+}
+
+#[tokio::test]
+async fn what_only_bans_meet_leaves_the_breaker_of_the_limits_alone() {
+    let server = RedisServer::start();
+    server.cli(&[
+        "ACL",
+        "SETUSER",
+        "default",
+        "resetkeys",
+        "~palisade:rate:*",
+        "~palisade:probe",
+    ]);
+    let store = patient(&server).build().unwrap();
+    for _ in 0..20 {
+        let error = store.banned_for(client(1)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Failed);
+        store.impose_for(client(1), MINUTE).await.unwrap_err();
+    }
+    assert!(!store.health().is_breaker_open());
+}
+
+#[tokio::test]
+async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
+    for hangs in [false, true] {
+        let mut server = RedisServer::start();
+        let store = RedisStore::builder(&server.url())
+            .deadline(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        store.impose_for(client(1), MINUTE).await.unwrap();
+        if hangs {
+            server.pause();
+        } else {
+            server.kill();
+        }
+        for _ in 0..5 {
+            assert!(!store.health().is_breaker_open());
+            store.banned_for(client(1)).await.unwrap_err();
+        }
+        assert!(store.health().is_breaker_open());
+        let rejected = store.lift(client(1)).await.unwrap_err();
+        assert_eq!(rejected.kind(), StoreErrorKind::Rejected);
+        if hangs {
+            server.resume();
+        } else {
+            server.restart();
+        }
+        palisade_tests::redis::until_closed(&store.health()).await;
+        assert_eq!(store.banned_for(client(1)).await.unwrap().is_some(), hangs);
+    }
+}
+
+#[tokio::test]
+async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_lifted() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let limits = store.bind(&["ip".into()]);
+    let key = PartitionKey::from(client(1));
+    let charge = Charge {
+        policy: 0,
+        key: &key,
+        quota: super::quota(5, 60),
+        cost: 1,
+        enforced: true,
+    };
+    let gate = Gate {
+        client: client(1),
+        enforced: true,
+    };
+    let ask = || async { limits.admit_through(gate, &[charge]).await.unwrap() };
+    assert_eq!(ask().await.banned, None);
+    store.impose_for(client(1), MINUTE).await.unwrap();
+    let verdict = ask().await;
+    let left = verdict.banned.unwrap();
+    assert!(!verdict.admitted && left <= MINUTE && left > MINUTE / 2);
+    assert!(store.lift(client(1)).await.unwrap());
+    let verdict = ask().await;
+    assert!(verdict.admitted && verdict.banned.is_none());
+}

@@ -1,0 +1,382 @@
+//! Servers that die, hang, refuse to write, and come back.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use palisade::rate_limit::StoreErrorKind;
+use palisade::rate_limit::store::Admit;
+use palisade::store::redis::RedisStore;
+use palisade::store::{Operation, Outcome};
+use palisade_tests::SOON;
+use palisade_tests::distance::Distance;
+use palisade_tests::redis::{RedisServer, until_closed};
+
+use super::{Request, limits};
+
+/// Long against what a busy machine takes for a call.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+fn store(server: &RedisServer) -> RedisStore {
+    RedisStore::builder(&server.url())
+        .deadline(DEADLINE)
+        .build()
+        .unwrap()
+}
+
+async fn admit(limits: &Arc<dyn Admit>) -> Result<bool, StoreErrorKind> {
+    let request = Request::of("192.0.2.1", "ada");
+    request
+        .admit(limits)
+        .await
+        .map(|verdict| verdict.admitted)
+        .map_err(|error| error.kind())
+}
+
+/// Asks until the breaker opens, at the fifth failure in a row.
+async fn open_breaker(store: &RedisStore, limits: &Arc<dyn Admit>, kinds: &[StoreErrorKind]) {
+    for i in 0..5 {
+        assert!(!store.health().is_breaker_open(), "open after {i} failures");
+        let kind = admit(limits).await.unwrap_err();
+        assert!(kinds.contains(&kind), "{kind:?}");
+    }
+    assert!(store.health().is_breaker_open());
+    assert!(kinds.contains(&store.health().last_error().unwrap()));
+    let rejected = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(admit(limits).await, Err(StoreErrorKind::Rejected));
+    }
+    assert!(
+        rejected.elapsed() < 10 * DEADLINE,
+        "under a hundredth of the deadline each"
+    );
+}
+
+async fn assert_returns(store: &RedisStore, limits: &Arc<dyn Admit>) {
+    until_closed(&store.health()).await;
+    assert_eq!(admit(limits).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_killed_server_fails_at_once_and_is_used_again_when_it_returns() {
+    let mut server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    server.kill();
+    let killed = Instant::now();
+    open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
+    assert!(
+        killed.elapsed() < 5 * DEADLINE,
+        "refused connections do not wait for the deadline"
+    );
+    server.restart();
+    assert_returns(&store, &limits).await;
+}
+
+#[tokio::test]
+async fn a_hung_server_delays_each_request_by_the_deadline_until_the_breaker_opens() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    server.pause();
+    let paused = Instant::now();
+    let together: Vec<_> = (0..5)
+        .map(|_| {
+            let limits = limits.clone();
+            tokio::spawn(async move { admit(&limits).await })
+        })
+        .collect();
+    for request in together {
+        assert_eq!(request.await.unwrap(), Err(StoreErrorKind::Timeout));
+    }
+    let waited = paused.elapsed();
+    assert!(waited >= DEADLINE && waited < 2 * DEADLINE, "{waited:?}");
+    // Requests that share a call fail as one.
+    let mut failures = 0;
+    while !store.health().is_breaker_open() {
+        assert_eq!(admit(&limits).await, Err(StoreErrorKind::Timeout));
+        failures += 1;
+        assert!(
+            failures < 5,
+            "the breaker opens at the fifth failure in a row"
+        );
+    }
+    assert!(
+        failures >= 3,
+        "five requests at once were more than two failures"
+    );
+    assert_eq!(store.health().last_error(), Some(StoreErrorKind::Timeout));
+    assert_eq!(admit(&limits).await, Err(StoreErrorKind::Rejected));
+    server.resume();
+    assert_returns(&store, &limits).await;
+}
+
+#[tokio::test]
+async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    server.pause();
+    let together: Vec<_> = (0..32)
+        .map(|_| {
+            let limits = limits.clone();
+            tokio::spawn(async move { admit(&limits).await })
+        })
+        .collect();
+    for request in together {
+        assert_eq!(request.await.unwrap(), Err(StoreErrorKind::Timeout));
+    }
+    assert!(!store.health().is_breaker_open());
+    server.resume();
+    // What was sent is decided late; a new connection finds the server as it is.
+    assert_eq!(admit(&limits).await, Ok(true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_at_some_distance_is_asked_without_waiting_for_the_call_before() {
+    let server = RedisServer::start();
+    let distance = Distance::before(&server).await;
+    let deadline = Duration::from_secs(10);
+    let store = RedisStore::builder(distance.url())
+        .deadline(deadline)
+        .build()
+        .unwrap();
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    distance.hold();
+    let mut requests = Vec::new();
+    for _ in 0..5 {
+        // Longer than a request waits for the call before, a tenth of the deadline.
+        tokio::time::sleep(deadline / 9).await;
+        let asked = distance.asked();
+        let limits = limits.clone();
+        requests.push(tokio::spawn(async move { admit(&limits).await }));
+        while distance.asked() == asked {
+            assert!(!requests[0].is_finished(), "asked once at a time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    distance.let_through();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), Ok(true));
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+#[test]
+fn a_blocked_thread_keeps_no_other_runtime_waiting_past_the_deadline() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    let first = runtime();
+    assert_eq!(first.block_on(admit(&limits)), Ok(true));
+    // A lane is started on the first runtime, which then drives nothing any more.
+    first.block_on(async {
+        let ada = Request::of("192.0.2.1", "ada");
+        let pending = ada.admit(&limits);
+        let _ = tokio::time::timeout(Duration::ZERO, pending).await;
+    });
+    let asked = Instant::now();
+    let answer = runtime().block_on(admit(&limits));
+    assert!(
+        asked.elapsed() < 4 * DEADLINE,
+        "waited {:?}",
+        asked.elapsed()
+    );
+    assert!(
+        matches!(answer, Ok(true) | Err(StoreErrorKind::Timeout)),
+        "{answer:?}"
+    );
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_server_that_hung_up_while_idle_costs_no_request() {
+    let mut server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    for _ in 0..3 {
+        assert_eq!(admit(&limits).await, Ok(true));
+        server.restart();
+        // The client reads the end of the connection when its task runs.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(admit(&limits).await, Ok(true));
+}
+
+#[tokio::test]
+async fn starts_while_the_server_is_down() {
+    let mut server = RedisServer::stopped();
+    let store = store(&server);
+    let limits = limits(&store);
+    open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
+    assert!(store.check().await.is_err());
+    server.restart();
+    assert_returns(&store, &limits).await;
+    assert!(store.check().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_replica_is_left_until_it_is_a_master() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    // Of a master that does not exist: it stays read-only.
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
+    assert!(store.check().await.is_err());
+    server.cli(&["REPLICAOF", "NO", "ONE"]);
+    assert_returns(&store, &limits).await;
+}
+
+#[tokio::test]
+async fn a_server_out_of_memory_fails_until_it_has_some() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    assert_eq!(admit(&limits).await, Ok(true));
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_returns(&store, &limits).await;
+}
+
+#[tokio::test]
+async fn counts_every_request_and_probe_by_how_it_ended() {
+    let mut server = RedisServer::start();
+    let seen: Arc<Mutex<Vec<(Operation, Outcome)>>> = Arc::default();
+    let observed = Arc::clone(&seen);
+    let store = RedisStore::builder(&server.url())
+        .deadline(DEADLINE)
+        .breaker(2, Duration::from_millis(20))
+        .observer(move |operation, outcome, _| observed.lock().unwrap().push((operation, outcome)))
+        .build()
+        .unwrap();
+    let limits = limits(&store);
+    admit(&limits).await.unwrap();
+    server.kill();
+    for _ in 0..3 {
+        admit(&limits).await.unwrap_err();
+    }
+    let until = |wanted: (Operation, Outcome)| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let started = Instant::now();
+            while !seen.lock().unwrap().contains(&wanted) {
+                assert!(started.elapsed() < SOON, "{wanted:?} never came");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    until((Operation::Probe, Outcome::Error)).await;
+    server.restart();
+    let failed_probes = || {
+        let seen = seen.lock().unwrap();
+        let failed = |told: &&_| **told == (Operation::Probe, Outcome::Error);
+        seen.iter().filter(failed).count()
+    };
+    let before = failed_probes();
+    until((Operation::Probe, Outcome::Ok)).await;
+    // The contract's two seconds, of which the interval of the probes is one at most: the first probe after the return
+    // finds the server, and one may have been under way.
+    assert!(failed_probes() <= before + 1);
+    let seen = seen.lock().unwrap();
+    let admits: Vec<_> = seen
+        .iter()
+        .filter(|(operation, _)| *operation == Operation::Admit)
+        .map(|&(_, outcome)| outcome)
+        .collect();
+    assert_eq!(
+        admits,
+        [
+            Outcome::Ok,
+            Outcome::Error,
+            Outcome::Error,
+            Outcome::Rejected
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_store_ends_its_probes() {
+    let server = RedisServer::stopped();
+    let probes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&probes);
+    let store = RedisStore::builder(&server.url())
+        .breaker(1, Duration::from_millis(10))
+        .observer(move |operation, _, _| {
+            counted.fetch_add(
+                usize::from(operation == Operation::Probe),
+                Ordering::Relaxed,
+            );
+        })
+        .build()
+        .unwrap();
+    admit(&limits(&store)).await.unwrap_err();
+    while probes.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(store);
+    // The observer lives in the store, so it is the last to know.
+    let started = Instant::now();
+    while Arc::strong_count(&probes) > 1 {
+        assert!(started.elapsed() < SOON, "the store was never freed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn serves_another_runtime_after_its_first_was_shut_down_midway() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let limits = limits(&store);
+    let first = runtime();
+    assert_eq!(first.block_on(admit(&limits)), Ok(true));
+    // Under way, and never finished.
+    first.block_on(async {
+        let ada = Request::of("192.0.2.1", "ada");
+        let pending = ada.admit(&limits);
+        let _ = tokio::time::timeout(Duration::ZERO, pending).await;
+    });
+    drop(first);
+    let second = runtime();
+    // At most one request meets the connection that went with its runtime.
+    let _ = second.block_on(admit(&limits));
+    assert_eq!(second.block_on(admit(&limits)), Ok(true));
+}
+
+#[test]
+fn an_open_breaker_does_not_outlive_the_runtime_of_its_probes() {
+    let mut server = RedisServer::stopped();
+    let store = store(&server);
+    let limits = limits(&store);
+    runtime().block_on(open_breaker(&store, &limits, &[StoreErrorKind::Failed]));
+    server.restart();
+    assert_eq!(runtime().block_on(admit(&limits)), Ok(true));
+}
+
+#[test]
+fn fails_outside_a_runtime_without_a_panic() {
+    let server = RedisServer::stopped();
+    let limits = limits(&store(&server));
+    let key = super::text("ada");
+    let charge = palisade::rate_limit::store::Charge {
+        policy: 0,
+        key: &key,
+        quota: super::quota(1, 60),
+        cost: 1,
+        enforced: true,
+    };
+    let palisade::rate_limit::store::Reply::Ready(Err(error)) = limits.admit(&[charge]) else {
+        panic!("asked without a runtime");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Failed);
+}

@@ -1,0 +1,165 @@
+//! What failures add up to: the store against real servers.
+
+use std::time::Duration;
+
+use palisade::client::Route;
+use palisade::suspicion::Kind;
+use palisade::suspicion::store::{FailureStore, Watch};
+use palisade_tests::redis::RedisServer;
+
+use super::failures::failed;
+use super::patient;
+
+fn all_kinds() -> [Watch; 4] {
+    Kind::BY_STATUS.map(|kind| Watch {
+        kind,
+        threshold: kind.default_threshold(),
+    })
+}
+
+/// Fails until `until`, and tells which failures were incidents of which kind.
+async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u64, Kind)> {
+    let mut found = Vec::new();
+    for n in 1..=until {
+        let incidents = store
+            .count(&all_kinds(), &[failed(1, status, "/login")])
+            .await
+            .unwrap();
+        for incident in incidents {
+            assert_eq!((incident.request, incident.count), (0, n));
+            assert_eq!(incident.routes, [Route::from("/login")]);
+            found.push((n, incident.watch.kind));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn each_kind_fires_once_at_its_threshold_and_not_before() {
+    for (status, expected) in [
+        (
+            401,
+            vec![
+                (5, Kind::CredentialStuffing),
+                (20, Kind::Abuse),
+                (20, Kind::CredentialStuffingSlow),
+            ],
+        ),
+        (404, vec![(10, Kind::EndpointScanning), (20, Kind::Abuse)]),
+        (403, vec![(20, Kind::Abuse)]),
+        (429, vec![]),
+        (200, vec![]),
+    ] {
+        let server = RedisServer::start();
+        let store = patient(&server).build().unwrap();
+        assert_eq!(incidents(&store, status, 60).await, expected);
+        if expected.is_empty() {
+            assert_eq!(server.cli(&["DBSIZE"]), "0", "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let failed = [
+        failed(0xC000_0201, 401, "/login"),
+        failed(0xC000_0201, 404, "unmatched"),
+    ];
+    store.count(&all_kinds(), &failed).await.unwrap();
+    let calls = |server: &RedisServer| {
+        let stats = server.cli(&["INFO", "commandstats"]);
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_evalsha:"));
+        line.map(|line| {
+            line.split(['=', ','])
+                .nth(1)
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+        })
+    };
+    let before = calls(&server).unwrap();
+    store.count(&all_kinds(), &failed).await.unwrap();
+    assert_eq!(calls(&server).unwrap(), before + 1);
+    let keys = server.cli(&["KEYS", "*"]);
+    let mut keys: Vec<_> = keys.lines().collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "palisade:suspicious:401-slow:192.0.2.1",
+            "palisade:suspicious:401:192.0.2.1",
+            "palisade:suspicious:404:192.0.2.1",
+            "palisade:suspicious:4xx:192.0.2.1",
+        ]
+    );
+    for (key, window) in keys.into_iter().zip([7_200_000, 300_000, 300_000, 300_000]) {
+        let ttl: i64 = server.cli(&["PTTL", key]).parse().unwrap();
+        assert!(
+            (window - 60_000..=window + 2_000).contains(&ttl),
+            "{key}: {ttl} ms"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_stores_on_one_server_tell_one_incident_between_them() {
+    let server = RedisServer::start();
+    let stores = [(); 2].map(|()| patient(&server).build().unwrap());
+    let tasks: Vec<_> = (0..200)
+        .map(|n| {
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move {
+                store
+                    .count(&all_kinds(), &[failed(1, 404, "/")])
+                    .await
+                    .unwrap()
+            })
+        })
+        .collect();
+    let mut kinds = Vec::new();
+    for task in tasks {
+        kinds.extend(task.await.unwrap().into_iter().map(|i| i.watch.kind));
+    }
+    // The tasks end in no certain order.
+    kinds.sort_by_key(|kind| kind.as_str());
+    assert_eq!(kinds, [Kind::Abuse, Kind::EndpointScanning]);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
+    for hangs in [false, true] {
+        let mut server = RedisServer::start();
+        let store = palisade::store::redis::RedisStore::builder(&server.url())
+            .deadline(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        let failed = [failed(1, 404, "/")];
+        store.count(&all_kinds(), &failed).await.unwrap();
+        if hangs {
+            server.pause();
+        } else {
+            server.kill();
+        }
+        for _ in 0..5 {
+            assert!(!store.health().is_breaker_open());
+            store.count(&all_kinds(), &failed).await.unwrap_err();
+        }
+        assert!(store.health().is_breaker_open());
+        let rejected = store.count(&all_kinds(), &failed).await.unwrap_err();
+        assert_eq!(
+            rejected.kind(),
+            palisade::rate_limit::StoreErrorKind::Rejected
+        );
+        if hangs {
+            server.resume();
+        } else {
+            server.restart();
+        }
+        palisade_tests::redis::until_closed(&store.health()).await;
+        store.count(&all_kinds(), &failed).await.unwrap();
+    }
+}

@@ -1,0 +1,358 @@
+//! How far visitors came: the script, with the clock in the test's hands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use palisade::client::{Secret, UserId};
+use palisade::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore, Visitor};
+use palisade::rate_limit::StoreErrorKind;
+use palisade::store::memory::{Clock, MemoryStore};
+use palisade_tests::redis::RedisServer;
+use redis::Connection;
+
+use super::model::Random;
+use super::patient;
+use super::script::EPOCH;
+
+const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua");
+const SECOND: u64 = 1_000_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// A stage that a visitor reached so many microseconds ago.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    visitor: u64,
+    stage: u8,
+    age: u64,
+}
+
+struct Script(Connection, String);
+
+impl Script {
+    /// The script with a clock in its last two arguments.
+    fn on(server: &RedisServer) -> Self {
+        assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
+        let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let mut load = redis::cmd("SCRIPT");
+        let sha = load.arg("LOAD").arg(source).query(&mut connection).unwrap();
+        Self(connection, sha)
+    }
+
+    /// How many broken journeys were dropped, and the progress of each reach.
+    fn run(&mut self, now: u64, window: u64, batch: &[Reached]) -> (u64, Vec<Progress>) {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&self.1).arg(batch.len());
+        let mut plan = Vec::new();
+        for reached in batch {
+            call.arg(format!("v{}", reached.visitor));
+            plan.push(reached.stage);
+            plan.extend(&reached.age.to_be_bytes()[3..]);
+        }
+        call.arg(window).arg(plan);
+        call.arg(now / SECOND).arg(now % SECOND);
+        let reply: Vec<u64> = call.query(&mut self.0).unwrap();
+        let mut numbers = reply.into_iter();
+        let mut next = || numbers.next().unwrap();
+        let broken = next();
+        let progress = batch.iter().map(|_| {
+            let (before, counted, left) = (next(), next(), next());
+            Progress {
+                before: before as u8,
+                left: Duration::from_micros(left),
+                steps: (before..counted)
+                    .map(|_| Duration::from_micros(next()))
+                    .collect(),
+            }
+        });
+        (broken, progress.collect())
+    }
+
+    fn query<T: redis::FromRedisValue>(&mut self, command: &[&str]) -> T {
+        let mut query = redis::cmd(command[0]);
+        for argument in &command[1..] {
+            query.arg(*argument);
+        }
+        query.query(&mut self.0).unwrap()
+    }
+}
+
+/// The contract, written down naively: every reach is kept.
+#[derive(Default)]
+struct Reference {
+    reaches: Vec<(u8, u64)>,
+    /// When each stage was counted in the window that is open.
+    counted: Vec<u64>,
+    /// When the last window ended.
+    ended: u64,
+}
+
+impl Reference {
+    fn reach(&mut self, stage: u8, at: u64, now: u64, window: u64) -> Progress {
+        if let Some(start) = self.counted.first()
+            && at >= start + window
+        {
+            self.ended = start + window;
+            self.counted.clear();
+        }
+        let before = self.counted.len();
+        let mut steps = Vec::new();
+        if at >= self.ended {
+            self.reaches.push((stage, at));
+        }
+        loop {
+            let next = self.counted.len() as u8;
+            let from = self.counted.last().copied().unwrap_or(self.ended);
+            let end = self.counted.first().map_or(u64::MAX, |it| it + window);
+            let ready = self
+                .reaches
+                .iter()
+                .filter(|(stage, at)| *stage == next && (from..end).contains(at));
+            let Some(latest) = ready.map(|(_, at)| *at).max() else {
+                break;
+            };
+            steps.push(Duration::from_micros(if next == 0 {
+                0
+            } else {
+                latest - from
+            }));
+            self.counted.push(latest);
+        }
+        let left = self
+            .counted
+            .first()
+            .map_or(0, |start| (start + window).saturating_sub(now));
+        Progress {
+            before: before as u8,
+            steps: steps.into_iter().collect(),
+            left: Duration::from_micros(left),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Hand(Arc<AtomicU64>);
+
+impl Clock for Hand {
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn visitor(n: u64) -> Visitor {
+    Visitor::user(UserId::new(&format!("v{n}"), &Secret::from_bytes(b"s")))
+}
+
+fn reach(reached: &Reached) -> Reach {
+    Reach {
+        visitor: visitor(reached.visitor),
+        stage: reached.stage,
+        age: Duration::from_micros(reached.age),
+    }
+}
+
+#[test]
+fn both_stores_and_the_reference_count_the_same_visitors() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    // Of the stages that were counted, how many by a reach that came late; and windows that were not a visitor's first.
+    let (mut counted, mut unlocked, mut again) = (0, 0, 0);
+    for (seed, window, stages) in [(1, MINUTE, 4), (2, 5 * MINUTE, 16), (3, 86_400 * SECOND, 4)] {
+        script.query::<()>(&["FLUSHALL"]);
+        let hand = Hand::default();
+        let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
+        let mut references: HashMap<u64, Reference> = HashMap::new();
+        let mut random = Random(seed);
+        let mut now = EPOCH;
+        for step in 0..4_000 {
+            match random.below(24) {
+                // Many at the same instant, and at the exact edges of windows and of what is too old.
+                0..8 => {}
+                8 => now += 30 * SECOND,
+                9 if step % 8 == 0 => now += window,
+                10 if step % 8 == 0 => now += window - 30 * SECOND,
+                _ => now += random.below(2 * SECOND),
+            }
+            let batch: Vec<_> = (0..=random.below(6))
+                .map(|_| Reached {
+                    visitor: random.below(3),
+                    stage: random.below(stages) as u8,
+                    age: random.of(&[0, 0, 1, SECOND, 5 * SECOND, 29_999_999, 30 * SECOND]),
+                })
+                .collect();
+            let expected: Vec<_> = batch
+                .iter()
+                .map(|reached| {
+                    let reference = references.entry(reached.visitor).or_default();
+                    let at = now - reached.age;
+                    let progress = reference.reach(reached.stage, at, now, window);
+                    counted += progress.steps.len();
+                    unlocked += progress.steps.len().saturating_sub(1);
+                    again += usize::from(
+                        progress.before == 0 && !progress.steps.is_empty() && reference.ended > 0,
+                    );
+                    progress
+                })
+                .collect();
+            hand.0.store(now, Ordering::Relaxed);
+            let (broken, progress) = script.run(now, window, &batch);
+            assert_eq!(broken, 0);
+            assert_eq!(progress, expected, "Redis, step {step}: {batch:?}");
+            let reaches: Vec<_> = batch.iter().map(reach).collect();
+            let progress = store.reach_now(Duration::from_micros(window), &reaches);
+            assert_eq!(progress, expected, "memory, step {step}: {batch:?}");
+        }
+    }
+    println!("{counted} counted, {unlocked} of them late, {again} windows after the first");
+    assert!(counted > 500 && unlocked > 50 && again > 50);
+}
+
+/// One reach of the visitor 0, now.
+fn now_at(stage: u8) -> Reached {
+    Reached {
+        visitor: 0,
+        stage,
+        age: 0,
+    }
+}
+
+#[test]
+fn a_journey_takes_the_stated_bytes_and_expires_with_its_window() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    script.run(EPOCH, 5 * MINUTE, &[now_at(1)]);
+    assert_eq!(script.query::<u64>(&["STRLEN", "v0"]), 17);
+    let waiting = script.query::<u64>(&["PTTL", "v0"]);
+    assert!((50_000..=60_000).contains(&waiting), "{waiting}");
+    for (stage, bytes) in [(0, 17), (1, 17), (2, 24), (3, 31)] {
+        script.run(EPOCH + MINUTE, 5 * MINUTE, &[now_at(stage)]);
+        assert_eq!(script.query::<u64>(&["STRLEN", "v0"]), bytes);
+        let left = script.query::<u64>(&["PTTL", "v0"]);
+        assert!((350_000..=360_000).contains(&left), "{left}");
+    }
+    let memory: u64 = script.query(&["MEMORY", "USAGE", "v0"]);
+    println!("{memory} bytes for four stages");
+    assert!(memory <= 120, "{memory}");
+}
+
+#[test]
+fn a_repeat_writes_nothing() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    script.run(EPOCH, MINUTE, &[now_at(0), now_at(1)]);
+    script.query::<()>(&["CONFIG", "RESETSTAT"]);
+    for stage in [0, 1, 1, 0] {
+        let (_, progress) = script.run(EPOCH + 1, MINUTE, &[now_at(stage)]);
+        assert_eq!((progress[0].before, progress[0].steps.len()), (2, 0));
+    }
+    let commands: String = script.query(&["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_get:calls=4") && !commands.contains("cmdstat_set:"));
+}
+
+#[test]
+fn what_is_no_journey_is_dropped_begun_afresh_and_counted() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    for broken in [
+        &["SET", "v0", "nonsense"][..],
+        &["SET", "v0", ""],
+        &["SET", "v0", "\x7f\x03\x01aaaaaaa"],
+        &["LPUSH", "v0", "a"],
+        &["HSET", "v0", "a", "b"],
+    ] {
+        script.query::<()>(&["DEL", "v0"]);
+        script.query::<redis::Value>(broken);
+        let (dropped, progress) = script.run(EPOCH, MINUTE, &[now_at(0)]);
+        assert_eq!((dropped, progress[0].counted()), (1, 1), "{broken:?}");
+    }
+}
+
+#[test]
+fn a_call_that_breaks_the_protocol_is_refused_and_writes_nothing() {
+    let server = RedisServer::start();
+    let mut connection = redis::Client::open(server.url())
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    let plan = [0_u8; 6];
+    let mut refused = |keys: &[&str], window: &str, plan: &[u8]| {
+        let mut call = redis::cmd("EVAL");
+        call.arg(SOURCE).arg(keys.len());
+        for key in keys {
+            call.arg(key);
+        }
+        let answer: Result<redis::Value, _> = call.arg(window).arg(plan).query(&mut connection);
+        assert!(
+            answer
+                .unwrap_err()
+                .to_string()
+                .contains("reach_stage wants")
+        );
+    };
+    refused(&[], "60000000", &[]);
+    refused(&["a"], "60000000", &plan[..5]);
+    refused(&["a", "b"], "60000000", &plan);
+    refused(&["a"], "59999999", &plan);
+    refused(&["a"], "2592000000001", &plan);
+    refused(&["a"], "soon", &plan);
+    refused(&["a"], "60000000", &[16, 0, 0, 0, 0, 0]);
+    assert_eq!(server.cli(&["DBSIZE"]), "0");
+}
+
+#[test]
+fn a_clock_that_stepped_back_keeps_nobody_waiting() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    script.run(EPOCH, MINUTE, &[now_at(0)]);
+    let back = EPOCH - 86_400 * SECOND;
+    let (_, progress) = script.run(back, MINUTE, &[now_at(1)]);
+    assert_eq!((progress[0].before, progress[0].counted()), (1, 2));
+    assert_eq!(progress[0].left, Duration::from_secs(60));
+    let (_, progress) = script.run(back + MINUTE, MINUTE, &[now_at(0)]);
+    assert_eq!((progress[0].before, progress[0].counted()), (0, 1));
+}
+
+const ONE_MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn two_stores_on_one_server_count_a_visitor_once() {
+    let server = RedisServer::start();
+    let stores = [(), ()].map(|()| patient(&server).build().unwrap());
+    let [a, b] = &stores;
+    let mut counted = 0;
+    for stage in 0..3 {
+        for store in [a, b] {
+            let reaches = [reach(&now_at(stage)), reach(&now_at(stage))];
+            let progress = store.reach(ONE_MINUTE, &reaches).await.unwrap();
+            assert_eq!(progress.len(), 2);
+            counted += progress.iter().map(|it| it.steps.len()).sum::<usize>();
+        }
+    }
+    assert_eq!(counted, 3);
+    assert_eq!(server.cli(&["KEYS", "*"]), "palisade:funnel:v0");
+    assert!(a.reach(ONE_MINUTE, &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server_opens_it() {
+    let mut server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let reaches = [reach(&now_at(0))];
+    store.reach(ONE_MINUTE, &reaches).await.unwrap();
+    server.cli(&["ACL", "SETUSER", "default", "resetkeys", "~elsewhere:*"]);
+    for _ in 0..10 {
+        let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Failed);
+    }
+    assert!(!store.health().is_breaker_open());
+    server.kill();
+    for _ in 0..5 {
+        store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+    }
+    assert!(store.health().is_breaker_open());
+    let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Rejected);
+}

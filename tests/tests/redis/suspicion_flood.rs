@@ -1,0 +1,109 @@
+//! A flood of failing requests while Redis hangs: no response waits, memory is bounded, and nothing is lost from the counts.
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use palisade::body::Body;
+use palisade::client::Client;
+use palisade::store::memory::MemoryStore;
+use palisade::store::redis::RedisStore;
+use palisade::suspicion::{Fate, Kind, SuspicionLayer, Tally};
+use palisade_tests::SOON;
+use palisade_tests::redis::RedisServer;
+use tower::{Layer, Service};
+
+const QUEUE: u64 = 1_000;
+
+/// Answers with the status that the request's extension says.
+fn answer(request: Request<()>) -> Ready<Result<Response<String>, Infallible>> {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = *request.extensions().get::<StatusCode>().unwrap();
+    ready(Ok(response))
+}
+
+/// A failing request, whose response is there the first time that it is asked for.
+fn fail<S>(service: &mut S, address: Ipv4Addr, status: StatusCode)
+where
+    S: Service<Request<()>, Response = Response<Body<String>>, Error = Infallible>,
+{
+    let mut request = Request::new(());
+    request
+        .extensions_mut()
+        .insert(Client::new(address.into(), 64));
+    request.extensions_mut().insert(status);
+    let mut response = pin!(service.call(request));
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(response)) = response.as_mut().poll(&mut context) else {
+        panic!("the response waits");
+    };
+    assert_eq!(response.status(), status);
+}
+
+fn sum(tally: &Tally) -> u64 {
+    Fate::ALL.iter().map(|fate| tally.failures(*fate)).sum()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// One thread, so that nobody takes from the queue while the flood is on.
+#[tokio::test]
+async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder(&server.url())
+        .deadline(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let health = store.health();
+    let layer = SuspicionLayer::shared(store, MemoryStore::new())
+        .queue(QUEUE as usize)
+        .build()
+        .unwrap();
+    let tally: Arc<Tally> = layer.tally();
+    let mut service = layer.layer(tower::service_fn(answer));
+    let scanner = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n);
+    let guesser = Ipv4Addr::new(203, 0, 113, 7);
+
+    fail(&mut service, scanner(0), StatusCode::NOT_FOUND);
+    until("the first is counted", || {
+        tally.failures(Fate::Counted) == 1
+    })
+    .await;
+    server.pause();
+    let mut sent = 1;
+    for breaker_open in [false, true] {
+        let dropped = tally.failures(Fate::Dropped);
+        for n in 0..20_000 {
+            fail(&mut service, scanner(n), StatusCode::NOT_FOUND);
+        }
+        for _ in 0..10 {
+            fail(&mut service, guesser, StatusCode::UNAUTHORIZED);
+        }
+        sent += 20_010;
+        assert_eq!(tally.failures(Fate::Dropped) - dropped, 20_010 - QUEUE);
+        assert_eq!(health.is_breaker_open(), breaker_open);
+        until("each is counted or dropped", || sum(&tally) == sent).await;
+        until("the breaker is open", || health.is_breaker_open()).await;
+        // The ten guesses took the places of other failures.
+        assert_eq!(tally.incidents(Kind::CredentialStuffing), 1);
+    }
+    assert_eq!(
+        tally.incidents(Kind::CredentialStuffingSlow),
+        1,
+        "twenty guesses"
+    );
+    assert_eq!(tally.failures(Fate::Counted), 1);
+    assert_eq!(tally.failures(Fate::CountedLocally), 2 * QUEUE);
+    server.resume();
+}

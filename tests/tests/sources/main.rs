@@ -1,0 +1,4 @@
+//! What is read and not run: the sources, and the commands of the documents.
+
+mod architecture;
+mod commands;

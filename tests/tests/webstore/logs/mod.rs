@@ -1,0 +1,6 @@
+//! The log: bounded whatever comes, and as docs/logs.md describes it.
+
+mod documented;
+mod floods;
+mod process;
+mod sources;

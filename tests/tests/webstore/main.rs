@@ -1,0 +1,17 @@
+//! The example service as processes of its own, over real HTTP, in memory and on real Redis servers.
+
+mod bans;
+mod demo;
+mod exactness;
+mod faults;
+mod funnel;
+mod generate_traffic;
+mod lifecycle;
+mod limits;
+mod load_test;
+mod logs;
+mod losses;
+mod ops;
+mod segments;
+mod suspicion;
+mod visitors;
