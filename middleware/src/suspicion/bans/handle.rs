@@ -32,9 +32,9 @@ impl Suspicions {
     /// The most bans that [`Suspicions::bans`] returns.
     pub const MOST_BANS: usize = 1_000;
 
-    /// The bans that last, up to [`Suspicions::MOST_BANS`] of those that end last, the one that ends soonest last; none
-    /// where bans are off. With a shared store those are among them that hold in this process alone, since the store failed
-    /// when they were imposed.
+    /// The bans in the order in which they end, the latest first: at most [`Suspicions::MOST_BANS`], and none where bans are
+    /// off. With a shared store, they include those that hold in this process alone, since the store failed when they were
+    /// imposed.
     ///
     /// # Errors
     /// The store's failure.
