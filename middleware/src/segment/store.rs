@@ -95,7 +95,7 @@ pub struct Change {
     pub event: Event,
 }
 
-/// What happened to a customer. All but refunds are activity.
+/// What happened to a customer. Visits and orders are activity. A refund is not, unless it begins the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
