@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
-use crate::lines::Lines;
+use crate::log::Lines;
 use crate::model::{Client, Notes, Reason, Rejected, Route};
 
 /// What an observer was told, and how many exchanges are under way by its count.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri};
 use palisade::ConfigError;
@@ -207,8 +206,8 @@ fn request(log: &Log, entry: &Entry) -> Request<()> {
 }
 
 /// The service itself: it does again what it did.
-async fn answer(request: Request<()>) -> Result<Response<Bytes>, Infallible> {
-    let mut response = Response::new(Bytes::new());
+async fn answer(request: Request<()>) -> Result<Response<String>, Infallible> {
+    let mut response = Response::new(String::new());
     if let Some(LoggedStatus(status)) = request.extensions().get() {
         *response.status_mut() = *status;
     }
