@@ -22,17 +22,19 @@ use super::{ended, measured};
 
 const GRPC: &str = "application/grpc";
 
+type Told = Arc<Mutex<Vec<(End, Option<u8>)>>>;
+
 /// A stack that tells what it saw of the calls.
 struct Watched {
     telemetry: Telemetry,
     stack: Stack<HttpMetricsLayer>,
-    told: Arc<Mutex<Vec<(End, Option<u8>)>>>,
+    told: Told,
 }
 
 impl Watched {
     /// A single failure is an incident.
     fn new() -> Self {
-        let told = Arc::<Mutex<Vec<_>>>::default();
+        let told = Told::default();
         let seen = Arc::clone(&told);
         let config = "[suspicion]\ncredential_stuffing = '1/1h'\nendpoint_scanning = '1/1h'\nabuse = '1/1h'\n";
         let builder = Stack::builder()
@@ -69,16 +71,22 @@ impl Watched {
         };
         let mut body = response.into_body();
         // A panic is the body's own.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
             while !body.is_end_stream() {
                 match Pin::new(&mut body).poll_frame(&mut context) {
+                    Poll::Pending => return false,
                     // As servers do, which ask no further after trailers.
                     Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => break,
                     Poll::Ready(Some(Ok(_))) => {}
-                    _ => break,
+                    Poll::Ready(Some(Err(_)) | None) => break,
                 }
             }
+            true
         }));
+        if ended.unwrap_or(false) {
+            // Nobody waits until the body is dropped.
+            assert_eq!(self.told.lock().unwrap().len(), 1);
+        }
     }
 
     /// The only call so far: what the observers were told, and which kinds of suspicion counted it.
@@ -157,7 +165,10 @@ fn in_head(status: &str) -> Response<Script> {
 
 fn in_trailers(status: &'static str) -> Response<Script> {
     let trailers = Step::Trailers(vec![("grpc-status", status)]);
-    Response::new(Script::of([Step::Data(b"message"), trailers]))
+    let mut body = Script::of([Step::Data(b"message"), trailers]);
+    // A known length is not the end of a call.
+    body.hint = (7, Some(7));
+    Response::new(body)
 }
 
 const NOTHING: [u64; 3] = [0, 0, 0];
