@@ -6,8 +6,7 @@ use std::time::Duration;
 use palisade::client::Network;
 use palisade::store::memory::MemoryStore;
 use palisade::suspicion::store::LocalBanStore;
-use palisade_tests::memory::is_alone;
-use palisade_tests::memory::resident;
+use palisade_tests::memory::{is_alone, resident};
 
 const CLIENTS: u32 = 100_000;
 

@@ -3,15 +3,9 @@
 use http::StatusCode;
 use palisade::client::{Network, Route, Secret};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::AccountHash;
-use palisade::suspicion::CountFailuresNow;
-use palisade::suspicion::Kind;
-use palisade::suspicion::LoginAttempt;
-use palisade::suspicion::store::FailedRequest;
-use palisade::suspicion::store::LocalFailureStore;
-use palisade::suspicion::store::Watch;
-use palisade_tests::memory::is_alone;
-use palisade_tests::memory::resident;
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
+use palisade::suspicion::{AccountHash, Kind, LoginAttempt};
+use palisade_tests::memory::{is_alone, resident};
 
 const ACCOUNTS: usize = 100_000;
 

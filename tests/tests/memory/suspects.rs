@@ -5,13 +5,9 @@ use std::net::Ipv4Addr;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::CountFailuresNow;
 use palisade::suspicion::Kind;
-use palisade::suspicion::store::FailedRequest;
-use palisade::suspicion::store::LocalFailureStore;
-use palisade::suspicion::store::Watch;
-use palisade_tests::memory::is_alone;
-use palisade_tests::memory::resident;
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
+use palisade_tests::memory::{is_alone, resident};
 
 const CLIENTS: u32 = 100_000;
 

@@ -20,8 +20,7 @@ use crate::model::{
     Client, Exemptions, Network, Reason, Rejected, Secret, StoreError, StoreErrorKind, UserId,
 };
 use crate::store::memory::{Hand, MemoryStore};
-use crate::suspicion::store::BanStore;
-use crate::suspicion::store::Reply;
+use crate::suspicion::store::{BanStore, Reply};
 use crate::suspicion::{Fate, Kind, SuspicionLayer, SuspicionLayerBuilder, Turned};
 
 const MINUTE: Duration = Duration::from_secs(60);
