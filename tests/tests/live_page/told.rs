@@ -326,6 +326,21 @@ async fn less_motion_is_none_where_it_is_wanted() {
     assert_eq!(told.after(&event(3), moving).await, json!(0));
 }
 
+/// Megabytes that the page keeps: the lowest of a few figures, since it draws once a second, perhaps between a collection
+/// and the figure.
+async fn kept(browser: &Browser) -> f64 {
+    let mut lowest = f64::INFINITY;
+    for _ in 0..5 {
+        let nothing = json!({});
+        browser
+            .devtools("HeapProfiler.collectGarbage", &nothing)
+            .await;
+        let heap = browser.devtools("Runtime.getHeapUsage", &nothing).await;
+        lowest = lowest.min(heap["usedSize"].as_f64().unwrap() / 1e6);
+    }
+    lowest
+}
+
 #[tokio::test]
 async fn hours_take_no_more_memory_than_minutes() {
     let told = Told::open().await;
@@ -350,14 +365,7 @@ async fn hours_take_no_more_memory_than_minutes() {
         let run =
             format!("return frame({from}, {to}).then(() => document.querySelectorAll('*').length)");
         let nodes = told.browser.run(&run).await.as_u64().unwrap();
-        told.browser
-            .devtools("HeapProfiler.collectGarbage", &json!({}))
-            .await;
-        let heap = told
-            .browser
-            .devtools("Runtime.getHeapUsage", &json!({}))
-            .await;
-        sizes.push((nodes, heap["usedSize"].as_f64().unwrap() / 1e6));
+        sizes.push((nodes, kept(&told.browser).await));
     }
     let [_, (nodes, heap), (nodes_later, heap_later)] = sizes[..] else {
         panic!("{sizes:?}");
