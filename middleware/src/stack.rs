@@ -37,6 +37,7 @@
 mod builder;
 #[cfg(feature = "ops")]
 mod panels;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;

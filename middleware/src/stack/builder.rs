@@ -10,6 +10,7 @@ use tower_layer::Identity;
 use super::Stack;
 #[cfg(feature = "ops")]
 use super::panels::Heard;
+use super::stores::Stores;
 use crate::ConfigError;
 use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
 use crate::config::{Config, CountVisitors, StoreConfig};
@@ -22,15 +23,14 @@ use crate::model::{Operation, Outcome};
 use crate::observe::{AccessLog, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::Ops;
-use crate::preflight::PreflightLayer;
-use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
+use crate::rate_limit::{RateLimitLayerBuilder, Rejection};
 use crate::segment::store::CustomerStore;
 use crate::segment::{Action, Money, SegmentLayer, SegmentLayerBuilder};
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
-use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
+use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayerBuilder};
 #[cfg(all(feature = "otel", feature = "redis"))]
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetricsLayer, Telemetry};
@@ -43,7 +43,7 @@ pub struct StackBuilder {
     countries: Countries,
     stages: Vec<Stage>,
     visitors: CountVisitors,
-    step_observer: Option<StepObserver>,
+    step_observers: Vec<StepObserver>,
     observers: Vec<Box<dyn ObserveExchange>>,
     security_observers: Vec<SecurityObserver>,
     #[cfg(feature = "ops")]
@@ -57,7 +57,7 @@ pub struct StackBuilder {
     #[cfg(feature = "redis")]
     redis: Option<RedisStore>,
     #[cfg(feature = "redis")]
-    pub(super) observer: Option<Observer>,
+    call_observers: Vec<CallObserver>,
 }
 
 type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
@@ -67,7 +67,7 @@ type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
 
 #[cfg(feature = "redis")]
-type Observer = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
+type CallObserver = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
 
 impl StackBuilder {
     pub(super) fn new() -> Self {
@@ -77,7 +77,7 @@ impl StackBuilder {
             countries: Countries::default(),
             stages: Vec::new(),
             visitors: CountVisitors::Off,
-            step_observer: None,
+            step_observers: Vec::new(),
             observers: Vec::new(),
             security_observers: Vec::new(),
             #[cfg(feature = "ops")]
@@ -91,7 +91,7 @@ impl StackBuilder {
             #[cfg(feature = "redis")]
             redis: None,
             #[cfg(feature = "redis")]
-            observer: None,
+            call_observers: Vec::new(),
         }
     }
 
@@ -127,12 +127,12 @@ impl StackBuilder {
         self
     }
 
-    /// Is told of every step of a visitor; see [`Visitors::observer`].
+    /// Is told of every step of a visitor; several may be added. See [`Visitors::observer`].
     pub fn observe_steps(
         mut self,
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
-        self.step_observer = Some(Box::new(observer));
+        self.step_observers.push(Box::new(observer));
         self
     }
 
@@ -233,7 +233,7 @@ impl StackBuilder {
         mut self,
         observer: impl Fn(Operation, Outcome, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.call_observers.push(Box::new(observer));
         self
     }
 
@@ -277,16 +277,20 @@ impl StackBuilder {
             .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
             .countries(self.countries.clone());
 
-        #[cfg(feature = "redis")]
-        let redis = redis_store(self.redis, &self.config.store, self.observer)?;
-        #[cfg(feature = "redis")]
-        let shares = redis.is_some();
+        let stores = Stores {
+            memory: self.memory,
+            #[cfg(feature = "redis")]
+            redis: redis_store(self.redis, &self.config.store, self.call_observers)?,
+        };
         #[cfg(not(feature = "redis"))]
-        let shares = self.config.store.redis_url.is_some();
+        if self.config.store.redis_url.is_some() {
+            let allowed = "nothing in this build: palisade's feature `redis` is off";
+            return Err(ConfigError::without_value("store.redis_url", allowed));
+        }
         let secret = match self.config.secret()? {
             Some(secret) => secret,
             None => {
-                if shares {
+                if stores.are_shared() {
                     tracing::warn!(
                         target: "palisade::stack",
                         event = "secret_missing",
@@ -314,15 +318,20 @@ impl StackBuilder {
             | (CountVisitors::Within(window), _) => Some(window),
             _ => None,
         };
-        let (step_observer, visitors_secret) = (self.step_observer, secret.clone());
-        let with_visitors = |new: &dyn Fn(Secret) -> Visitors| {
+        let (step_observers, visitors_secret) = (self.step_observers, secret.clone());
+        let with_visitors = |visitors: Visitors| {
             let Some(window) = window else {
                 return funnel.build();
             };
-            let visitors = new(visitors_secret).window(window);
-            let visitors = match step_observer {
-                Some(observer) => visitors.observer(observer),
-                None => visitors,
+            let visitors = visitors.window(window);
+            let visitors = if step_observers.is_empty() {
+                visitors
+            } else {
+                visitors.observer(move |from, to, took| {
+                    for observer in &step_observers {
+                        observer(from, to, took);
+                    }
+                })
             };
             funnel.visitors(visitors).build()
         };
@@ -401,52 +410,21 @@ impl StackBuilder {
             builder.build().map_err(|error| error.under("segments"))
         };
 
-        #[cfg(feature = "redis")]
-        if let Some(redis) = redis {
-            let health = Some(redis.health());
-            let failures = SuspicionLayer::shared(redis.clone(), self.memory.clone());
-            let bans = Bans::shared(redis.clone(), self.memory.clone());
-            let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
-            let funnel = with_visitors(&|secret| Visitors::shared(redis.clone(), secret))
-                .map_err(in_funnel)?;
-            let segment = segments(Box::new(redis.clone()))?;
-            let rate_limit =
-                limits(RateLimitLayer::shared(redis, self.memory)).map_err(in_limits)?;
-            return Ok(Stack {
-                telemetry: Identity::new(),
-                client,
-                observe: ObserveLayer::new(self.observers),
-                preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
-                suspicion,
-                rate_limit,
-                segment,
-                funnel,
-                health,
-            });
-        }
-        #[cfg(not(feature = "redis"))]
-        if self.config.store.redis_url.is_some() {
-            let allowed = "nothing in this build: palisade's feature `redis` is off";
-            return Err(ConfigError::without_value("store.redis_url", allowed));
-        }
-        let funnel = with_visitors(&|secret| Visitors::embedded(self.memory.clone(), secret))
-            .map_err(in_funnel)?;
-        let failures = SuspicionLayer::embedded(self.memory.clone());
-        let bans = Bans::embedded(self.memory.clone());
-        let suspicion = suspicions(failures, bans).map_err(in_suspicion)?;
-        let segment = segments(Box::new(self.memory.clone()))?;
-        let rate_limit = limits(RateLimitLayer::embedded(self.memory)).map_err(in_limits)?;
+        let funnel = with_visitors(stores.visitors(visitors_secret)).map_err(in_funnel)?;
+        let suspicion = suspicions(stores.failures(), stores.bans()).map_err(in_suspicion)?;
+        let segment = segments(stores.customers())?;
+        let rate_limit = limits(stores.limits()).map_err(in_limits)?;
         Ok(Stack {
             telemetry: Identity::new(),
             client,
             observe: ObserveLayer::new(self.observers),
-            preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
+            preflight: stores.preflight(&suspicion, &rate_limit, &segment),
             suspicion,
             rate_limit,
             segment,
             funnel,
             #[cfg(feature = "redis")]
-            health: None,
+            health: stores.redis.as_ref().map(RedisStore::health),
         })
     }
 }
@@ -456,7 +434,7 @@ impl StackBuilder {
 fn redis_store(
     ready: Option<RedisStore>,
     settings: &StoreConfig,
-    observer: Option<Observer>,
+    observers: Vec<CallObserver>,
 ) -> Result<Option<RedisStore>, ConfigError> {
     let store = match (ready, &settings.redis_url) {
         (None, None) => return Ok(None),
@@ -484,8 +462,12 @@ fn redis_store(
             store
         }
     };
-    if let Some(observer) = observer
-        && !store.watch(observer)
+    if !observers.is_empty()
+        && !store.watch(Box::new(move |operation, outcome, took| {
+            for observer in &observers {
+                observer(operation, outcome, took);
+            }
+        }))
     {
         let allowed = "a `RedisStore` that no other stack observes";
         return Err(ConfigError::without_value("observe_store", allowed));

@@ -25,13 +25,8 @@ impl Heard {
         };
         #[cfg(feature = "redis")]
         {
-            let (calls, own) = (Arc::clone(&heard.calls), builder.observer.take());
-            builder = builder.observe_store(move |operation, outcome, took| {
-                calls.count(outcome, took);
-                if let Some(own) = &own {
-                    own(operation, outcome, took);
-                }
-            });
+            let calls = Arc::clone(&heard.calls);
+            builder = builder.observe_store(move |_, outcome, took| calls.count(outcome, took));
         }
         let events = Arc::clone(&heard.events);
         builder = builder

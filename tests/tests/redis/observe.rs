@@ -5,15 +5,19 @@ use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Request, Response};
 use palisade::client::{Network, Peer};
 use palisade::config::Config;
+use palisade::funnel::{Reached, Stage};
 use palisade::observe::{Class, Exchange, PolicyResult};
 use palisade::segment::Segment;
 use palisade::stack::Stack;
+use palisade::telemetry::Telemetry;
+use palisade_tests::SOON;
+use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -233,4 +237,56 @@ async fn a_cancelled_request_is_told_with_what_was_decided_until_then() {
         assert_eq!(*service.told.lock().unwrap(), [expected]);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measured_stack_tells_the_services_own_observers_too() {
+    const BROWSE: &str = "browse";
+    let server = RedisServer::start();
+    let config = format!(
+        "[store]\ndeadline = '10s'\nredis_url = '{}'\n[funnel]\nvisitors = '1h'\n",
+        server.url()
+    );
+    let telemetry = Telemetry::builder("shop").build().unwrap();
+    let (calls, steps) = (Arc::<Mutex<u32>>::default(), Arc::<Mutex<u32>>::default());
+    let (counted, stepped) = (Arc::clone(&calls), Arc::clone(&steps));
+    let stack = Stack::builder()
+        .config(Config::from_toml(&config).unwrap())
+        .funnel([Stage::new(BROWSE), Stage::new("buy")])
+        .observe_store(move |_, _, _| *counted.lock().unwrap() += 1)
+        .observe_steps(move |_, _, _| *stepped.lock().unwrap() += 1)
+        .build_measured(&telemetry)
+        .unwrap();
+    for stage in [BROWSE, "buy"] {
+        let service = stack.layer(service_fn(move |_: Request<()>| async move {
+            let mut response = Response::new(String::new());
+            response.extensions_mut().insert(Reached::stage(stage));
+            Ok::<_, Infallible>(response)
+        }));
+        let mut request = Request::new(());
+        let peer = Peer("192.0.2.1:5000".parse().unwrap());
+        request.extensions_mut().insert(peer);
+        service.oneshot(request).await.unwrap();
+    }
+    let started = Instant::now();
+    loop {
+        let scrape = telemetry.prometheus().unwrap().scrape().await.unwrap();
+        let scrape = Scrape::parse(str::from_utf8(&scrape).unwrap());
+        let measured = |name: &str| scrape.sum(name, &[]) as u32;
+        let found = (
+            measured("shop_funnel_step_duration_seconds_count"),
+            *steps.lock().unwrap(),
+        );
+        if found == (1, 1) {
+            let told = *calls.lock().unwrap();
+            assert!(told >= 2, "{told} calls");
+            assert_eq!(
+                measured("shop_store_operation_duration_seconds_count"),
+                told
+            );
+            return;
+        }
+        assert!(started.elapsed() < SOON, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
