@@ -1,13 +1,12 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
-use super::*;
 use crate::funnel::Steps;
-use crate::model::metrics::Durations;
+use crate::model::metrics::{Durations, Instrument, InstrumentKind, Metrics};
 use crate::store::metrics;
 use crate::telemetry::http;
 use crate::{funnel, rate_limit, segment, store, suspicion};
 
 /// Every instrument there is.
-pub(in crate::telemetry) fn all() -> Vec<&'static Instrument> {
+pub(super) fn all() -> Vec<&'static Instrument> {
     fn of<T: Metrics>() -> impl Iterator<Item = &'static Instrument> {
         T::METRICS.iter().map(|metric| &metric.instrument)
     }
@@ -134,7 +133,7 @@ fn boundaries_have_the_shape_of_seconds() {
 
 impl Instrument {
     /// Name, type, help and label keys as Prometheus should see them, by the exporter's rules.
-    pub(in crate::telemetry) fn in_prometheus(
+    pub(super) fn in_prometheus(
         &self,
         namespace: &str,
     ) -> (String, &'static str, &'static str, Vec<String>) {
