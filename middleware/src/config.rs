@@ -1,4 +1,4 @@
-//! The whole configuration, read from TOML and validated once.
+//! The whole configuration, read from TOML and validated once. An error names the key, its value and what is allowed.
 //!
 //! ```
 //! # #[cfg(feature = "serde")]
