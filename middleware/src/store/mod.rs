@@ -1,4 +1,5 @@
-//! The stores: adapters of the ports that the layers own.
+//! The stores: each implements the ports that the layers own. [`memory`] counts in this process, `redis` for all processes that
+//! share a server.
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
