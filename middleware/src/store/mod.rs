@@ -25,7 +25,7 @@ const MOST_COUNTED: usize = 4096;
 /// For how long changes of a customer who was erased may arrive late.
 const ERASED_FOR: Duration = Duration::from_secs(600);
 
-/// What an event does to the books, the same in every store.
+/// An event's effect on the record, the same in every store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// The customer was seen.

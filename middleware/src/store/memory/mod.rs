@@ -293,7 +293,7 @@ impl LocalVisitStore for MemoryStore {
 }
 
 impl MemoryStore {
-    /// Of each kind. Who keeps more addresses busy than this with failures is no single client to report.
+    /// Of each kind. A source that keeps more addresses than this busy with failures is no single client to report.
     const MOST_SUSPECTS: usize = 100_000;
 
     fn trails(&self, watches: &[Watch]) -> Trails {

@@ -48,7 +48,7 @@ pub(super) fn reach(
         };
         let visit = shard.entry_mut(slot);
         if now >= visit.until {
-            // What ended long ago is as good as forgotten.
+            // A window that ended long ago is as good as forgotten.
             visit.journey = Journey::default();
         }
         let age = reach.age.min(Reach::OLDEST).as_micros() as Moment;

@@ -1,4 +1,4 @@
-//! The port of the suspicions: what clients' failures add up to, over all processes.
+//! The port of suspicion: clients' failures, counted over all processes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Core {
     }
 }
 
-/// What counts the failures among the requests; `None` if there are none that a kind counts.
+/// The call that counts the failures among the requests; `None` if no kind counts any of them.
 fn failures(
     watches: &[(Watch, Box<str>)],
     requests: &[FailedRequest],

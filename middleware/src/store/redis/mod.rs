@@ -161,7 +161,7 @@ impl RedisStore {
     /// Asks the server to decide and write now, on a connection of its own: a readiness check.
     ///
     /// # Errors
-    /// What a request would meet, were the breaker closed.
+    /// The error that a request would meet, were the breaker closed.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.0.probe().await?)
     }
