@@ -179,7 +179,7 @@ impl Core {
                 }
             }
         };
-        // The first request is the oldest, so requests that gave up lead the batch, and there are enough answers.
+        // The oldest requests give up first, so the first answers are theirs.
         let gone = asks.len() - askers.len();
         match result {
             Ok(verdicts) => {
