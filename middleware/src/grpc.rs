@@ -23,7 +23,7 @@ const GREATEST_STATUS: u8 = 16;
 pub(crate) enum Call {
     /// Another request.
     None,
-    /// gRPC-Web: the head tells the status, or nobody does.
+    /// gRPC-Web: only the head can have the status.
     Web,
     /// Not known yet.
     Open,

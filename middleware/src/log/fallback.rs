@@ -1,4 +1,4 @@
-//! What a room writes into the log when its store fails and when the store works again: once for each change.
+//! A room's lines for the failure and the return of its store: one for each change.
 
 use std::error::Error;
 use std::sync::OnceLock;

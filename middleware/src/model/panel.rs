@@ -1,4 +1,4 @@
-//! What a room shows on the live page: a [`Panel`] is a JavaScript module, and the figures that the module draws.
+//! A room's part of the live page: a [`Panel`] is a JavaScript module, and the figures that the module draws.
 //!
 //! A room has its panel in `panel.rs` and the module in `panel.js`; the stack hands the panels to the page, which knows no
 //! room. The head of `ops/page/main.js` says what a module may export. A panel of one figure is:

@@ -65,7 +65,7 @@ impl RateLimitLayer {
         };
         match self.decider.ask(gate, request, client) {
             Answer::Free => prepared(None),
-            // Known without a question: whether the client is banned too matters to nobody.
+            // Decided without the store, which is then not asked about a ban either.
             Answer::Settled(settled) => prepared(Some(settled)),
             Answer::Answered { result, met, sent } => {
                 Preparation::Done(self.conclude(Asked { met, sent, gate }, result))

@@ -282,7 +282,7 @@ impl Cache {
         shard.find(hash, user)
     }
 
-    /// Makes room: an entry that nobody came back to, else any that can be read again.
+    /// Makes room: evicts an entry that was not used again, else any that can be read again.
     fn evict(&self, shard: &mut Shard) -> bool {
         for spares_used in [true, false] {
             for _ in 0..Self::TRIES.min(shard.queue.len()) {

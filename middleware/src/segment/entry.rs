@@ -25,7 +25,7 @@ pub(super) struct Entry {
     /// Counts the writes: a lookup that began before one is out of date.
     pub(super) version: u64,
     pub(super) flight: Option<Flight>,
-    /// Whether somebody came back since it was last looked at for eviction.
+    /// Whether it was used since it was last looked at for eviction.
     pub(super) used: bool,
 }
 

@@ -200,7 +200,7 @@ impl SegmentLayerBuilder {
     }
 
     /// How many customers this process remembers, 100,000 unless set (some 25 MB), and how long it believes what the
-    /// store said, one minute unless set. What it records itself it knows at once.
+    /// store said, one minute unless set. Its own changes are in the cache at once.
     pub fn cache(mut self, customers: usize, believed_for: Duration) -> Self {
         self.cache = customers;
         self.cache_for = believed_for;

@@ -145,7 +145,7 @@ impl Reporter {
 
     pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban) {
         let length = ban.until.duration_since(ban.since).unwrap_or_default();
-        // The jitter's microseconds tell nobody anything.
+        // The jitter's microseconds are left out.
         let seconds = Duration::from_secs(length.as_secs());
         let name = self.name(ban.client);
         let represents = match reason {

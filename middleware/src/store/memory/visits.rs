@@ -55,7 +55,7 @@ pub(super) fn reach(
         let advance = visit.journey.reach(reach.stage, now - age, now, window);
         let end = visit.journey.end(window);
         visit.until = end.unwrap_or(now) + Reach::KEPT.as_micros() as Moment;
-        // Whoever is in a window is forgotten last.
+        // A visitor within a window is forgotten last.
         shard.used(slot, end.is_some());
         Progress {
             before: advance.before,

@@ -218,7 +218,7 @@ fn without_secrets(url: &str) -> String {
         .map_or(("", url), |(scheme, rest)| (scheme, rest));
     let scheme = match scheme {
         "" => String::new(),
-        // A word that is no scheme of ours could be part of a password too.
+        // An unknown scheme could be part of a password.
         "redis" | "rediss" | "unix" | "http" | "https" => format!("{scheme}://"),
         _ => "…://".to_owned(),
     };

@@ -18,7 +18,7 @@ use crate::suspicion::{AccountHash, AccountState};
 
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
 
-/// The most failed requests that one call may carry: the script numbers their routes in a byte, and so many under every
+/// The most failed requests that one call may carry: the script numbers their routes in a byte, and this many under every
 /// kind stay below its 1,000 keys.
 const MOST_REQUESTS: usize = 250;
 
