@@ -1,4 +1,4 @@
-//! The whole configuration, read from TOML and validated once.
+//! The whole configuration, read from TOML and validated once. An error names the key, its value and what is allowed.
 //!
 //! ```
 //! # #[cfg(feature = "serde")]
@@ -69,7 +69,7 @@ pub struct Config {
 pub struct StoreConfig {
     /// The Redis server; without one, the memory of this process.
     pub redis_url: Option<RedisUrl>,
-    /// What every key starts with.
+    /// The prefix of every key.
     pub prefix: String,
     /// The longest that a request waits for the store.
     pub deadline: Duration,
@@ -99,19 +99,19 @@ pub struct ClientConfig {
 pub struct RateLimitConfig {
     /// The policies: `ip`, `user`, then any others by name.
     pub policies: Vec<Policy>,
-    /// Who and what meets none of them.
+    /// Clients, users and routes that meet no policy.
     pub exempt: Exemptions,
     /// Which headers responses carry.
     pub headers: Headers,
 }
 
-/// What failures add up to.
+/// Which failures are suspicious.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SuspicionConfig {
     /// The kinds that are counted, and when each is suspicious.
     pub thresholds: Vec<(Kind, Threshold)>,
-    /// Whose failures never count.
+    /// Clients, users and routes whose failures never count.
     pub exempt: Exemptions,
     /// Whether events name clients by a keyed hash instead of their network.
     pub hash_clients: bool,
@@ -119,7 +119,7 @@ pub struct SuspicionConfig {
     pub bans: Option<BansConfig>,
 }
 
-/// Who is banned for what failures add up to.
+/// Bans for incidents.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BansConfig {
@@ -127,7 +127,7 @@ pub struct BansConfig {
     pub sentence: Sentence,
     /// The kinds that are banned for.
     pub kinds: Vec<Kind>,
-    /// What a banned client is answered.
+    /// The answer to a banned client.
     pub response: BanResponse,
     /// Whether bans are imposed and counted, but refuse nothing.
     pub dry_run: bool,
@@ -168,7 +168,7 @@ pub struct SegmentsConfig {
     pub sweep_every: Duration,
 }
 
-/// What is logged of each request.
+/// The access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LogConfig {

@@ -23,7 +23,7 @@ const GREATEST_STATUS: u8 = 16;
 pub(crate) enum Call {
     /// Another request.
     None,
-    /// gRPC-Web: the head tells the status, or nobody does.
+    /// gRPC-Web: only the head can have the status.
     Web,
     /// Not known yet.
     Open,
@@ -69,7 +69,7 @@ impl Call {
         }
     }
 
-    /// The status of a call that nobody will hear of any more; `otherwise` if it told none.
+    /// The status of a call that ends now; `otherwise` if it told none.
     pub(crate) fn status(self, otherwise: u8) -> Option<u8> {
         match self {
             Self::None | Self::Web => None,
@@ -79,7 +79,7 @@ impl Call {
     }
 }
 
-/// What the head or the trailers of a response say.
+/// The status that the head or the trailers of a response state.
 pub(crate) fn status(headers: &HeaderMap) -> Option<u8> {
     let text = headers.get(GRPC_STATUS)?.to_str().ok();
     let known = text
@@ -88,7 +88,7 @@ pub(crate) fn status(headers: &HeaderMap) -> Option<u8> {
     Some(known.unwrap_or(UNKNOWN))
 }
 
-/// What clients make of a response without `grpc-status`; nothing yet of one that may have it in its trailers.
+/// The status that clients infer from a response without `grpc-status`; `None` for one that may have it in its trailers.
 fn status_of_http(status: StatusCode) -> Option<u8> {
     match status.as_u16() {
         200 => None,
@@ -126,7 +126,7 @@ pub(crate) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
         .map(HeaderValue::from_static)
 }
 
-/// What violated a quota: `subject` and `description` of google.rpc.QuotaFailure.Violation.
+/// A violated quota: `subject` and `description` of google.rpc.QuotaFailure.Violation.
 pub(crate) struct Violation<'a> {
     pub(crate) subject: &'a str,
     pub(crate) description: &'a str,

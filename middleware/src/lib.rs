@@ -1,22 +1,6 @@
-//! Composable tower layers that put a palisade around any axum, hyper or tonic service: a `tower::Service<http::Request<_>>`
-//! with responses of any [body](body).
-//!
-//! A request passes the layers from the top down, its response from the bottom up:
-//!
-//! | layer | question | room |
-//! |---|---|---|
-//! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
-//! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
-//! | [`ObserveLayer`](observe::ObserveLayer) | what became of it? | [`observe`] |
-//! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
-//! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
-//! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
-//! | [`SegmentLayer`](segment::SegmentLayer) | which kind of customer? | [`segment`] |
-//! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
-//!
-//! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
-//! Limits and failures are counted by exact sliding windows, kept in the memory of the process ([`store::memory`]) or
-//! shared through Redis (`store::redis`).
+//! Composable tower layers that put a palisade around any axum, hyper or tonic service: exact rate limits, suspicion, bans,
+//! customer segments and a funnel, all measured. They take any `tower::Service<http::Request<_>>`, with responses of any
+//! [body](body).
 //!
 //! ```
 //! # #[cfg(feature = "full")]
@@ -39,6 +23,24 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Layers
+//! A request passes the layers from the top down, its response from the bottom up:
+//!
+//! | layer | question | room |
+//! |---|---|---|
+//! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
+//! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`ObserveLayer`](observe::ObserveLayer) | what became of it? | [`observe`] |
+//! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
+//! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
+//! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
+//! | [`SegmentLayer`](segment::SegmentLayer) | which kind of customer? | [`segment`] |
+//! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
+//!
+//! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
+//! Limits and failures are counted by exact sliding windows, kept in the memory of the process ([`store::memory`]) or
+//! shared through Redis (`store::redis`).
 //!
 //! # Features
 //! Each only adds, and none is on by default.

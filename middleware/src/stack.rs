@@ -1,18 +1,4 @@
-//! Every layer and their order: the only file that knows them all.
-//!
-//! A request meets them from the top down, its response from the bottom up. A layer reads only what those above
-//! it wrote.
-//!
-//! | layer | reads | writes | on the way back |
-//! |---|---|---|---|
-//! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
-//! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
-//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
-//! | preflight | `Client` | what the next three must ask the store, asked at once | |
-//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
-//! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
-//! | segment ([`StackBuilder::actions`]) | `Client` | [`Segment`](crate::segment::Segment) | counts the action and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
-//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
+//! All layers in their order, as one layer. This is the only file that knows them all.
 //!
 //! ```
 //! use palisade::client::Peer;
@@ -31,6 +17,20 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! A request meets the layers from the top down, its response from the bottom up. A layer reads only what those above
+//! it wrote.
+//!
+//! | layer | reads | writes | on the way back |
+//! |---|---|---|---|
+//! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
+//! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
+//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
+//! | preflight | `Client` | what the next three must ask the store, asked at once | |
+//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
+//! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
+//! | segment ([`StackBuilder::actions`]) | `Client` | [`Segment`](crate::segment::Segment) | counts the action and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
+//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
 //!
 //! The body of each response is wrapped once, whatever the layers; see [`body`](crate::body).
 

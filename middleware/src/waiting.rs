@@ -18,7 +18,7 @@ pin_project! {
     }
 }
 
-/// What a request waits for: the answers, and the request with its service.
+/// A waiting request: the answers that it waits for, the request itself and its service.
 pub(crate) trait Ask {
     type Answer;
     /// The future of the service inside.
@@ -32,13 +32,13 @@ pub(crate) trait Ask {
     fn settle(self, answer: Self::Answer) -> Settlement<Self::Future, Self::After, Self::Response>;
 }
 
-/// What an answer leads to.
+/// The next step after an answer.
 pub(crate) enum Settlement<F, A, R> {
     Pass(F, Option<A>),
     Refuse(R),
 }
 
-/// What a layer does with the response of the service inside.
+/// A layer's work on the response of the service inside.
 pub(crate) trait After<R> {
     fn heed(self, response: &mut R);
 }
@@ -73,7 +73,7 @@ where
 {
     type Output = F::Output;
 
-    /// Polled again after it was done, which no caller may do, it stays pending.
+    /// A caller must not poll it again after it was done; it then stays pending.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         loop {
             let settled = match self.as_mut().project() {

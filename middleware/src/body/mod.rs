@@ -1,4 +1,6 @@
-//! The body of a response that passed a layer: the service's own, or a refusal.
+//! The body of a response that passed a layer: the service's own, or a refusal. A layer takes any inner
+//! [`http_body::Body`] whose data is [`Bytes`], with any error: axum's, tonic's, hyper's `Incoming`, a box, a stream. It
+//! answers with a [`Body`] around it.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -21,11 +23,8 @@
 //! # }).unwrap();
 //! ```
 //!
-//! A layer takes any inner [`http_body::Body`] whose data is [`Bytes`], with any error: axum's, tonic's, hyper's `Incoming`,
-//! a box, a stream. It answers with a [`Body`] around it. Frames, trailers, errors and the size hint pass unchanged. `Body`
-//! is `Send`, `Sync` and `Unpin` where the inner body is.
-//!
-//! - Layers that may refuse, or that want to know how a gRPC call ended, answer with a `Body`: suspicion, rate limits, the
+//! - Frames, trailers, errors and the size hint pass unchanged. `Body` is `Send`, `Sync` and `Unpin` where the inner body is.
+//! - Some layers may refuse, or need to know how a gRPC call ended, and answer with a `Body`: suspicion, rate limits, the
 //!   observers, HTTP metrics. The others leave the body as it is.
 //! - A [`Stack`](crate::stack::Stack) wraps the service's body once, however many layers it has. Layers that are put
 //!   together by hand wrap it once each.
@@ -42,11 +41,11 @@
 //! | a body that ends without `grpc-status`, that fails or panics | 2 (unknown) |
 //! | a body or a call that is dropped before its end | 1 (cancelled) |
 //!
-//! Suspicion counts it, the HTTP metrics and the access log have it. A call ends when its body ends, so all three are told
-//! then, and once.
+//! Suspicion counts the status, and the HTTP metrics and the access log show it. A call ends when its body ends, so all three
+//! learn of it then, and once.
 //!
 //! **gRPC-Web** (`application/grpc-web`, `application/grpc-web-text`) carries its trailers as the last bytes of the body,
-//! which no layer reads. Its status is known where the head tells it; otherwise the request is treated as one of plain
+//! which no layer reads. Its status is known where the head has it; otherwise the request is treated as one of plain
 //! HTTP. Put tonic's `GrpcWebLayer` outside of the layers: they then see the gRPC call that it makes of the request.
 
 mod watch;

@@ -157,7 +157,7 @@ impl<'a> Iterator for Elements<'a> {
 /// Reading from the right makes what a proxy appended independent of what it was appended to: a client that sends
 /// an open quote (`for="`) cannot swallow the element behind it. In a well-formed element it finds the same
 /// strings as reading from the left: an opening quote follows `=`, never a backslash, and a quote within a string
-/// follows one. What is not well formed fails when the element is read.
+/// follows one. An element that is not well formed fails when it is read.
 fn last_comma_outside_quotes(line: &[u8]) -> Option<usize> {
     let mut quoted = false;
     for (at, byte) in line.iter().enumerate().rev() {

@@ -13,7 +13,7 @@ use crate::ConfigError;
 use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Secret, UserId};
 
 /// Finds out who is calling and leaves it as a [`Client`](super::Client) extension; see the
-/// [module](crate::client) for what it needs to know the peer.
+/// [module](crate::client) for the sources of the peer.
 ///
 /// Cheap to clone: clones share their settings.
 #[derive(Debug, Clone)]

@@ -1,19 +1,8 @@
-//! Who is calling: address, user, country, route.
+//! Finds out who is calling: address, user, country, route. [`ClientLayer`] leaves one [`Client`] extension in each request,
+//! which every layer inside it and every handler reads.
 //!
-//! [`ClientLayer`] finds out and leaves one [`Client`] extension in each request. Every layer inside it and every
-//! handler reads that, so the question is answered once.
+//! With axum:
 //!
-//! # The address
-//! It is the connected peer, and no header changes that unless the peer lies in [`TrustedProxies`]. Then one header,
-//! `X-Forwarded-For` or `Forwarded`, is walked from the right to the first address that is not trusted; see
-//! [`ForwardedHeader::client`]. What a client writes itself stands further left, and is never reached.
-//!
-//! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. When there is
-//! neither, all such requests count as **one** client, `0.0.0.0`, and a warning is logged once: to let everyone
-//! pass unlimited would be worse. Behind a proxy on a Unix socket, insert `Peer` with an address such as
-//! `127.0.0.1` and trust that.
-//!
-//! # With axum
 //! ```
 //! # #[cfg(feature = "axum")] {
 //! use std::net::SocketAddr;
@@ -33,7 +22,8 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
 //!
-//! # With plain tower
+//! With plain tower:
+//!
 //! ```
 //! use std::convert::Infallible;
 //!
@@ -55,6 +45,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # The address
+//! The address is that of the connected peer, and headers count only if the peer lies in [`TrustedProxies`]. Then one
+//! header, `X-Forwarded-For` or `Forwarded`, is walked from the right to the first address that is not trusted; see
+//! [`ForwardedHeader::client`]. A forged entry stands further left, and is never reached.
+//!
+//! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. Without either, all
+//! such requests count as **one** client, `0.0.0.0`, and a warning is logged once: to let everyone pass unlimited would be
+//! worse. Behind a proxy on a Unix socket, insert `Peer` with an address such as `127.0.0.1` and trust that.
 mod forwarded;
 mod layer;
 mod origin;

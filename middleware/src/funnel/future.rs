@@ -21,7 +21,7 @@ pin_project! {
     }
 }
 
-/// What must be known of the request when its response is there.
+/// The parts of a request that its response needs.
 #[derive(Debug)]
 pub(super) struct Visit {
     pub(super) stages: Arc<Stages>,

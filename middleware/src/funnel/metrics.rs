@@ -1,4 +1,4 @@
-//! Which stages are reached, by whom and how fast, as metrics.
+//! Stages reached, visitors and the time between stages, as metrics.
 
 use std::time::Duration;
 

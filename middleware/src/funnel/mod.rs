@@ -1,67 +1,7 @@
-//! Which stage was reached: a service's funnel in counts, by country and payment method.
-//!
-//! A [`Stage`] is declared by methods and route templates and a [`StatusClass`], 2xx unless set. [`FunnelLayer`]
-//! looks at each response and counts it for the stage that it reached, into a [`Tally`] that telemetry exports as
+//! Counts which stage of a service's funnel each response reached, by country and payment method. A [`Stage`] is declared by
+//! methods, route templates and a [`StatusClass`], 2xx unless set. Telemetry exports the [`Tally`] of the [`FunnelLayer`] as
 //! `<namespace>_funnel_stage_total{stage, country, payment_method}`.
 //!
-//! # What counts
-//! A response reaches at most one stage: the one that its route, method and status declare, or what its handler says
-//! by a [`Reached`] extension of the response, which takes precedence. A handler names a stage with
-//! [`Reached::stage`], and what was paid with by [`Reached::payment`]; with [`Reached::nothing`] it takes back what the
-//! route would count, as for the repeat of an order. The status class holds for stages that a handler names too.
-//!
-//! These are events: a page that is refreshed counts again, so that a later stage can have more of them than an earlier
-//! one, and their quotient is no conversion rate. [Visitors](#visitors) are counted apart.
-//!
-//! # What does not
-//! - A rejection by another layer, as long as that layer stands outside of this one; `Stack` sees to it.
-//! - A method that was not declared. `HEAD` shows nobody a page, so a stage for `GET` does not take it.
-//! - A response of another class, as `304 Not Modified` is. But gRPC sends failures with status 200 too, so let the
-//!   handler of an RPC say what was reached.
-//! - A request whose client left before the response was there.
-//!
-//! # Visitors
-//! With [`FunnelLayerBuilder::visitors`] the layer counts also who reached a stage, into a [`VisitorTally`] that telemetry
-//! exports as `<namespace>_funnel_visitors_total{stage, country}`. The stages in the order of their declaration are then
-//! the funnel: a visitor counts for the first stage once in a window (24 hours unless set, from that moment on), and for
-//! each further stage once, if it is reached after the stage before was counted in that window. So no stage can
-//! have more visitors than the one before, and the quotient of two stages is a conversion rate: of those who came so far,
-//! the share that went on. It is exact for visitors whose window lies within the time that is looked at; at its edges
-//! some take the one stage before and the other within it.
-//!
-//! - **A visitor** is a verified user, or else everyone of one network. Who logs in midway is another visitor from then
-//!   on, so let a funnel begin where users are known, or end before, if that happens to many.
-//! - **The country** is that of the response that made the stage count, the first in the window. A visitor who goes on in
-//!   another country counts there.
-//! - **The time between** two consecutive stages, each at its first reach, goes to [`Visitors::observer`], and with
-//!   telemetry into the histogram `<namespace>_funnel_step_duration_seconds{from, to}`.
-//! - **Processes agree**, since the store decides. A reach is dated on the store's clock, by the time of the call less
-//!   the reach's age on the process's own clock, so wall clocks that differ do no harm. If the process that saw the first
-//!   stage is slower to tell than the one that saw the second, the second counts as soon as the first is told (with the
-//!   country of that response). The way to the store is part of the date: stages on two processes that lie closer
-//!   together than a call takes may be taken for the other order, and the later one counts when it is reached again.
-//! - **Off the request's path**: a reach waits in a bounded queue, and a task brings up to 32 in one call. There is one
-//!   write for a newly reached stage and no call for a repeat, as long as this process remembers it (65,536 visitors); a
-//!   reach out of order is brought again at most once a second, or when the stage before was reached since.
-//! - **When the store fails**, nobody is counted: counting once matters more than counting all.
-//!   `<namespace>_funnel_reaches_total{result}` tells what became of each response ([`Fate`]); where `dropped` and `failed`
-//!   stand still, the visitors are all there. What waits when the process ends is lost.
-//! - **What is lost on the server** (flush, failover, eviction under `maxmemory`) can count once more, by a process that
-//!   does not remember it; so can visitors whom a full memory store let go.
-//! - **What is kept**: in the store a key for each visitor, the user's id or the network's keyed hash, with the times of
-//!   its stages, until a minute after the window: in Redis 96 bytes and the key's name for four stages, in memory
-//!   256 in all. A visitor without the first stage is kept for a minute. Hashes need a secret that the processes share.
-//! - **When the stages change**, windows that are open go on with the places of the old ones, since the store keeps places
-//!   and not names; the counts are right again a window later.
-//!
-//! # Labels
-//! Their values are those that were declared: the stages; the countries, or `other`; and a payment method of the
-//! stage, or `other`. On a stage that declares no payment methods the label is the empty string, which Prometheus
-//! treats as absent. So no text of a client's choice becomes a label, every series exists at 0 from the start, and
-//! there are at most 2,000 of them, the OpenTelemetry SDK's default limit for one instrument. To count is one relaxed
-//! atomic addition, without allocation.
-//!
-//! # Examples
 //! Stages by their routes:
 //!
 //! ```
@@ -97,7 +37,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Visitors, each once:
+//! Visitors, each counted once:
 //!
 //! ```
 //! use http::{Method, Request, Response};
@@ -135,7 +75,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! A handler that knows what was paid with, and that a repeat is no second order:
+//! A handler that knows the payment method, and that a repeat is no second order:
 //!
 //! ```
 //! use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,6 +111,66 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! # What counts
+//! A response reaches at most one stage: the one that its route, method and status declare, or the one that its handler
+//! names by a [`Reached`] extension of the response, which takes precedence.
+//!
+//! - [`Reached::stage`] names a stage, and [`Reached::payment`] a stage and its payment method.
+//! - [`Reached::nothing`] takes back the stage of the route, as for the repeat of an order.
+//! - The status class holds for stages that a handler names too.
+//!
+//! These are events. A page that is refreshed counts again, so a later stage can have more events than an earlier one, and
+//! their quotient is no conversion rate. [Visitors](#visitors) are counted apart.
+//!
+//! # What does not count
+//! - A rejection by another layer, as long as that layer stands outside of this one. `Stack` sees to it.
+//! - A method that was not declared. `HEAD` shows nobody a page, so a stage for `GET` does not take it.
+//! - A response of another class, as `304 Not Modified` is. But gRPC sends failures with status 200 too: let the handler of
+//!   an RPC name the stage.
+//! - A request whose client left before the response was there.
+//!
+//! # Visitors
+//! With [`FunnelLayerBuilder::visitors`] the layer also counts visitors, into a [`VisitorTally`] that telemetry exports as
+//! `<namespace>_funnel_visitors_total{stage, country}`. The stages are then a funnel, in the order of their declaration. A
+//! visitor counts once for the first stage in a window, which lasts 24 hours (unless set) from that moment. For each further
+//! stage a visitor counts once, if the stage before was counted in that window.
+//!
+//! So no stage has more visitors than the one before, and the quotient of two stages is a conversion rate. It is exact for
+//! visitors whose window lies within the time range of the query. At the edges of the range, some visitors have only one of
+//! the two stages within it.
+//!
+//! - **A visitor** is a verified user, or else everyone of one network. A client that logs in midway is another visitor from
+//!   then on. If that happens often, begin the funnel where users are known, or end it before.
+//! - **The country** is that of the response that made the stage count, the first in the window. A visitor who goes on in
+//!   another country counts there.
+//! - **The time between** two consecutive stages, each at its first reach, goes to [`Visitors::observer`], and with
+//!   telemetry into the histogram `<namespace>_funnel_step_duration_seconds{from, to}`.
+//! - **Processes agree**, since the store decides. A reach is dated on the store's clock: the time of the call less the age of
+//!   the reach on the process's own clock. So wall clocks that differ do no harm. If the second stage arrives at the store
+//!   before the first, from another process, it counts as soon as the first arrives (with the country of that response). The
+//!   way to the store is part of the date: two stages on two processes that lie closer together than a call takes may be
+//!   taken for the other order. The later one then counts when it is reached again.
+//! - **Off the request's path**: a reach waits in a bounded queue, and a task brings up to 32 in one call. A newly reached
+//!   stage is one write. A repeat is no call, as long as this process remembers the visitor (65,536 of them). A reach out of
+//!   order is brought again at most once a second, or when the stage before was reached since.
+//! - **When the store fails**, nobody is counted: counting once matters more than counting all.
+//!   `<namespace>_funnel_reaches_total{result}` has the [`Fate`] of each response. While its `dropped` and `failed` stand
+//!   still, no visitor is missing. Reaches that still wait when the process ends are lost.
+//! - **Loss on the server** (flush, failover, eviction under `maxmemory`): a lost visitor can count once more, by a process
+//!   that does not remember it. So can a visitor that a full memory store let go.
+//! - **What is kept**: the store has a key for each visitor, named by the user's id or the network's keyed hash, with the
+//!   times of the stages, until a minute after the window. For four stages it takes 96 bytes and the key's name in Redis, and
+//!   256 in all in memory. A visitor without the first stage is kept for a minute. Hashes need a secret that the
+//!   processes share.
+//! - **When the stages change**, open windows keep the positions of the old stages, since the store keeps positions and not
+//!   names. The counts are right again a window later.
+//!
+//! # Labels
+//! Their values are declared: the stages; the countries, or `other`; a payment method of the stage, or `other`. On a stage
+//! without payment methods the label is the empty string, which Prometheus treats as absent. So no text of a client's choice
+//! becomes a label, and every series exists at 0 from the start. There are at most 2,000 series, the OpenTelemetry SDK's
+//! default limit for one instrument. A count is one relaxed atomic addition, without allocation.
 mod future;
 mod layer;
 #[cfg(feature = "otel")]

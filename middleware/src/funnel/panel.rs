@@ -12,7 +12,7 @@ struct FunnelPanel {
 }
 
 impl FunnelLayer {
-    /// What the live page shows of the funnel.
+    /// The panel of the funnel on the live page.
     pub(crate) fn panel(&self) -> impl Panel + use<> {
         FunnelPanel {
             stages: self.tally(),

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
-/// What a response reached, said by its handler: an extension of the response.
+/// The stage that a response reached, as its handler says by this extension of the response.
 ///
-/// It takes precedence over the stage that the route declares. Of a stage that the layer does not know nothing is
+/// It takes precedence over the stage that the route declares. A stage that the layer does not know is not
 /// counted, and a warning is logged once.
 ///
 /// With axum, return it as a part of the response:
@@ -40,7 +40,7 @@ impl Reached {
         })
     }
 
-    /// The stage of this name, and what was paid with: one of the stage's methods, else `other`.
+    /// The stage of this name and the payment method: one of the stage's, else `other`.
     #[must_use]
     pub fn payment(name: &'static str, method: impl Into<Cow<'static, str>>) -> Self {
         Self(What::Stage {

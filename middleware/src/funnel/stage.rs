@@ -3,7 +3,7 @@ use http::{Method, StatusCode};
 use crate::ConfigError;
 use crate::model::Route;
 
-/// A stage of the funnel: which responses reach it, and what they may have been paid with.
+/// A stage of the funnel: the responses that reach it, and its payment methods.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Stage {
@@ -61,8 +61,8 @@ impl Stage {
         self
     }
 
-    /// What may be paid with at this stage, each 1 to 64 characters of `a-z0-9_-`; whatever else a handler says,
-    /// or when it says nothing, is `other`. Without any, the stage has no payment method.
+    /// The payment methods of this stage, each 1 to 64 characters of `a-z0-9_-`. Any other that a handler names,
+    /// or none, counts as `other`. Without this setting the stage has no payment methods.
     pub fn payment_methods(
         mut self,
         methods: impl IntoIterator<Item = impl Into<Box<str>>>,

@@ -11,7 +11,7 @@ use super::visitors::{Recorder, Visitors, Who};
 use crate::ConfigError;
 use crate::model::{Countries, Country, Route};
 
-/// All stages and their counts: what the services of one layer share.
+/// All stages and their counts, which the services of one layer share.
 #[derive(Debug, Default)]
 pub(super) struct Stages {
     stages: Box<[Stage]>,
@@ -28,7 +28,7 @@ pub(super) struct Set(u16);
 impl Stages {
     /// As many as a [`Set`] can hold.
     const MOST_STAGES: usize = Reach::STAGES;
-    /// What the OpenTelemetry SDK keeps of one instrument by default; the rest would be lost in one series.
+    /// The series that the OpenTelemetry SDK keeps of one instrument by default; all others would be lost in one.
     const MOST_SERIES: usize = 2_000;
 
     pub(super) fn new(

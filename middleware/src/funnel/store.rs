@@ -1,4 +1,4 @@
-//! The port of the funnel: what the layer needs from a store to count visitors, for authors of one.
+//! The port of the funnel, by which a store counts visitors; for authors of a store.
 //!
 //! [`VisitStore`] is for one that several processes share, [`LocalVisitStore`] for one inside this process.
 
@@ -31,7 +31,7 @@ pub trait LocalVisitStore: Send + Sync + 'static {
     fn reach_now(&self, window: Duration, reaches: &[Reach]) -> Vec<Progress>;
 }
 
-/// Who walks through the funnel: a verified user, or else everyone of one network.
+/// A visitor of the funnel: a verified user, or else everyone of one network.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Visitor(PartitionKey);
 
@@ -42,7 +42,7 @@ impl Visitor {
         Self(user.into())
     }
 
-    /// An anonymous client, by a keyed hash of the network: what is kept does not tell whose it is.
+    /// An anonymous client, by a keyed hash of the network, which does not identify the client.
     #[must_use]
     pub fn anonymous(network: Network, secret: &Secret) -> Self {
         Self(PartitionKey::hashed(
@@ -73,7 +73,7 @@ impl fmt::Debug for Visitor {
 /// A visitor reached a stage.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// Who.
+    /// The visitor.
     pub visitor: Visitor,
     /// The stage's place in the funnel, from 0 and below [`Reach::STAGES`].
     pub stage: u8,
@@ -84,18 +84,18 @@ pub struct Reach {
 impl Reach {
     /// How many stages a funnel may have.
     pub const STAGES: usize = 16;
-    /// Older reaches are not brought to a store, so that it need not remember for longer what they could change.
+    /// Older reaches are not brought to a store, so it need not keep for longer the state that they could change.
     pub const OLDEST: Duration = Duration::from_secs(30);
-    /// How long a store keeps what only late reaches can change: twice the oldest, for the way to the store.
+    /// How long a store keeps state that only late reaches can change: twice the oldest, for the way to the store.
     pub(crate) const KEPT: Duration = Duration::from_secs(60);
 }
 
-/// What a reach changed, and how far the visitor is.
+/// The result of a reach: the stages that it made count, and how far the visitor is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// How many stages were counted in the visitor's window before: those below it.
     pub before: u8,
-    /// What this reach made count, from stage `before` on: for each stage the time since the one before it, zero for
+    /// The stages that this reach made count, from stage `before` on: for each the time since the one before it, zero for
     /// stage 0. Several when the reach was late, and later stages waited for it.
     pub steps: SmallVec<[Duration; 2]>,
     /// From now to the end of the visitor's window; zero without one.

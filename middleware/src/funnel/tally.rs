@@ -17,7 +17,7 @@ pub struct Tally {
 #[derive(Debug)]
 struct Series {
     stage: Box<str>,
-    /// The last stands for what is not listed: `other`, or the empty string where there is nothing to list.
+    /// The last is `other`, for any value that is not listed, or the empty string for a stage without payment methods.
     payment_methods: Box<[Box<str>]>,
     first: usize,
 }

@@ -1,3 +1,3 @@
-//! What this library knows of HTTP.
+//! HTTP: the methods that this library knows.
 
 pub(crate) mod methods;

@@ -1,4 +1,4 @@
-//! What a room writes into the log when its store fails and when the store works again: once for each change.
+//! A room's lines for the failure and the return of its store: one for each change.
 
 use std::error::Error;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ pub(crate) struct Fallback {
     failed: AtomicU64,
 }
 
-/// What is to be written.
+/// The line to write.
 #[derive(Debug)]
 pub(crate) enum News<'a> {
     /// The store failed with this error, of this cause.
@@ -28,10 +28,10 @@ pub(crate) enum News<'a> {
 }
 
 impl Fallback {
-    /// How long nothing may have failed before a success is news.
+    /// How long the calls must have gone well before the store counts as restored.
     pub(crate) const QUIET: Duration = Duration::from_secs(5);
 
-    /// Heeds a call that failed or was answered. What an open breaker refuses is no news: the breaker tells of itself.
+    /// Heeds a call that failed or was answered. A refusal by an open breaker writes no line: the breaker has its own.
     pub(crate) fn heed<'a>(&self, error: Option<&'a StoreError>) -> Option<News<'a>> {
         let Some(error) = error else {
             // A load keeps the line shared between cores.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Invariant: what was told and what is not told yet add up to what was counted.
+/// Invariant: the losses that were logged and those that were not yet add up to the losses that were counted.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
     untold: AtomicU64,

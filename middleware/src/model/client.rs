@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use super::{Country, Network, Route, UserId};
 
-/// What the client layer found out about a request; an extension that every inner layer and handler can read.
+/// The client of a request, as the client layer found it; an extension that every inner layer and handler can read.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Client {
@@ -19,7 +19,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// An anonymous client at an address, with no country and no route: what to change is public.
+    /// An anonymous client at an address, with no country and no route; set them by the public fields.
     ///
     /// For a service that finds its clients by itself and inserts the extension without [`ClientLayer`](crate::client::ClientLayer).
     #[must_use]

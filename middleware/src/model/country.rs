@@ -79,7 +79,7 @@ impl fmt::Debug for Country {
 pub struct Countries(Vec<Country>);
 
 impl Countries {
-    /// The label of what a resolver returned: the country itself when it is on the list.
+    /// The label for a resolver's country: the country itself when it is on the list.
     #[must_use]
     pub fn label(&self, country: Option<Country>) -> Country {
         country

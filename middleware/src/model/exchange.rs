@@ -6,13 +6,13 @@ use http::{Method, StatusCode};
 
 use crate::model::{Client, Segment};
 
-/// What became of one request; what an [`ObserveExchange`] is told.
+/// One request and how it ended, as an [`ObserveExchange`] receives it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {
     /// As sent: any other than the well-known ones is the client's text.
     pub method: &'a Method,
-    /// Who asked, and for which route.
+    /// The client, and the route that it asked for.
     pub client: &'a Client,
     /// The response's; `None` when there was none, for the reason that `end` gives.
     pub status: Option<StatusCode>,
@@ -21,7 +21,7 @@ pub struct Exchange<'a> {
     /// From the layer being called to the response's head, or to the end without one. Of a gRPC call that its trailers
     /// end: to the end of its body.
     pub took: Duration,
-    /// What the limits and the bans made of it.
+    /// The verdict of the limits and the bans.
     pub result: PolicyResult,
     /// The policies that were violated or could not be checked, for a request that was refused; else none.
     pub policies: &'a [Arc<str>],
@@ -60,7 +60,7 @@ pub enum End {
     Cancelled,
 }
 
-/// What an exchange came to; each is one of them.
+/// How an exchange ended; each has exactly one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
@@ -105,7 +105,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// What the limits and the bans made of a request; for several policies, the greatest, as listed here.
+/// The verdict of the limits and the bans. With several policies it is the greatest, in the order of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum PolicyResult {
@@ -165,7 +165,7 @@ impl fmt::Display for PolicyResult {
     }
 }
 
-/// Is told what became of each request; closures implement it.
+/// Receives each [`Exchange`]; closures implement it.
 ///
 /// It runs on the request's path, so it must neither block nor allocate more than it need. Should it panic, neither the
 /// request nor the other observers suffer.

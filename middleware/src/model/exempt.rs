@@ -3,8 +3,8 @@ use crate::model::{Cidrs, Client, RouteFilter, UserId};
 
 use http::Method;
 
-/// Who and what meets no policy at all: such requests are neither counted nor told any limits. Given to a
-/// [`SuspicionLayer`](crate::suspicion::SuspicionLayer), whose failures never count and what no ban refuses.
+/// Clients, users and routes that a layer leaves alone. The rate limits neither count such a request nor tell it any
+/// limits. A [`SuspicionLayer`](crate::suspicion::SuspicionLayer) counts none of its failures, and no ban refuses it.
 ///
 /// ```
 /// use palisade::rate_limit::Exemptions;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{Network, Secret, UserId};
 
-/// What a policy counts by: one log is kept for each key of a policy.
+/// The key that a policy counts a request under: one log is kept for each key of a policy.
 ///
 /// Made of a network, a user's id, or any text, and always bounded: text is at most 64 characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

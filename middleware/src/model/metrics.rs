@@ -1,4 +1,4 @@
-//! What a room measures, in words that no exporter is needed for.
+//! The metrics of a room, in types that need no exporter.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Instrument {
     }
 }
 
-/// What can be read at each scrape; a room's tally implements it.
+/// Counters that can be read at each scrape; a room's tally implements it.
 ///
 /// [`Telemetry::watch`](crate::telemetry::Telemetry::watch) takes it: counting costs a request one relaxed addition, and
 /// every series exists at 0 from the start.
@@ -144,7 +144,7 @@ impl Series<'_> {
 pub trait Durations {
     /// The histogram.
     const INSTRUMENT: &'static Instrument;
-    /// What is told of each duration, such as `dyn Fn(&str, &str, Duration)`.
+    /// The observer that receives each duration, such as `dyn Fn(&str, &str, Duration)`.
     type Observer: ?Sized;
 
     /// An observer that hands each duration, with a value for every label, to a stopwatch.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::PolicyResult;
 use crate::model::Segment;
 
-/// What inner layers found out about a request, for the observers: an extension of the request, there only where
+/// Findings of the inner layers about a request, for the observers: an extension of the request, there only where
 /// somebody observes.
 ///
 /// The request does not come back, and a request that fails or is cancelled has no response to leave anything in.
@@ -20,7 +20,7 @@ struct Noted {
 }
 
 impl Notes {
-    /// What the limits made of the request; of several notes the greatest stands.
+    /// The verdict of the limits; of several notes the greatest stands.
     pub(crate) fn result(&self, result: PolicyResult) {
         self.0.result.fetch_max(result as u8, Ordering::Relaxed);
     }

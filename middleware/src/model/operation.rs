@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What was asked of a store's server; the label `operation` of `store_operation_duration_seconds`.
+/// A kind of call to a store's server; the label `operation` of `store_operation_duration_seconds`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -16,7 +16,7 @@ pub enum Operation {
     Reach,
     /// A customer's record read.
     Fetch,
-    /// What happened to customers written, off the requests' path.
+    /// Changes of customers written, off the requests' path.
     Record,
     /// Upkeep of the customers' index, and the count of the population.
     Sweep,

@@ -1,4 +1,4 @@
-//! What a room shows on the live page: a [`Panel`] is a JavaScript module, and the figures that the module draws.
+//! A room's part of the live page: a [`Panel`] is a JavaScript module, and the figures that the module draws.
 //!
 //! A room has its panel in `panel.rs` and the module in `panel.js`; the stack hands the panels to the page, which knows no
 //! room. The head of `ops/page/main.js` says what a module may export. A panel of one figure is:
@@ -41,7 +41,7 @@ pub(crate) trait Panel: Send + Sync {
     /// The source of the module.
     fn script(&self) -> &'static str;
 
-    /// Adds what does not change, to the first frame of a stream.
+    /// Adds the values that do not change, to the first frame of a stream.
     fn hello(&self, fields: &mut Fields) {
         let _ = fields;
     }
@@ -51,16 +51,16 @@ pub(crate) trait Panel: Send + Sync {
         let _ = fields;
     }
 
-    /// Adds what holds now, to the frame of each second in which somebody watches.
+    /// Adds the current values, to the frame of each second in which somebody watches.
     fn now(&self, fields: &mut Fields) {
         let _ = fields;
     }
 
-    /// Has what takes time asked for on a task of its own, for a later frame. Called when a stream opens, and before each
+    /// Starts slow queries on a task of their own, for a later frame. Called when a stream opens, and before each
     /// [`now`](Self::now).
     fn refresh(&self) {}
 
-    /// What an operator can do here.
+    /// The actions that an operator has here.
     fn action(&self) -> Option<&dyn Action> {
         None
     }
@@ -80,7 +80,7 @@ pub(crate) trait Action: Send + Sync {
 /// An action under way.
 pub(crate) type Acting = Pin<Box<dyn Future<Output = Acted> + Send>>;
 
-/// What an action came to.
+/// The result of an action.
 #[derive(Debug)]
 pub(crate) enum Acted {
     /// 200, with this JSON.

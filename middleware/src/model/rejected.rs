@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// What stood in the way of a request.
+/// The reason why a request was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -19,7 +19,7 @@ pub enum Reason {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Rejected {
-    /// What stood in the way.
+    /// The reason.
     pub reason: Reason,
     /// The names of the policies that were violated, or could not be checked.
     pub policies: SmallVec<[Arc<str>; 2]>,

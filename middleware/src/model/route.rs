@@ -19,7 +19,7 @@ enum Template {
 }
 
 impl Route {
-    /// What every request without a matching route has: `unmatched`.
+    /// The route of every request without a matching one: `unmatched`.
     pub const UNMATCHED: Self = Self(Template::Static("unmatched"));
 
     /// The template as text.

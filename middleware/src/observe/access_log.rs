@@ -12,7 +12,7 @@ use crate::model::{Class, Exchange, ObserveExchange};
 ///
 /// The field `represents` says how many exchanges of its class a line stands for: itself, and those without a line since
 /// the class's last one. So the sum over a class's lines is the number of its exchanges, but for those since the last line.
-/// Lines have neither addresses nor ids of users, and of the request only what is known: a method of the standards or
+/// Lines have neither addresses nor ids of users, and no text of the client: a method of the standards or
 /// `_OTHER`, and the route's template. A line is of the level INFO, or WARN where the status is a 5xx or the service
 /// failed. An exchange whose level nobody subscribed to costs a branch, and is not represented either.
 ///
@@ -36,7 +36,7 @@ impl AccessLog {
     /// The most lines in a second of each class.
     pub const MOST_LINES: u16 = 1_000;
 
-    /// A log of so many lines in a second of each class, at most [`AccessLog::MOST_LINES`]; 0 writes none.
+    /// A log of this many lines in a second of each class, at most [`AccessLog::MOST_LINES`]; 0 writes none.
     #[must_use]
     pub fn new(lines: u16) -> Self {
         let lines = lines.min(Self::MOST_LINES);

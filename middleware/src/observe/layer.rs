@@ -7,7 +7,7 @@ use super::service::Observe;
 use crate::body::Wrap;
 use crate::model::ObserveExchange;
 
-/// Tells observers what became of each request; see the [module](crate::observe). Clones share the observers.
+/// Tells observers how each request ended; see the [module](crate::observe). Clones share the observers.
 ///
 /// It reads the `Client` of each request, so it belongs inside of [`ClientLayer`](crate::client::ClientLayer). The default
 /// has no observers, and costs a branch.
@@ -20,7 +20,7 @@ pub struct ObserveLayer {
 pub(super) type Observers = Arc<[Box<dyn ObserveExchange>]>;
 
 impl ObserveLayer {
-    /// A layer with these observers, who are told in their order.
+    /// A layer with these observers, told in their order.
     #[must_use]
     pub fn new(observers: Vec<Box<dyn ObserveExchange>>) -> Self {
         Self {

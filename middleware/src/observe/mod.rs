@@ -1,9 +1,5 @@
-//! What became of each request, for whoever wants to know: the access log, the live page, an observer of your own.
-//!
-//! [`ObserveLayer`] stands right inside the client layer, so that it sees every answer, refusals too. It tells each
-//! [`ObserveExchange`] one [`Exchange`] for each request on every path: a response, an error or a panic of the service, and
-//! a request that was cancelled. Without observers it costs a branch. A gRPC call is told when its body ends, since only
-//! then its status is known; see [`body`](crate::body#grpc).
+//! Tells observers how each request ended: the access log, the live page, an observer of your own. [`ObserveLayer`] gives each
+//! [`ObserveExchange`] one [`Exchange`] for each request. Without observers it costs a branch.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -34,6 +30,11 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! - It stands right inside the client layer, so it sees every answer, refusals too.
+//! - Every request ends in one `Exchange`: by a response, by an error or a panic of the service, or by being cancelled.
+//! - The `Exchange` of a gRPC call comes when its body ends, since its status is known only then; see
+//!   [`body`](crate::body#grpc).
 
 mod access_log;
 mod future;

@@ -1,4 +1,4 @@
-//! The panel: requests by what became of them, and the clients that were refused or failed most.
+//! The panel: requests by how they ended, and the clients that were refused or failed most.
 //!
 //! A request adds relaxed atomic additions, and one that was refused or failed a short lock.
 

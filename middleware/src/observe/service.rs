@@ -56,7 +56,7 @@ where
     }
 }
 
-/// Without a client layer the exchange is told all the same, as one of nobody's.
+/// Without a client layer observers receive the exchange all the same, with an unknown client.
 #[cold]
 fn unidentified() -> Client {
     static WARNED: Once = Once::new();

@@ -4,8 +4,8 @@
 //! its own possible error, and adds one. After `n` counts (Metwally, Agrawal, El Abbadi: Efficient computation of frequent
 //! and top-k elements in data streams, 2005), for each client and with `least` the lowest count of a summary that has had a counter taken over, else 0:
 //!
-//! - who has a counter: `count - error <= true <= count`, and `error <= least`;
-//! - who has none: `true <= least`;
+//! - a client with a counter: `count - error <= true <= count`, and `error <= least`;
+//! - a client without one: `true <= least`;
 //! - `least <= n / m`.
 //!
 //! Summaries are merged when they are read (Agarwal et al.: Mergeable summaries, 2012): a client's counts are added, and a
@@ -123,7 +123,7 @@ impl Top {
                         count: 0,
                         error: 0,
                     });
-                    // What the summary says beyond what it would say of a client without a counter.
+                    // The part of the count that exceeds the bound for a client without a counter.
                     estimate.count += counter.count - least;
                     estimate.error += least - counter.error.min(least);
                 }
@@ -161,7 +161,7 @@ impl Summary {
         self.forgot = false;
     }
 
-    /// What a client without a counter may have been counted at most.
+    /// The most that a client without a counter may have been counted.
     fn least(&self) -> u64 {
         if !self.forgot {
             return 0;

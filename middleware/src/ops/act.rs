@@ -1,4 +1,4 @@
-//! Actions: who may act, and with which body.
+//! Actions: the requests that may act, and their bodies.
 
 use std::pin::pin;
 use std::sync::Arc;

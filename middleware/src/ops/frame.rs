@@ -1,4 +1,4 @@
-//! The frames of the stream: what the page itself says, and what the panels add.
+//! The frames of the stream: the page's own part, and the parts of the panels.
 //!
 //! Names of fields are a contract with the page alone, which comes from the same build.
 
@@ -60,7 +60,7 @@ impl Hub {
         sample.into_json().into()
     }
 
-    /// The first frame of a stream: what does not change, and the last minutes.
+    /// The first frame of a stream: the values that do not change, and the last minutes.
     pub(super) fn hello(&self) -> Bytes {
         let mut hello = Fields::default();
         hello.add("service", &self.service);

@@ -1,6 +1,6 @@
-//! Who may ask: a page of this listener itself, seen in a browser, or a program that is no browser.
+//! Access to the page: a page of this listener in a browser may ask, and so may a program that is no browser.
 //!
-//! The listener is often on an address that browsers reach and attackers do not. What must not work is a web site that has
+//! The listener is often on an address that browsers reach and attackers do not. A web site must not succeed in having
 //! its visitors' browsers ask on its behalf:
 //!
 //! - under a name of its own that leads here (DNS rebinding), so that it may read the answers: refused by the `Host`;
@@ -66,7 +66,7 @@ impl Hosts {
     }
 }
 
-/// What lets a page act: 128 random bits in hexadecimal, new in each process.
+/// The token that lets a page act: 128 random bits in hexadecimal, new in each process.
 pub(super) struct Token([u8; 32]);
 
 impl Token {
@@ -117,7 +117,7 @@ pub(super) enum Refusal {
     Site(&'static str),
 }
 
-/// Refuses what another site could have a browser send, except for following a link to the page.
+/// Refuses requests that another site could have a browser send, except for following a link to the page.
 pub(super) fn check(hosts: &Hosts, parts: &Parts, is_page: bool) -> Result<(), Refusal> {
     let authority = authority(hosts, parts)?;
     match sole(&parts.headers, "sec-fetch-site") {
@@ -149,8 +149,8 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts, is_page: bool) -> Result<(), R
     }
 }
 
-/// Whom the client believes to ask. Where the target has an authority too, as in HTTP/2 and for proxies, both must be
-/// allowed, and the target's is the one that counts (RFC 9112, section 3.2.2).
+/// The host that the client believes to ask. Where the target has an authority too, as in HTTP/2 and for proxies, both must
+/// be allowed, and the target's is the one that counts (RFC 9112, section 3.2.2).
 fn authority(hosts: &Hosts, parts: &Parts) -> Result<String, Refusal> {
     let refused = |host: &str| Refusal::Host(host.chars().take(64).collect());
     let host = match sole(&parts.headers, HOST.as_str()) {

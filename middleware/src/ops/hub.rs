@@ -10,7 +10,7 @@ use crate::ConfigError;
 use crate::model::panel::Panel;
 use crate::task::ticker::{self, Ticker};
 
-/// Gathers what the live page shows. Clones share it.
+/// Gathers the figures of the live page. Clones share them.
 ///
 /// It is fed by one stack ([`StackBuilder::ops`](crate::stack::StackBuilder::ops)), and shown by any number of
 /// [services](Self::service). Within a runtime it takes a sample a second from then on; without one, it begins when its
@@ -18,7 +18,7 @@ use crate::task::ticker::{self, Ticker};
 #[derive(Clone)]
 pub struct Ops(pub(super) Arc<Hub>);
 
-/// What all clones share.
+/// The state that all clones share.
 pub(super) struct Hub {
     pub(super) service: String,
     pub(super) started: SystemTime,
@@ -118,7 +118,7 @@ pub struct OpsBuilder {
 }
 
 impl OpsBuilder {
-    /// A name under which the page is reached, beside IP addresses and `localhost`: what stands in the browser's address
+    /// A name under which the page is reached, beside IP addresses and `localhost`: the name in the browser's address
     /// bar, without a port.
     ///
     /// Any other name is refused, or a web site whose name leads to the listener's address (DNS rebinding) could read the

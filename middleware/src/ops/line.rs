@@ -1,4 +1,4 @@
-//! Who watches: a fixed number of streams, each told the newest frame and never more than one behind.
+//! The readers: a fixed number of streams, each told the newest frame and never more than one behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +69,7 @@ impl Line {
             state.places[ticket.place] = None;
         }
         if state.places.iter().all(Option::is_none) {
-            // The next to watch must not be told what was so then.
+            // The next reader must not be told an old frame.
             state.frame = None;
         }
     }
@@ -78,7 +78,7 @@ impl Line {
         self.lock().places.iter().any(Option::is_some)
     }
 
-    /// Whom to wake when there is something new.
+    /// The task to wake for a new frame.
     pub(super) fn attend(&self, ticket: &Ticket, cx: &Context<'_>) {
         if let Some(place) = self.lock().place(ticket)
             && !place

@@ -1,8 +1,5 @@
-//! The live page: what happens now, for operators, in one page that needs nothing but this process.
-//!
-//! It shows requests and decisions by the second, the funnel, segments, which clients are refused and fail most, security
-//! events, bans with a button to lift them, the store, and the limits that hold: a panel for each room. [`Ops`] gathers the
-//! panels of one stack and [`OpsService`] serves them; without [`StackBuilder::ops`](crate::stack::StackBuilder::ops) nothing is gathered.
+//! The live page shows operators what happens now, and needs nothing but this process. [`Ops`] gathers the panels of one
+//! stack, and [`OpsService`] serves them. Without [`StackBuilder::ops`](crate::stack::StackBuilder::ops) nothing is gathered.
 //!
 //! ```
 //! # #[cfg(feature = "otel")]
@@ -35,7 +32,7 @@
 //! # run().unwrap();
 //! ```
 //!
-//! Or anywhere else where a `tower::Service` can stand, apart from the public: here under `/internal/ops`.
+//! It can stand wherever a `tower::Service` can, apart from the public; here it stands under `/internal/ops`:
 //!
 //! ```
 //! use http::{Request, StatusCode};
@@ -58,9 +55,13 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # Panels
+//! Each room has a panel: requests and decisions by the second, the funnel, segments, the clients that are refused and that
+//! fail most, security events, bans with a button that lifts them, the store, and the limits that hold.
+//!
 //! # Paths
-//! Relative to wherever it is mounted; axum's `nest_service("/ops", ops.service())` does as well as a router that leaves the
-//! path whole.
+//! Paths are relative to the mount. Both axum's `nest_service("/ops", ops.service())` and a router that leaves the path whole
+//! are fine.
 //!
 //! | path | what it is |
 //! |---|---|
@@ -74,28 +75,32 @@
 //! `Retry-After` when eight streams are open or the store fails.
 //!
 //! # The stream
-//! `GET events` is a stream of server-sent events. The first is `hello`, what does not change and the last
-//! minutes; then comes a `now` every second. Counts are totals since start, so that a reader that missed one
-//! loses nothing; rates are differences of two samples by their `uptime`. All streams share one text a second, and a reader
-//! that is slow is told the newest when it reads again.
+//! `GET events` is a stream of server-sent events. The first is `hello`, with the values that do not change and the last
+//! minutes. Then a `now` comes every second.
+//!
+//! - Counts are totals since start, so a reader that missed one loses nothing.
+//! - Rates are differences of two samples by their `uptime`.
+//! - All streams share one text a second. A slow reader receives the newest when it reads again.
 //!
 //! # Clients with the highest counts
-//! Two lists: who was refused by limits most, and whose requests failed most (4xx of the service's own) in the last ten
-//! minutes. 256 counters a minute are kept by Space-Saving (Metwally et al., 2005) and merged when read (Agarwal et al.,
-//! 2012), so memory is bounded whatever clients do. For each client in a list, `count - error <= true <= count`; `error` of
-//! the list is at most a 256th of everything counted, no client that the counters do not know has more, and nobody who is
-//! missing from the list has more than its `missing`. While no minute has more than 256 clients, all counts are exact.
+//! There are two lists of the last ten minutes: the clients that limits refused most, and those whose requests failed most
+//! (4xx of the service's own).
 //!
-//! # Who may ask
-//! Whoever reaches the listener may read: addresses of clients are shown here, so keep it from the public. What web sites
-//! could have an operator's browser do is refused:
+//! 256 counters a minute are kept by Space-Saving (Metwally et al., 2005) and merged when read (Agarwal et al., 2012), so
+//! memory is bounded whatever clients do. For each client in a list, `count - error <= true <= count`. The `error` of the
+//! list is at most a 256th of everything counted, and no client without a counter has more. No client that is missing from
+//! the list has more than its `missing`. While no minute has more than 256 clients, all counts are exact.
 //!
-//! - a `Host` other than an IP address, `localhost` or a name that [was allowed](OpsBuilder::allow_host) is 421, against DNS
-//!   rebinding;
-//! - `Sec-Fetch-Site` of another site is 403, but for following a link to the page, and so is an `Origin` other than the host;
-//! - an action needs the header `x-palisade-token`, 128 random bits that stand in the page and change with each start, and
-//!   `application/json` of 1 kB at most within 5 s;
-//! - the page runs no script but its own, and no other page may frame it.
+//! # Access
+//! Anybody who reaches the listener may read. Addresses of clients are shown here, so keep it from the public. A web site could
+//! make an operator's browser send requests; these are refused:
+//!
+//! - A `Host` other than an IP address, `localhost` or an [allowed name](OpsBuilder::allow_host) is 421, against DNS
+//!   rebinding.
+//! - `Sec-Fetch-Site` of another site is 403, except for a link to the page. An `Origin` other than the host is 403 too.
+//! - An action needs the header `x-palisade-token`, 128 random bits that stand in the page and change with each start. It also
+//!   needs `application/json` of 1 kB at most within 5 s.
+//! - The page runs no script but its own, and no other page may frame it.
 //!
 //! [`OpsBuilder::read_only`] refuses all actions.
 

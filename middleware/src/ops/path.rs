@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-/// What comes before the page's own paths.
+/// The prefix of the page's own paths.
 #[derive(Debug, Clone)]
 pub(super) enum Prefix {
     /// Whatever it is: the router may have cut it off.
@@ -13,7 +13,7 @@ pub(super) enum Prefix {
     At(Arc<str>),
 }
 
-/// What a path names.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place<T> {
     /// A part of the page.
@@ -23,7 +23,7 @@ pub(super) enum Place<T> {
 }
 
 impl Prefix {
-    /// What the request asks for; `part` knows the page's parts by their names, of which the page's own is empty.
+    /// The target of a request; `part` knows the page's parts by their names. The page itself has the empty name.
     pub(super) fn place<T>(
         &self,
         parts: &Parts,
@@ -64,7 +64,7 @@ fn redirect<T>(path: &str) -> Place<T> {
     Place::Redirect(format!("./{last}/"))
 }
 
-/// axum's `nest_service("/ops", ..)` shows `/` for both `/ops` and `/ops/`; what it matched tells them apart.
+/// axum's `nest_service("/ops", ..)` shows `/` for both `/ops` and `/ops/`; the matched path tells them apart.
 #[cfg(feature = "axum")]
 fn mounted_without_slash<T>(parts: &Parts, part: &impl Fn(&str) -> Option<T>) -> Option<Place<T>> {
     let matched = parts

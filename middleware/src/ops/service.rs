@@ -26,7 +26,7 @@ use crate::task::ticker;
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// The live page as a service: what [`Ops::service`](super::Ops::service) returns. Clones are one service.
+/// The live page as a service, from [`Ops::service`](super::Ops::service). Clones are one service.
 ///
 /// It runs on Tokio, whose clock it needs. At most eight streams of events are open at once, of all services of one
 /// [`Ops`](super::Ops) together.
@@ -47,7 +47,7 @@ impl OpsService {
     }
 
     /// The same service for requests whose path still has all of its prefix, such as `/internal/ops`: it then answers for
-    /// nothing else, and sends who asks for the prefix itself to the page.
+    /// nothing else, and redirects the prefix itself to the page.
     ///
     /// Without it the prefix is whatever comes before the names of the page's files, and `/` is the page.
     #[must_use]
@@ -119,7 +119,7 @@ impl OpsService {
         }
         let mut response = self.show(place, &parts);
         if parts.method == Method::HEAD {
-            // With the length of what a GET would be answered.
+            // With the length of the answer to a GET.
             *response.body_mut() = OpsBody::text(Bytes::new());
         }
         Answer::Ready(response)
@@ -254,7 +254,7 @@ impl Future for OpsFuture {
         }
         match std::mem::replace(&mut self.0, Answer::Done) {
             Answer::Ready(response) => Poll::Ready(Ok(response)),
-            // Polled after it was ready, which no caller may do.
+            // A caller must not poll it after it was ready.
             Answer::Pending(_) | Answer::Done => Poll::Pending,
         }
     }

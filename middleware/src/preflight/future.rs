@@ -24,7 +24,7 @@ pin_project! {
     }
 }
 
-/// What is under way for a request; both at once.
+/// The calls that are under way for a request; both at once.
 pub(super) struct Awaited {
     pub(super) network: Network,
     /// The ban and the limits.

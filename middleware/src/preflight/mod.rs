@@ -1,19 +1,17 @@
-//! The one wait for the store: what several layers must know before the handler, asked at once.
+//! Asks the store once for all layers that need an answer before the handler runs. In a [`Stack`](crate::stack::Stack) it
+//! stands right inside the client layer. A layer used alone asks its own question.
 //!
-//! A layer used alone asks its own question. In a [`Stack`](crate::stack::Stack), this layer stands right inside the
-//! client layer and asks for all of them together, in one pipelined round trip:
+//! One pipelined round trip has:
 //!
-//! - whether the client is banned, in the same call as
-//! - the charges of all policies, which are not charged if it is;
-//! - the customer's record, unless this process knows it.
+//! - whether the client is banned, and in the same call
+//! - the charges of all policies, which a banned client is spared;
+//! - the customer's record, unless this process has it cached.
 //!
-//! It leaves the answers as extensions of the request, and each layer then only carries out its part. What the process
-//! knows by itself is not asked: a ban that it has heard of, a denial that still holds, a customer in the cache. Where
-//! nothing is to be awaited, nothing is.
+//! The answers are extensions of the request, and each layer then carries out its own part. Answers that the process has are
+//! not asked for again: a known ban, a remembered denial, a cached customer. If all are there, the request does not wait.
 //!
-//! The customer's segment, where it is known at once, decides about quotas too
-//! ([`Policy::segment_quota`](crate::rate_limit::Policy::segment_quota)); one that must be asked for comes too late for
-//! this request's quota, which then is the policy's own.
+//! The customer's segment chooses the quota too ([`Policy::segment_quota`](crate::rate_limit::Policy::segment_quota)), if it is
+//! in the cache. A segment that must be asked for comes too late: that request has the policy's own quota.
 mod future;
 mod layer;
 mod service;

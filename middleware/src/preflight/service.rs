@@ -64,9 +64,9 @@ where
 }
 
 impl Asker {
-    /// Asks what is not known; what is goes into the request's extensions. `None` where nothing is to be awaited.
+    /// Puts the known answers into the request's extensions and asks for the others. `None` if there are no others.
     ///
-    /// Without a `Client`, each layer does what it does alone.
+    /// Without a `Client`, each layer asks for itself.
     fn ask(&self, parts: &mut Parts) -> Option<Awaited> {
         let client = parts.extensions.get::<Client>()?;
         let network = client.network;
@@ -120,7 +120,7 @@ impl Asker {
         })
     }
 
-    /// Leaves what the store said of the client where suspicion and the limits find it.
+    /// Leaves the store's answer about the client where suspicion and the limits find it.
     pub(super) fn leave(&self, resolved: Resolved, network: Network, extensions: &mut Extensions) {
         let Resolved { banned, prepared } = resolved;
         if let Some(answer) = banned {

@@ -45,11 +45,11 @@ struct States {
 #[derive(Default)]
 struct State {
     lasts: AtomicBool,
-    /// What the tally had when the last line was written that ended the state.
+    /// The count of the tally when the last line that ended the state was written.
     told: [AtomicU64; 2],
 }
 
-/// What a policy can be in.
+/// A state that a policy can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Denying,
@@ -126,7 +126,7 @@ impl Changes {
     fn end(&self, policy: usize, kind: Kind) {
         let states = &self.policies[policy];
         let state = states.state(kind);
-        // Before the tally is read: what is counted later begins the state again.
+        // Before the tally is read: a later count begins the state again.
         state.lasts.store(false, Ordering::Relaxed);
         let counts = kind.counted(&self.tally.counts(policy));
         let since = |n: usize| {
@@ -172,7 +172,7 @@ impl States {
 }
 
 impl Kind {
-    /// What rises while a state of the kind lasts.
+    /// The count that rises while a state of the kind lasts.
     fn counted(self, counts: &PolicyCounts) -> [u64; 2] {
         match self {
             Self::Denying => [counts.exceeded, 0],

@@ -1,4 +1,4 @@
-//! What happens to a request: from its head to a verdict, and from a verdict or a failure to pass or refuse.
+//! Decides a request: from its head to a verdict, and from a verdict or a failure to pass or refuse.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub(super) struct Decider {
     pub(super) changes: Arc<Changes>,
 }
 
-/// The store, with what only a store that others share needs.
+/// The store, with the parts that only a shared store needs.
 pub(super) enum Bound {
     Embedded(Arc<dyn AdmitNow>),
     Shared {
@@ -46,7 +46,7 @@ pub(super) enum Bound {
     },
 }
 
-/// One policy that a request meets, with what it is charged.
+/// One policy that a request meets, with its charge.
 #[derive(Debug, Clone)]
 pub(super) struct Met {
     policy: usize,
@@ -78,7 +78,7 @@ pub(super) enum Answer {
         met: AllMet,
         sent: Duration,
     },
-    /// The store is asked; [`Decider::settle`] takes what it says.
+    /// The store is asked; [`Decider::settle`] takes its answer.
     Asked {
         pending: Pending<Verdict>,
         met: AllMet,
@@ -107,7 +107,7 @@ pub(super) struct Refusal {
 }
 
 impl Settled {
-    /// What it is to observers.
+    /// The verdict, as observers receive it.
     pub(super) fn result(&self) -> PolicyResult {
         match self {
             Self::Pass { result, .. } | Self::Refuse(Refusal { result, .. }) => *result,
@@ -163,7 +163,7 @@ impl Decider {
         }
     }
 
-    /// The policies that apply, and what they charge; none for an exempt request.
+    /// The policies that apply, and their charges; none for an exempt request.
     fn met(&self, request: &Parts, client: &Client) -> AllMet {
         if self.exempt.covers(&request.method, client) {
             return AllMet::new();
@@ -231,7 +231,7 @@ impl Decider {
         })
     }
 
-    /// Takes what a shared store said of a call that was sent at `sent`.
+    /// Takes a shared store's answer to a call that was sent at `sent`.
     pub(super) fn settle(
         &self,
         met: &AllMet,
@@ -306,7 +306,7 @@ impl Decider {
         for (met, tier) in met.iter().zip(&checked) {
             let outcome = match tier {
                 Some(Tier { retry: Some(_), .. }) if met.enforced => Outcome::FallbackDenied,
-                // What an enforced policy denies is no statement of the others, which are not charged.
+                // An enforced policy denied the request, so this one was not charged and decided nothing.
                 _ if !admitted => continue,
                 Some(Tier { retry: Some(_), .. }) => Outcome::DryRunDenied,
                 Some(_) => Outcome::FallbackAdmitted,
@@ -320,13 +320,13 @@ impl Decider {
         self.settled(met, admitted, checked.iter().copied(), result)
     }
 
-    /// Counts what the store decided.
+    /// Counts the store's decision.
     fn decided(&self, met: &AllMet, verdict: &Verdict) -> Settled {
         let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&verdict.tiers) {
             let outcome = match (tier.retry.is_some(), met.enforced) {
                 (true, true) => Outcome::Denied,
-                // What an enforced policy denies is no statement of the others, which are not charged.
+                // An enforced policy denied the request, so this one was not charged and decided nothing.
                 _ if !verdict.admitted => continue,
                 (true, false) => Outcome::DryRunDenied,
                 (false, _) => Outcome::Admitted,

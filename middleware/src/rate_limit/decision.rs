@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::headers::{Line, Room};
 use crate::model::Quota;
 
-/// What the limits said of an admitted request; an extension that handlers and inner layers can read.
+/// The decision of the limits about an admitted request; an extension that handlers and inner layers can read.
 ///
 /// It lists the enforced policies that the request met and that were checked: none while the store fails and the
 /// failure mode is open.

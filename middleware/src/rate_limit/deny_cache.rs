@@ -36,7 +36,7 @@ struct Entry {
 /// A denial that still stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Denied {
-    /// What the store said was left; its `reset` is zero, unknown, once more may have become available, which
+    /// The rest that the store named; its `reset` is zero, unknown, once more may have become available, which
     /// happens before the end only for a cost above 1.
     pub(super) room: Room,
     /// How long the denial stands.
@@ -71,7 +71,7 @@ impl DenyCache {
         })
     }
 
-    /// Remembers what the store said of a call that was sent at `sent`, if it denied it.
+    /// Remembers the store's answer to a call that was sent at `sent`, if it was a denial.
     pub(super) fn insert(
         &self,
         policy: usize,

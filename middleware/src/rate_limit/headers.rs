@@ -34,18 +34,18 @@ pub enum Headers {
     None,
 }
 
-/// What a response says of one policy.
+/// One policy, as a response states it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
     /// The policy's place among the layer's.
     pub(super) policy: usize,
     pub(super) name: &'a str,
     pub(super) quota: Quota,
-    /// What is left; `None` where the policy was not checked.
+    /// The units that are left; `None` where the policy was not checked.
     pub(super) room: Option<Room>,
 }
 
-/// What is left of a quota.
+/// The rest of a quota.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) remaining: u32,

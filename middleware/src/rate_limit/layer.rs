@@ -44,7 +44,7 @@ impl RateLimitLayer {
         self.decider.by_segment
     }
 
-    /// What the layer's policies decided so far.
+    /// The decisions of the layer's policies so far.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.decider.tally)
@@ -112,7 +112,7 @@ impl RateLimitLayerBuilder {
         self
     }
 
-    /// Who and what meets no policy.
+    /// Clients, users and routes that meet no policy.
     pub fn exempt(mut self, exempt: Exemptions) -> Self {
         self.exempt = exempt;
         self

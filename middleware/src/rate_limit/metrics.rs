@@ -1,4 +1,4 @@
-//! What the policies decided, as metrics.
+//! The policies' decisions, as metrics.
 
 use super::Tally;
 use crate::model::metrics::{Instrument, Metric, Metrics};

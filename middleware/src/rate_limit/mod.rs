@@ -1,31 +1,6 @@
-//! May the request pass: exact sliding windows, several policies decided at once.
-//!
-//! A [`Policy`] says what is counted (by [`PartitionBy`]) and how much fits in a window ([`Quota`]). A request passes
-//! when every policy that it meets has room, and then all are charged; otherwise none is, so that a denied user
-//! spends nothing of the address that it shares with others.
-//!
-//! **Exact.** In every half-open window `(t-w, t]` on the store's clock the admitted cost never exceeds the quota,
-//! and a request that fits is never denied. Only admitted requests count. The promise holds while the log survives and
-//! the store's clock runs forward. Each loss of the log (a flush, a failover to a replica that lacks the last writes, a
-//! forward step of the server's clock) can add at most one quota to one window; so can outages, for each process,
-//! however many fall into that window, since the process's own log outlives them. A raised or lowered limit keeps the
-//! history; a window that was shorter for a while has forgotten what lay beyond it.
-//!
-//! **When the store fails**, each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline, or whose
-//! client left before the answer, may still have been charged, so that a client can find up to that much less room
-//! than it used.
-//!
-//! **Denials are remembered.** A client that a shared store denied is denied again without asking, until the moment
-//! its next slot frees, and never beyond it: an entry ends at the time the call was *sent* plus the wait that the store
-//! named, and the store decided no earlier than that; it denies only the same or a higher cost under the same quota.
-//! The one exception: when the log is lost meanwhile, the store would admit what the entry still denies, for the rest
-//! of that window at most. In an outage, a remembered denial stands for policies that are kept locally; an open policy
-//! lets pass and a closed one answers 503.
-//!
-//! **State changes are logged.** The first denial of a policy and the first request that it decides without its store are
-//! a line each of the target `palisade::rate_limit`, and so is the end: a window of the policy (10 s at least) without a
-//! denial, or 5 s without a fallback. The end is seen by a task that needs tokio's timer: a runtime of your own needs
-//! `enable_time`.
+//! Decides whether a request may pass, by exact sliding windows. A request passes when every [`Policy`] that it meets has
+//! room, and then all of them are charged. Otherwise none is charged: a denied user spends nothing of the address that it
+//! shares with others.
 //!
 //! Limits of one process, by client address:
 //!
@@ -78,6 +53,41 @@
 //! assert_eq!(layer.tally().policies().count(), 2);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+//!
+//! A [`Policy`] has a key ([`PartitionBy`]), which says whose requests are counted together, and a [`Quota`], which says how
+//! much fits in a window.
+//!
+//! # Exact
+//! In every half-open window `(t-w, t]` on the store's clock the admitted cost never exceeds the quota, and a request that
+//! fits is never denied. Only admitted requests count.
+//!
+//! The promise holds while the log survives and the store's clock runs forward.
+//!
+//! - Each loss of the log can add at most one quota to one window. A flush loses it, and so does a failover to a replica
+//!   that lacks the last writes, or a forward step of the server's clock.
+//! - Outages can add one quota for each process, however many outages fall into that window: the process's own log outlives
+//!   them.
+//! - A raised or lowered limit keeps the history. After a shorter window, everything older than it is forgotten.
+//!
+//! # When the store fails
+//! Each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline, or whose client left before the
+//! answer, may still have been charged. So a client can find that much less room than it used.
+//!
+//! # Denials are remembered
+//! A client that a shared store denied is denied again without a call, until the moment its next slot frees and never
+//! beyond. The proof: an entry ends at the time the call was *sent* plus the wait that the store named, and the store decided
+//! no earlier than that. The entry denies only the same or a higher cost under the same quota.
+//!
+//! There is one exception. When the log is lost meanwhile, the store would admit a request that the entry still denies, for
+//! the rest of that window at most.
+//!
+//! In an outage, a remembered denial stands for policies with local fallback. An open policy lets the request pass, and a
+//! closed one answers 503.
+//!
+//! # State changes are logged
+//! The first denial of a policy is one line of the target `palisade::rate_limit`, and so is the first request that it decides
+//! without its store. The end is one line too: a window of the policy (10 s at least) without a denial, or 5 s without a
+//! fallback. A task sees the end, and needs tokio's timer: a runtime of your own needs `enable_time`.
 mod changes;
 mod decide;
 mod decision;

@@ -1,4 +1,4 @@
-//! The panel: the limits as an operator reads them, and what each decided.
+//! The panel: the limits as an operator reads them, and their decisions.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ struct RateLimitPanel {
     tally: Arc<Tally>,
 }
 
-/// What a policy is set to.
+/// A policy's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Limit {
     name: String,
-    /// What is counted apart: `ip`, `user` or `custom`.
+    /// The key: `ip`, `user` or `custom`.
     key: &'static str,
     /// Such as `200/1m`.
     quota: String,
@@ -29,7 +29,7 @@ struct Limit {
     dry_run: bool,
 }
 
-/// What a policy decided.
+/// A policy's decisions.
 #[derive(Debug, Serialize)]
 struct Decisions {
     admitted: u64,
@@ -40,7 +40,7 @@ struct Decisions {
 }
 
 impl RateLimitLayer {
-    /// What the live page shows of the limits.
+    /// The panel of the limits on the live page.
     pub(crate) fn panel(&self) -> impl Panel + use<> {
         RateLimitPanel {
             limits: self.decider.policies.iter().map(Limit::of).collect(),

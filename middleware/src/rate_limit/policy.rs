@@ -9,7 +9,7 @@ use http::request::Parts;
 use crate::ConfigError;
 use crate::model::{Client, PartitionKey, Quota, RouteFilter, Segment};
 
-/// A limit: what is counted by which key, and how much of it fits in a window.
+/// A limit: the requests that it counts, the key that it counts them by, and how much fits in a window.
 ///
 /// ```
 /// use palisade::rate_limit::{OnStoreFailure, PartitionBy, Policy};
@@ -33,7 +33,7 @@ pub struct Policy {
     pub(super) enforced: bool,
 }
 
-/// What a policy counts by.
+/// The key that a policy counts by.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum PartitionBy {
@@ -57,14 +57,14 @@ impl PartitionBy {
     }
 }
 
-/// What a request costs.
+/// The cost of a request.
 #[derive(Clone)]
 pub(super) enum Cost {
     Fixed(u32),
     Request(Arc<dyn Fn(&Parts) -> u32 + Send + Sync>),
 }
 
-/// What a policy does while the store does not answer.
+/// How a policy decides while the store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -159,7 +159,7 @@ impl Policy {
         self
     }
 
-    /// What to do while the store does not answer.
+    /// How the policy decides while the store does not answer.
     pub fn on_store_failure(mut self, mode: OnStoreFailure) -> Self {
         self.on_store_failure = mode;
         self
@@ -177,7 +177,7 @@ impl Policy {
         &self.name
     }
 
-    /// What it counts by.
+    /// The key that it counts by.
     #[must_use]
     pub fn get_key(&self) -> &PartitionBy {
         &self.key

@@ -9,20 +9,20 @@ use super::decide::{AllMet, Answer, Settled};
 use super::store::{Gate, Verdict};
 use crate::model::{Client, Pending, StoreError, StoreErrorKind};
 
-/// What the limits decided of a request before it reached their layer, which then only carries it out: an extension of
+/// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.
 #[derive(Clone)]
 pub(crate) struct Prepared(pub(super) Option<Settled>);
 
-/// What a request must wait for.
+/// The answer that a request must wait for.
 pub(crate) enum Preparation {
     /// Nothing.
     Done(Resolved),
-    /// The store; [`RateLimitLayer::resolve`] takes what it says.
+    /// The store's; [`RateLimitLayer::resolve`] takes it.
     Asked(Question),
 }
 
-/// What the store was asked about a request.
+/// The question to the store about a request.
 pub(crate) struct Question {
     pub(crate) pending: Pending<Verdict>,
     asked: Asked,
@@ -34,7 +34,7 @@ struct Asked {
     gate: Option<Gate>,
 }
 
-/// What the store said of a request.
+/// The store's answer about a request.
 pub(crate) struct Resolved {
     /// How long the client is still banned; an error where the store failed, and `None` where it was not asked.
     pub(crate) banned: Option<Result<Option<Duration>, StoreErrorKind>>,
@@ -65,7 +65,7 @@ impl RateLimitLayer {
         };
         match self.decider.ask(gate, request, client) {
             Answer::Free => prepared(None),
-            // Known without a question: whether the client is banned too matters to nobody.
+            // Decided without the store, which is then not asked about a ban either.
             Answer::Settled(settled) => prepared(Some(settled)),
             Answer::Answered { result, met, sent } => {
                 Preparation::Done(self.conclude(Asked { met, sent, gate }, result))
@@ -77,7 +77,7 @@ impl RateLimitLayer {
         }
     }
 
-    /// Takes what the store said.
+    /// Takes the store's answer.
     pub(crate) fn resolve(
         &self,
         question: Question,

@@ -19,7 +19,7 @@ use crate::problem::{self, PROBLEM_JSON, seconds_up};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Rejection<'a> {
-    /// What stood in the way.
+    /// The reason.
     pub reason: Reason,
     /// The names of the policies that are violated, or that cannot be checked.
     pub policies: &'a [&'a str],

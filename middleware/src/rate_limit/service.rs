@@ -98,7 +98,7 @@ impl<S> RateLimit<S> {
                 )
             }
             Settled::Refuse(refusal) => {
-                // What the inner service reserved when it was polled ready goes with the one that is dropped.
+                // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
                 self.inner = self.inner.clone();
                 ResponseFuture::refused(self.decider.respond(refusal, &parts).map(Body::refusal))
             }

@@ -1,4 +1,4 @@
-//! The port of the limits: what the layer needs from a store, for authors of one.
+//! The port of the limits, for authors of a store.
 //!
 //! [`Store`] is for one that several processes share, and [`LocalStore`] for one inside this process, on which a layer
 //! also falls back. Each is bound once to the policies of a layer, so that a request finds its logs without a search.
@@ -57,14 +57,14 @@ pub trait AdmitNow: Send + Sync + 'static {
     fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict;
 }
 
-/// What one request asks of one policy's log.
+/// One charge: the cost of one request under one policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
     /// The policy, by its place in [`Store::bind`].
     pub policy: usize,
-    /// Whose log.
+    /// The key of the log.
     pub key: &'a PartitionKey,
-    /// The quota at this moment. A changed limit keeps the history; a shorter window may forget what lies beyond it,
+    /// The quota at this moment. A changed limit keeps the history; a shorter window may forget everything older,
     /// for a longer one too.
     pub quota: Quota,
     /// How much the request costs, at least 1.
@@ -73,16 +73,16 @@ pub struct Charge<'a> {
     pub enforced: bool,
 }
 
-/// What may refuse a client before any policy does: a ban, looked up in the same call.
+/// A ban to look up in the same call: it refuses a client before any policy does.
 #[derive(Debug, Clone, Copy)]
 pub struct Gate {
-    /// Who may be banned.
+    /// The client that may be banned.
     pub client: Network,
     /// Whether a ban denies the request; `false` in a dry run.
     pub enforced: bool,
 }
 
-/// What the store decided, one tier for each charge and in their order.
+/// The store's decision, one tier for each charge and in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether every enforced charge had room and no enforced gate was closed, and all were charged.

@@ -11,7 +11,7 @@ pub struct Tally {
     counters: Box<[Striped<6>]>,
 }
 
-/// What a policy made of one request.
+/// A policy's decision about one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -68,7 +68,7 @@ impl Tally {
         self.counters[policy].add(counter, 1);
     }
 
-    /// The policies by name, in their order, with what they decided so far.
+    /// The policies by name, in their order, with their decisions so far.
     pub fn policies(&self) -> impl Iterator<Item = (&str, PolicyCounts)> {
         self.names
             .iter()
@@ -76,7 +76,7 @@ impl Tally {
             .map(|(policy, name)| (&**name, self.counts(policy)))
     }
 
-    /// What a policy decided so far.
+    /// A policy's decisions so far.
     pub(super) fn counts(&self, policy: usize) -> PolicyCounts {
         let sum = |counter: usize| self.counters[policy].sum(counter);
         PolicyCounts {

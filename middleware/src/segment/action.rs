@@ -1,4 +1,4 @@
-//! What customers do, as labels: declared once, so that no other text becomes one.
+//! Actions of customers, as labels: declared once, so that no other text becomes one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use http::Method;
 use crate::ConfigError;
 use crate::model::{Countries, Route, Segment};
 
-/// Something that customers do, counted by segment and country when a response succeeds (2xx).
+/// An action of customers, counted by segment and country when a response succeeds (2xx).
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Action {
@@ -55,7 +55,7 @@ pub(super) struct Actions {
 
 impl Actions {
     const MOST: usize = 64;
-    /// What the OpenTelemetry SDK keeps of one instrument by default; the rest would be lost in one series.
+    /// The series that the OpenTelemetry SDK keeps of one instrument by default; all others would be lost in one.
     const MOST_SERIES: usize = 2_000;
 
     pub(super) fn new(actions: Vec<Action>, countries: &Countries) -> Result<Self, ConfigError> {

@@ -1,8 +1,9 @@
-//! What this process knows of customers: the store's records for a while, and what it has not written yet.
+//! The customers that this process knows: the store's records for a while, and the changes that it has not written yet.
 //!
-//! Invariant: what a customer is to this process is the record as last read or written, plus every change that the store
-//! has not confirmed, each once: an order or a refund that the store is known to have counted is not added again. What it
-//! has counted for another process is not known here; such a repeat is added until the store has answered. An entry with unwritten changes, or with a lookup under way, is never evicted.
+//! Invariant: a customer's view is the record as last read or written, plus every change that the store has not confirmed,
+//! each once. An order or a refund that the store is known to have counted is not added again. This process does not know
+//! what the store has counted for another one: such a repeat is added until the store has answered. An entry with
+//! unwritten changes, or with a lookup under way, is never evicted.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -17,13 +18,13 @@ use super::{Change, Event, Record, Timestamp};
 use crate::model::UserId;
 use crate::segment::store::Applied;
 
-/// A customer's activity is written at most so often.
+/// The shortest time between two writes of a customer's activity.
 pub(super) const REST: Duration = Duration::from_secs(60);
 
-/// What a customer is: the record, or none of a customer who was never seen.
+/// A customer's view: the record, or `None` for a customer who was never seen.
 pub(super) type Found = Result<Option<Record>, Unknown>;
 
-/// This process does not know the customer, or the store failed to tell.
+/// The customer is not in the cache, or the store failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unknown;
 
@@ -44,9 +45,9 @@ struct Shard {
 
 /// The answer to a lookup.
 pub(super) enum Met {
-    /// Known; and when its activity is to be written, if that is to be scheduled.
+    /// The view, and the moment to write the activity at, if that is to be scheduled.
     Known(Option<Record>, Option<Timestamp>),
-    /// Somebody asks the store already.
+    /// Another request asks the store already.
     InFlight(watch::Receiver<Option<Found>>),
     /// The caller is to ask the store, and to [`Cache::land`] the answer.
     Leads {
@@ -57,7 +58,7 @@ pub(super) enum Met {
     Full,
 }
 
-/// What became of an activity.
+/// How an activity was kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Touched {
     /// The writer knows of the customer.
@@ -100,7 +101,7 @@ impl Cache {
         (shard.lock().unwrap_or_else(PoisonError::into_inner), hash)
     }
 
-    /// What the customer is to this process; when it is known and `touch` says so, the customer is active from then on.
+    /// The customer's view. If it is known and `touch` is set, the customer is active from then on.
     pub(super) fn meet(&self, user: &UserId, now: Timestamp, touch: bool) -> Met {
         let (mut shard, hash) = self.shard(user);
         let Some(entry) = self.entry(&mut shard, hash, user) else {
@@ -128,18 +129,18 @@ impl Cache {
         Met::Leads { id, tell }
     }
 
-    /// What the customer is to this process.
+    /// The customer's view.
     pub(super) fn view(&self, user: &UserId, now: Timestamp) -> Found {
         let (mut shard, hash) = self.shard(user);
         let entry = shard.find(hash, user).ok_or(Unknown)?;
         entry.view(now, self.ttl)
     }
 
-    /// Ends the lookup of this id; returns what the customer is now.
+    /// Ends the lookup of this id; returns the customer's view.
     pub(super) fn land(&self, user: &UserId, id: u64, fetched: Found, now: Timestamp) -> Found {
         let (mut shard, hash) = self.shard(user);
         let Some(entry) = shard.find(hash, user) else {
-            // Erased meanwhile: what was read before is not to be kept.
+            // Erased meanwhile: an older record must not be kept.
             return fetched;
         };
         match entry.flight.take_if(|flight| flight.id == id) {
@@ -164,7 +165,7 @@ impl Cache {
         }
     }
 
-    /// Adds an order or a refund to what the customer is; false for one that waits to be written already.
+    /// Adds an order or a refund to the customer's view; false for one that waits to be written already.
     pub(super) fn record(&self, change: &Change) -> bool {
         let (mut shard, hash) = self.shard(&change.customer);
         let Some(entry) = self.entry(&mut shard, hash, &change.customer) else {
@@ -183,7 +184,7 @@ impl Cache {
         true
     }
 
-    /// Makes room for a customer about whom the store is going to be told.
+    /// Makes room for a customer with a change that the store will receive.
     pub(super) fn expect(&self, user: &UserId) {
         let (mut shard, hash) = self.shard(user);
         self.entry(&mut shard, hash, user);
@@ -281,7 +282,7 @@ impl Cache {
         shard.find(hash, user)
     }
 
-    /// Makes room: an entry that nobody came back to, else any that can be read again.
+    /// Makes room: evicts an entry that was not used again, else any that can be read again.
     fn evict(&self, shard: &mut Shard) -> bool {
         for spares_used in [true, false] {
             for _ in 0..Self::TRIES.min(shard.queue.len()) {

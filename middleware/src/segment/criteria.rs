@@ -6,15 +6,15 @@ use super::{Currency, Recency, Record, Standing, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Criteria {
-    /// From when on after the last activity a customer is at risk; 30 days.
+    /// A customer is at risk this long after the last activity; 30 days.
     pub at_risk_after: Duration,
-    /// From when on after the last activity a customer has churned; 90 days.
+    /// A customer has churned this long after the last activity; 90 days.
     pub churned_after: Duration,
-    /// Who spent more than this is a VIP, in minor units of `currency`; 50,000.
+    /// A customer who spent more than this is a VIP, in minor units of `currency`; 50,000.
     pub vip_spend: i64,
-    /// Who ordered more often than this is a VIP; 5.
+    /// A customer who ordered more often than this is a VIP; 5.
     pub vip_orders: u64,
-    /// What spend is counted in; US dollars.
+    /// The currency that spend is counted in; US dollars.
     pub currency: Currency,
 }
 
@@ -32,7 +32,7 @@ impl Default for Criteria {
 }
 
 impl Criteria {
-    /// What a customer is at a moment, by the record as it was before the activity of that moment.
+    /// The segment of a customer at a moment, by the record before the activity of that moment.
     ///
     /// A last activity in the future, as clocks that differ may leave, counts as just now.
     #[must_use]

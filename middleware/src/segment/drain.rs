@@ -1,4 +1,4 @@
-//! From what waits to the store, off the requests' path.
+//! Writes waiting changes to the store, off the requests' path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Change, Event};
 use crate::log::News;
 use crate::model::{StoreError, StoreErrorKind};
 
-/// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts back what it had.
+/// Writes batches until nothing waits. Dropped midway (its runtime shut down, a panic), it puts its batch back.
 pub(super) struct Drain {
     registry: Arc<Registry>,
     batch: Vec<Change>,
@@ -26,7 +26,7 @@ impl Drain {
     /// The longest: the store has an order within a second of its return.
     const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
-    /// Sees to it that somebody writes what waits. Without a runtime it waits for a call that has one.
+    /// Starts a task that writes the waiting changes. Without a runtime they wait for a call that has one.
     pub(super) fn start(registry: &Arc<Registry>) {
         if let Ok(runtime) = Handle::try_current()
             && registry.writer.begin()

@@ -1,4 +1,4 @@
-//! What this process knows of one customer.
+//! One customer, as this process knows it.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ pub(super) struct Entry {
     pub(super) unwritten: Vec<(Timestamp, Event)>,
     /// The newest orders and refunds that the store has counted for this process: known not to count again.
     pub(super) counted: Vec<OrderKey>,
-    /// Counts what was written: a lookup that began before is out of date.
+    /// Counts the writes: a lookup that began before one is out of date.
     pub(super) version: u64,
     pub(super) flight: Option<Flight>,
-    /// Whether somebody came back since it was last looked at for eviction.
+    /// Whether it was used since it was last looked at for eviction.
     pub(super) used: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Flight {
 }
 
 impl Entry {
-    /// Enough for whoever sends the last orders again, in less than 200 bytes.
+    /// Enough to recognise the last orders when they come again, in less than 200 bytes.
     pub(super) const COUNTED: usize = 16;
 
     pub(super) fn new(user: &UserId) -> Self {
@@ -64,7 +64,7 @@ impl Entry {
         self.activity.is_some() || !self.unwritten.is_empty() || self.flight.is_some()
     }
 
-    /// What the customer is, if the store's record is known and young enough.
+    /// The customer's view, if the store's record is known and young enough.
     pub(super) fn view(&self, now: Timestamp, ttl: Duration) -> Found {
         let known = self.known.filter(|known| {
             // After a step back of the clock an age cannot be told.
@@ -83,10 +83,10 @@ impl Entry {
 
     /// Takes away the activity that the store has.
     pub(super) fn confirm(&mut self, change: &Change, applied: &Applied) {
-        // A repeated order is no news either, but an activity is unless the customer was erased since.
+        // A repeat counts nothing. A repeated activity means that the customer was erased since; a repeated order does not.
         let is_erased = !applied.fresh && matches!(change.event, Event::Activity);
         let has = |moment: Timestamp| match applied.record {
-            // What happened until then is not to be written again.
+            // Activity until then must not be written again.
             None => moment <= change.at,
             Some(_) if is_erased && moment <= change.at => true,
             Some(record) => (record.first_activity..=record.last_activity).contains(&moment),
@@ -126,7 +126,7 @@ impl Entry {
     }
 }
 
-/// What stores do to a record, for changes that they have not confirmed.
+/// Applies a change to a record as stores do, for changes that they have not confirmed.
 fn apply(record: &mut Option<Record>, at: Timestamp, event: &Event) {
     let record = record.get_or_insert(Record::seen(at));
     if !matches!(event, Event::Refund { .. }) {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use super::{Money, OrderKey};
 
-/// What a response means for its customer, said by its handler: an extension of the response.
+/// Events of a customer, which a handler reports by this extension of its response.
 ///
 /// Only a 2xx response counts, and only for a request with a verified user. An action takes precedence over the one that
 /// the route declares; of an action that the layer does not know nothing is counted, and a warning is logged once.
@@ -86,7 +86,7 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// The only refund of an order; the amount is what is given back, not below zero.
+    /// The only refund of an order; the amount that is given back is not below zero.
     #[must_use]
     pub fn of(order_id: impl Into<Cow<'static, str>>, amount: Money) -> Self {
         let order = order_id.into();

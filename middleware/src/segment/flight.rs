@@ -1,4 +1,4 @@
-//! One lookup for all who want to know of a customer at the same time.
+//! One lookup for all requests of a customer that come at the same time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use super::registry::Registry;
 use super::{Record, Standing};
 use crate::model::{Pending, StoreError, UserId};
 
-/// Whoever asks the store. However it ends, those who follow hear of it.
+/// The lookup that asks the store. However it ends, its followers learn of it.
 pub(super) struct Leading {
     registry: Arc<Registry>,
     user: UserId,
@@ -38,7 +38,7 @@ impl Leading {
         }
     }
 
-    /// Takes the store's answer; returns what the customer is.
+    /// Takes the store's answer; returns the customer's view.
     pub(super) fn land(mut self, fetched: Result<Option<Record>, StoreError>) -> Found {
         self.settle(fetched.map_err(|_| Unknown))
     }
@@ -112,6 +112,6 @@ pub(super) async fn follow(
     let sent = landed.wait_for(Option::is_some).await;
     let sent = sent.ok().and_then(|sent| *sent).unwrap_or(Err(Unknown));
     let now = registry.now();
-    // What happened since is in the cache.
+    // Later changes are in the cache.
     registry.standing(registry.cache.view(&user, now).or(sent), now)
 }

@@ -10,7 +10,7 @@ use super::{Change, Currency, Event, Export, Standing, Timestamp};
 use crate::model::{StoreError, UserId};
 use crate::task::ticker;
 
-/// What the service can ask of the segment layer, and tell it, outside of a request. Clones share it.
+/// The segment layer's handle for the service, outside of a request. Clones share it.
 ///
 /// ```
 /// use palisade::client::{Secret, UserId};
@@ -89,7 +89,7 @@ impl Customers {
         self.registry.touch(user);
     }
 
-    /// What the customer is, from this process's cache where it can be; `None` when the store does not answer.
+    /// The customer's segment, from this process's cache where it can be; `None` when the store does not answer.
     pub async fn standing(&self, user: &UserId) -> Option<Standing> {
         match self.registry.seek(user, false).0 {
             Sought::Now(standing) => standing,
@@ -97,10 +97,10 @@ impl Customers {
         }
     }
 
-    /// Forgets a customer: everything that the store keeps, and what this process remembers and has not written.
+    /// Forgets a customer: everything that the store keeps, and this process's cache and unwritten changes.
     /// Whether the store had anything to forget. Other processes may remember the customer for as long as they cache.
-    /// What other layers keep of the user (quotas, the funnel's visits, suspicions) is not the customer's and expires by
-    /// itself. The moment is this process's: what another, whose clock is ahead, saw just before can come back.
+    /// Data of other layers about the user (quotas, the funnel's visits, suspicions) is not the customer's and expires by
+    /// itself. The moment is this process's: recent activity in another process, whose clock is ahead, can come back.
     ///
     /// # Errors
     /// The store's failure: the customer may not be forgotten yet.
@@ -118,7 +118,7 @@ impl Customers {
         };
         forget();
         let erased = store.erase(user, at).await;
-        // What requests read or left here while the store was at it.
+        // Records that requests read, and changes that they left, during the call to the store.
         forget();
         erased
     }
@@ -164,7 +164,7 @@ impl fmt::Debug for Customers {
     }
 }
 
-/// What a [`Customers::flush`] achieved.
+/// The result of a [`Customers::flush`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
@@ -235,7 +235,7 @@ fn json(user: &UserId, export: &Export, currency: Currency) -> String {
     json
 }
 
-/// What lies beyond the last year that RFC 3339 can write, 9999, is written as its end.
+/// A later moment than the end of 9999, the last year that RFC 3339 can write, is written as that end.
 fn push_rfc3339(json: &mut String, at: Timestamp) {
     const LAST: u64 = 253_402_300_799_999;
     let at = Duration::from_millis(at.as_millis().min(LAST));

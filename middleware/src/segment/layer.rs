@@ -20,7 +20,7 @@ use crate::log::{Fallback, Losses};
 use crate::model::{Client, Countries, Segment};
 use crate::task::ticker::Ticker;
 
-/// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share what they know.
+/// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share their cache.
 ///
 /// The default is off: it does nothing, and costs a branch.
 #[derive(Clone, Default)]
@@ -36,14 +36,14 @@ impl SegmentLayer {
         SegmentLayerBuilder::new(Box::new(store))
     }
 
-    /// What the layer has seen so far; `None` when it is off.
+    /// The layer's counts so far; `None` when it is off.
     #[must_use]
     pub fn tally(&self) -> Option<Arc<Tally>> {
         let registry = self.registry.as_ref()?;
         Some(Arc::clone(&registry.tally))
     }
 
-    /// What the service can ask of the layer, and tell it; `None` when it is off.
+    /// The layer's handle for the service; `None` when it is off.
     #[must_use]
     pub fn customers(&self) -> Option<Customers> {
         self.registry.as_ref().map(Customers::new)
@@ -53,7 +53,7 @@ impl SegmentLayer {
         self.registry.is_none()
     }
 
-    /// What the client is as a customer, without an activity of theirs.
+    /// The client's view as a customer, without an activity of theirs.
     pub(crate) fn lookup(&self, client: &Client) -> Lookup {
         let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
             return Lookup::Anonymous;
@@ -93,7 +93,7 @@ impl fmt::Debug for SegmentLayer {
     }
 }
 
-/// What a client is as a customer, for an outer layer that waits for the store anyway.
+/// A client's view as a customer, for an outer layer that waits for the store anyway.
 pub(crate) enum Lookup {
     /// No customer: no verified user, or the segments are off.
     Anonymous,
@@ -171,7 +171,7 @@ impl SegmentLayerBuilder {
         self
     }
 
-    /// Adds what customers do, to be counted by segment and country: names, or [`Action`]s with their routes.
+    /// Adds actions of customers, to be counted by segment and country: names, or [`Action`]s with their routes.
     pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
         self.actions.extend(actions.into_iter().map(Into::into));
         self
@@ -200,7 +200,7 @@ impl SegmentLayerBuilder {
     }
 
     /// How many customers this process remembers, 100,000 unless set (some 25 MB), and how long it believes what the
-    /// store said, one minute unless set. What it records itself it knows at once.
+    /// store said, one minute unless set. Its own changes are in the cache at once.
     pub fn cache(mut self, customers: usize, believed_for: Duration) -> Self {
         self.cache = customers;
         self.cache_for = believed_for;

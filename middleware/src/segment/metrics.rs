@@ -1,4 +1,4 @@
-//! What customers do, how many there are, and whether their records are kept, as metrics.
+//! Actions of customers, their number, and the fate of their records, as metrics.
 
 use super::{ChangeKind, Fate, Tally};
 use crate::model::{
@@ -35,7 +35,7 @@ impl Metrics for Tally {
                 let Some(population) = tally.population() else {
                     return;
                 };
-                // Nobody who is known is new.
+                // No known customer is new.
                 for segment in Segment::ALL.into_iter().filter(|it| *it != Segment::New) {
                     series.add(&[segment.as_str()], population.of(segment));
                 }

@@ -1,40 +1,7 @@
-//! Which kind of customer: new, returning, at risk, churned or VIP.
+//! Tells which kind of customer a request comes from: new, returning, at risk, churned or VIP. The [`Segment`] is an
+//! extension of the request, for handlers. Orders, refunds and actions that handlers report keep it up to date.
 //!
-//! Two facts make one label. Recency is how long ago the customer was last active **before** this request; value is what
-//! the customer has spent and ordered, and takes precedence.
-//!
-//! | [`Segment`] | a customer who |
-//! |---|---|
-//! | `new` | was never seen |
-//! | `returning` | was last active less than 30 days ago |
-//! | `at_risk` | was last active 30 to under 90 days ago |
-//! | `churned` | was last active 90 days ago or earlier |
-//! | `vip` | spent more than 500.00 USD, less refunds, or ordered more than 5 times, whenever that was |
-//!
-//! Only a request with a verified [`Client::user`](crate::client::Client::user) has a customer. Its `Segment` is an extension
-//! of the request, for handlers; when the store does not answer there is none, and the request passes all the same.
-//!
-//! | said by | what | when it counts |
-//! |---|---|---|
-//! | the request | activity | always; written at most once a minute for each customer |
-//! | the route or [`CustomerEvents`] | [`Action`]s | the response is 2xx |
-//! | [`CustomerEvents`] | orders and refunds | the response is 2xx; each id once, over all processes and retries |
-//! | [`Customers`] | orders, refunds and activity outside of a request | when the store has them |
-//!
-//! **On the request's path** is one look into the cache of this process: 100,000 customers, believed for a minute. Only a
-//! customer who is not in it makes the request wait for the store, once for all requests that want to know at the same time.
-//! What this process records it knows at once: the next request after an order sees it.
-//!
-//! **Off the request's path** a task writes. Orders and refunds go out at once, up to 32 changes in a call, and wait in a
-//! bounded queue while the store fails; activity waits in the cache, which evicts no customer with anything unwritten. What
-//! finds no room is lost, counted as such ([`Tally::changes`]) and logged once a minute. [`Customers::flush`] writes
-//! what waits, for the end of a process. An order that the store has counted for another process, or whose confirmation was
-//! lost, counts twice in this process's view while it waits here, and once when the store has answered.
-//!
-//! **The population** is counted by a sweep, by one process at a time over a shared store: [`Tally::population`]. So churn
-//! is seen without a visit.
-//!
-//! The kind of each customer, in the memory of this process:
+//! The segment of each customer, in the memory of this process:
 //!
 //! ```
 //! use palisade::client::{ClientLayer, Peer};
@@ -85,6 +52,48 @@
 //! assert_eq!(layer.tally().unwrap().counts().count(), 5 * 2);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+//!
+//! # Segments
+//! | [`Segment`] | a customer who |
+//! |---|---|
+//! | `new` | was never seen |
+//! | `returning` | was last active less than 30 days ago |
+//! | `at_risk` | was last active 30 to under 90 days ago |
+//! | `churned` | was last active 90 days ago or earlier |
+//! | `vip` | spent more than 500.00 USD, less refunds, or ordered more than 5 times, whenever that was |
+//!
+//! Recency is the time since the customer was last active **before** this request. Value is the money spent and the number of
+//! orders, and takes precedence.
+//!
+//! Only a request with a verified [`Client::user`](crate::client::Client::user) has a customer. When the store does not
+//! answer, there is no `Segment` and the request still passes.
+//!
+//! # Changes
+//! | said by | what | when it counts |
+//! |---|---|---|
+//! | the request | activity | always; written at most once a minute for each customer |
+//! | the route or [`CustomerEvents`] | [`Action`]s | the response is 2xx |
+//! | [`CustomerEvents`] | orders and refunds | the response is 2xx; each id once, over all processes and retries |
+//! | [`Customers`] | orders, refunds and activity outside of a request | when the store has them |
+//!
+//! # On the request's path
+//! A request looks once into the cache of this process, which holds 100,000 customers and trusts each entry for a minute.
+//! Only a customer outside of the cache makes the request wait for the store. Requests of the same customer that come at the
+//! same time share one call. The cache has every change that this process records: the next request after an order sees it.
+//!
+//! # Off the request's path
+//! A task writes the changes.
+//!
+//! - Orders and refunds go out at once, up to 32 changes in a call. While the store fails, they wait in a bounded queue.
+//! - Activity waits in the cache, which evicts no customer with an unwritten change.
+//! - A change that finds no room is lost, counted as lost ([`Tally::changes`]) and logged once a minute.
+//! - [`Customers::flush`] writes all that wait. Call it before the process ends.
+//! - An order counts twice in this process's view while it waits here, if the store has already counted it: for another
+//!   process, or in a call whose confirmation was lost. It counts once as soon as the store has answered.
+//!
+//! # Population
+//! A sweep counts the customers of each segment ([`Tally::population`]), so churn is seen without a visit. Over a shared store
+//! one process at a time sweeps.
 mod action;
 mod cache;
 mod criteria;

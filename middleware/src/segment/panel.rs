@@ -1,4 +1,4 @@
-//! The panel: customers by segment, and what each segment did.
+//! The panel: customers by segment, and the actions of each segment.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::model::panel::{Fields, Panel, summed};
 struct SegmentPanel(Option<Arc<Tally>>);
 
 impl SegmentLayer {
-    /// What the live page shows of the segments.
+    /// The panel of the segments on the live page.
     pub(crate) fn panel(&self) -> impl Panel + use<> {
         SegmentPanel(self.tally())
     }
@@ -31,7 +31,7 @@ impl Panel for SegmentPanel {
 
     fn now(&self, fields: &mut Fields) {
         let population = self.0.as_ref().and_then(|tally| tally.population());
-        // `None` unless this process counts the population. Nobody who is known is new.
+        // `None` unless this process counts the population. No known customer is new.
         let population = population.map(|population| {
             let known = Segment::ALL.into_iter().filter(|it| *it != Segment::New);
             let known = known.map(|it| (it.as_str(), population.of(it)));

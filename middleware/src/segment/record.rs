@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-/// What is known of a customer. Without one, the customer is new.
+/// A customer's record. A customer without one is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Record {
@@ -8,7 +8,7 @@ pub struct Record {
     pub first_activity: Timestamp,
     /// When the customer was last seen.
     pub last_activity: Timestamp,
-    /// What was spent less what was refunded, in minor units of [`Criteria::currency`](super::Criteria); below zero
+    /// The sum of the orders less that of the refunds, in minor units of [`Criteria::currency`](super::Criteria); below zero
     /// when refunds came before their orders.
     pub spend: i64,
     /// How many orders were counted; a refund takes none away.
@@ -36,7 +36,7 @@ impl Timestamp {
     /// The latest moment that every store can hold exactly: 2^53 - 1 ms.
     const LAST: u64 = (1 << 53) - 1;
 
-    /// So many milliseconds after 1970-01-01 00:00 UTC; what lies beyond 2^53 - 1 counts as that.
+    /// This number of milliseconds after 1970-01-01 00:00 UTC; a higher one than 2^53 - 1 counts as that.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(if millis > Self::LAST {
@@ -52,7 +52,7 @@ impl Timestamp {
         self.0
     }
 
-    /// So much later.
+    /// This much later.
     pub(super) fn plus(self, by: Duration) -> Self {
         let by = u64::try_from(by.as_millis()).unwrap_or(Self::LAST);
         Self::from_millis(self.0.saturating_add(by))
@@ -66,7 +66,7 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// What lies before 1970 counts as 1970.
+    /// A moment before 1970 counts as 1970.
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         Self::from_millis(since.map_or(0, |since| {

@@ -38,7 +38,7 @@ pub(super) struct Registry {
 /// Makes an amount one of the criteria's currency, in minor units.
 pub(super) type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
-/// What a lookup found, or will.
+/// A lookup's result, now or later.
 pub(super) enum Sought {
     /// `None` when the store failed.
     Now(Option<Standing>),
@@ -67,7 +67,7 @@ impl Registry {
         Some(self.criteria.standing(record.as_ref(), now))
     }
 
-    /// What the customer is, before this moment; and whether the customer was touched, which happens only if `touch` asks
+    /// The customer's view before this moment, and whether the customer was touched, which happens only if `touch` asks
     /// for it and the cache knows the customer.
     pub(super) fn seek(self: &Arc<Self>, user: &UserId, touch: bool) -> (Sought, bool) {
         let now = self.now();
@@ -116,7 +116,7 @@ impl Registry {
         Drain::start(self);
     }
 
-    /// Counts what a response means for its customer.
+    /// Counts a response for its customer.
     pub(super) fn heed(
         self: &Arc<Self>,
         visit: &Visit,
@@ -202,7 +202,7 @@ impl Registry {
             return;
         }
         let kind = ChangeKind::from(&change.event);
-        // The cache first: what is written is then sure to be taken out again.
+        // The cache first: a change that is written is then sure to be taken out again.
         if self.writer.push(change.clone()) {
             Drain::start(self);
         } else {
@@ -228,7 +228,7 @@ impl Registry {
     }
 }
 
-/// What must be known of a request when its response is there.
+/// The parts of a request that its response needs.
 pub(super) struct Visit {
     pub(super) user: UserId,
     pub(super) segment: Option<Segment>,

@@ -1,4 +1,4 @@
-//! The port of the segments: what the layer needs from a store, for authors of one.
+//! The port of the segments, for authors of a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::{Criteria, Record, Timestamp};
 pub use crate::model::Reply;
 use crate::model::{Segment, UserId};
 
-/// Keeps what is known of customers.
+/// Keeps the records of customers.
 ///
 /// The contract that every store is held to, for each customer: `first_activity` is the earliest and `last_activity` the
 /// latest moment of any activity or order, also of one that was counted before; a refund moves neither, unless it begins the
 /// record. An order or a refund counts once, however often and by whichever process it is applied, as long as it is among
 /// the newest 4,096 of the customer. An amount below zero counts as zero, and spend that would leave 64 bits stays at their
-/// end. What was erased stays erased but for what happened at a later moment. A record is kept for [`Keeping::retention`]
+/// end. An erased customer stays erased, except for changes of a later moment. A record is kept for [`Keeping::retention`]
 /// from the last change that was not dropped, whatever moment that change carries.
 pub trait CustomerStore: Send + Sync + 'static {
     /// Prepares the store; binds share its records.
@@ -25,7 +25,7 @@ pub trait CustomerStore: Send + Sync + 'static {
 
 /// A store bound to the settings of one layer. Each reply times out by itself.
 pub trait KeepCustomers: Send + Sync + 'static {
-    /// What is known of a customer.
+    /// A customer's record.
     fn fetch(&self, customer: &UserId) -> Reply<Option<Record>>;
 
     /// Applies changes in their order, each whole or not at all; one [`Applied`] for each. A server is asked in one round
@@ -47,7 +47,7 @@ pub trait KeepCustomers: Send + Sync + 'static {
     /// lease, which lasts three times [`Keeping::sweep_every`].
     fn sweep(&self, now: Timestamp) -> Reply<Option<Sweep>>;
 
-    /// Gives up the lease, so that another process need not wait for its end; nothing for who does not hold it, or for a
+    /// Gives up the lease, so that another process need not wait for its end. It does nothing without the lease, or for a
     /// store that has none.
     fn end_sweep(&self) -> Reply<()> {
         Reply::Ready(Ok(()))
@@ -60,7 +60,7 @@ pub trait KeepCustomers: Send + Sync + 'static {
 pub struct Keeping {
     /// How long a record is kept after the last change.
     pub retention: Duration,
-    /// What tells VIPs and recencies apart, for the counts of the population.
+    /// The criteria of VIPs and recencies, for the counts of the population.
     pub criteria: Criteria,
     /// How often [`KeepCustomers::sweep`] will be called.
     pub sweep_every: Duration,
@@ -87,15 +87,15 @@ impl Default for Keeping {
 /// Something that happened to a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Whose.
+    /// The customer.
     pub customer: UserId,
-    /// When.
+    /// The moment.
     pub at: Timestamp,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// What happened to a customer. Visits and orders are activity. A refund is not, unless it begins the record.
+/// An event of a customer. Visits and orders are activity. A refund is not, unless it begins the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -105,7 +105,7 @@ pub enum Event {
     Order {
         /// The order's id.
         key: OrderKey,
-        /// What it adds to spend.
+        /// The amount that it adds to spend.
         amount: i64,
     },
     /// A refund, counted once by its key. The amount is in minor units of the criteria's currency, not negative. It is no
@@ -113,15 +113,15 @@ pub enum Event {
     Refund {
         /// The refund's id.
         key: OrderKey,
-        /// What it takes from spend.
+        /// The amount that it takes from spend.
         amount: i64,
     },
 }
 
 /// The id of an order or a refund, as stores keep it: 96 bits of SHA-256 over it.
 ///
-/// No secret keys it, since an order must be known again by every process and after every restart. Who finds two ids
-/// of one hash, after some 2^48 trials, has an order of their own not counted.
+/// No secret keys it, since every process must recognise an order after every restart. A customer who finds two ids
+/// with one hash, after some 2^48 trials, only loses an order of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderKey([u8; 12]);
 
@@ -175,12 +175,12 @@ impl fmt::Debug for OrderKey {
     }
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
     /// The customer as of after the change; `None` for a customer who was erased and has not come back.
     pub record: Option<Record>,
-    /// Whether the change counted: false for an order or a refund that was counted before, and for what happened before
+    /// Whether the change counted: false for an order or a refund that was counted before, and for a change from before
     /// the customer was erased.
     pub fresh: bool,
 }
@@ -194,7 +194,7 @@ pub struct Export {
     pub counted: Vec<OrderKey>,
 }
 
-/// What a sweep found and did.
+/// The result of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sweep {
     /// The customers of each segment, exact as of the sweep's moment.
@@ -205,7 +205,7 @@ pub struct Sweep {
     pub mended: u64,
 }
 
-/// How many customers are known, by segment. Nobody who is known is new.
+/// How many customers are known, by segment. No known customer is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Population {
     /// [`Segment::Returning`].

@@ -14,7 +14,7 @@ impl Tick for Registry {
     async fn tick(self: Arc<Self>) {
         // The lease begins at the store, so no sooner than this.
         let asked = Instant::now();
-        // While the store fails, what was counted last stands until the lease has run out.
+        // While the store fails, the last count stands until the lease has run out.
         if let Ok(sweep) = self.store.sweep(self.now()).await {
             self.tally
                 .swept(sweep.as_ref(), asked, 3 * self.sweeps.every);
@@ -28,7 +28,7 @@ impl Registry {
     pub(super) async fn leave_population(&self) {
         if self.tally.population().is_some() {
             self.tally.leave_population();
-            // What fails ends by itself, when the lease has run out.
+            // After a failure the lease runs out by itself.
             let _ = self.store.end_sweep().await;
         }
     }

@@ -7,7 +7,7 @@ use super::{Event, Population};
 use crate::model::{Countries, Country, Segment};
 use crate::segment::store::Sweep;
 
-/// What a layer has seen since start: a table of plain counters, all of them there from the start.
+/// The counts of a layer since start: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]
 pub struct Tally {
     actions: Box<[Box<str>]>,
@@ -35,7 +35,7 @@ struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ActionCount<'a> {
-    /// What the customers were before the request.
+    /// The customers' segment before the request.
     pub segment: Segment,
     /// One of the declared actions.
     pub action: &'a str,
@@ -45,7 +45,7 @@ pub struct ActionCount<'a> {
     pub count: u64,
 }
 
-/// What was to be written about a customer.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
@@ -57,7 +57,7 @@ pub enum ChangeKind {
     Refund,
 }
 
-/// What became of a change.
+/// How a change ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -67,7 +67,7 @@ pub enum Fate {
     Repeated,
     /// The amount was below zero or beyond 2^53 - 1: not recorded.
     Refused,
-    /// What waits for the store had no room for it.
+    /// The queue to the store had no room for it.
     Lost,
 }
 
@@ -204,7 +204,7 @@ impl Tally {
         self.unconverted.load(Ordering::Relaxed)
     }
 
-    /// Changes by what became of them; those that still wait are in none.
+    /// Changes by how they ended; changes that still wait are not counted.
     #[must_use]
     pub fn changes(&self, kind: ChangeKind, fate: Fate) -> u64 {
         self.changes[kind as usize][fate as usize].load(Ordering::Acquire)

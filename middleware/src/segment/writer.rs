@@ -1,4 +1,4 @@
-//! What waits to be written: orders and refunds at once, activity when it is due. Bounded, and never on a request's path.
+//! The queue to the store: orders and refunds go at once, activity when it is due. Bounded, and never on a request's path.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{Change, Event, Timestamp};
 use crate::model::UserId;
 
-/// Most orders, refunds and customers' activities in one call to the store: a server applies so many in a fraction of a
+/// Most orders, refunds and customers' activities in one call to the store: a server applies them in a fraction of a
 /// millisecond, during which it serves nobody else.
 const BATCH: usize = 32;
 /// The longest sleep, so that a step of the wall clock delays nothing for longer.
@@ -21,7 +21,7 @@ pub(super) struct Writer {
     /// Most orders and refunds that wait, those under way included.
     capacity: usize,
     waiting: Mutex<Waiting>,
-    /// Wakes who sleeps until activity is due.
+    /// Wakes the task that sleeps until activity is due.
     wake: Notify,
     /// Tells that nothing is left that is due.
     idle: Notify,
@@ -30,29 +30,29 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Waiting {
     changes: VecDeque<Change>,
-    /// Whose activity is due; the cache has its moment.
+    /// Customers with due activity; the cache has its moment.
     due: VecDeque<UserId>,
-    /// Whose activity will be due.
+    /// Customers with activity that will be due.
     resting: BinaryHeap<Reverse<(Timestamp, UserId)>>,
     /// Orders and refunds under way, and activities.
     under_way: (usize, usize),
-    /// Whether somebody takes from here.
+    /// Whether a task takes from here.
     draining: bool,
     /// Whether the store refused a batch: one at a time then, so that one change cannot hold up the others.
     singly: bool,
 }
 
-/// What is to be done next.
+/// The next step of the task.
 pub(super) enum Next {
     /// Write these.
     Write(Taken),
-    /// Nothing is due for so long.
+    /// Nothing is due for this long.
     Sleep(Duration),
-    /// Nothing waits: whoever drains ends.
+    /// Nothing waits: the task ends.
     End,
 }
 
-/// What is to be written together.
+/// Changes that are written together.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) changes: Vec<Change>,
@@ -91,7 +91,7 @@ impl Writer {
         self.wake.notify_one();
     }
 
-    /// Whether the caller is to start somebody who takes from here.
+    /// Whether the caller is to start a task that takes from here.
     pub(super) fn begin(&self) -> bool {
         !std::mem::replace(&mut self.lock().draining, true)
     }
@@ -126,7 +126,7 @@ impl Writer {
         let _ = tokio::time::timeout(nap, self.wake.notified()).await;
     }
 
-    /// What was taken is written.
+    /// The batch is written.
     pub(super) fn done(&self) {
         let mut waiting = self.lock();
         waiting.under_way = (0, 0);
@@ -137,7 +137,7 @@ impl Writer {
         }
     }
 
-    /// What was taken is not written: it waits again, behind what came since.
+    /// The batch is not written: it waits again, behind newer changes.
     pub(super) fn put_back(&self, changes: Vec<Change>, singly: bool) {
         let mut waiting = self.lock();
         waiting.under_way = (0, 0);
@@ -155,12 +155,12 @@ impl Writer {
         }
     }
 
-    /// Whoever took from here went away: the next change starts another.
+    /// The task went away: the next change starts another.
     pub(super) fn abandoned(&self) {
         self.lock().draining = false;
     }
 
-    /// Forgets what waits of a customer.
+    /// Forgets a customer's waiting changes.
     pub(super) fn forget(&self, user: &UserId) {
         let mut waiting = self.lock();
         waiting.changes.retain(|change| change.customer != *user);

@@ -1,4 +1,4 @@
-//! What the live page shows of a stack: one line a panel.
+//! The panels of a stack on the live page, one line each.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::observe::panel::{Feed, ObservePanel};
 use crate::store::panel::{Calls, StorePanel};
 use crate::suspicion::panel::{Events, SuspicionPanel};
 
-/// What panels hear from the layers' observers.
+/// The observers that feed panels.
 pub(super) struct Heard {
     exchanges: Arc<Feed>,
     calls: Arc<Calls>,
@@ -16,7 +16,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Observes what the builder's stack will do, beside the user's own observers.
+    /// Adds observers to the builder's stack, beside the user's own.
     pub(super) fn from(mut builder: StackBuilder) -> (Self, StackBuilder) {
         let heard = Self {
             exchanges: Feed::new(),

@@ -39,7 +39,7 @@ pub(crate) const BREAKER: Instrument = Instrument::state(
     "1 while the store's circuit breaker is open, 0 while it is closed.",
 );
 
-/// Stored values that were not what palisade writes.
+/// Stored values that palisade did not write.
 #[cfg(any(feature = "redis", test))]
 pub(crate) const CORRUPT: Instrument = Instrument::counter(
     "store.corrupt_keys",

@@ -1,4 +1,5 @@
-//! The stores: adapters of the ports that the layers own.
+//! The stores: each implements the ports that the layers own. [`memory`] counts in this process, `redis` for all processes that
+//! share a server.
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
@@ -24,7 +25,7 @@ const MOST_COUNTED: usize = 4096;
 /// For how long changes of a customer who was erased may arrive late.
 const ERASED_FOR: Duration = Duration::from_secs(600);
 
-/// What an event does to the books, the same in every store.
+/// An event's effect on the record, the same in every store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// The customer was seen.

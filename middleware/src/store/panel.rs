@@ -22,7 +22,7 @@ const MICROS: usize = 2;
 pub(crate) struct Calls(Striped<3>);
 
 impl Calls {
-    /// Counts a call. What the breaker kept from the store was no call.
+    /// Counts a call. A call that the breaker refused did not reach the store and is not counted.
     #[cfg_attr(not(feature = "redis"), allow(dead_code))]
     pub(crate) fn count(&self, outcome: Outcome, took: Duration) {
         if outcome == Outcome::Rejected {

@@ -1,6 +1,6 @@
 use crate::ConfigError;
 
-/// The one rule for what every key of a store starts with, so that several services can share a server.
+/// The one rule for the prefix of every key of a store, so that several services can share a server.
 ///
 /// Braces would turn part of the key into a Cluster hash tag, and glob characters make `SCAN MATCH` and ACL patterns mean
 /// something else.

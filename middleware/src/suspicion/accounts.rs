@@ -1,4 +1,4 @@
-//! What a login handler can ask of an account.
+//! A login handler's question about an account.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the layer reports: one structured line of the log each, and the same to whoever observes.
+//! The layer's events: each is one structured line of the log, and goes to the observers.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,15 +13,15 @@ use crate::task::shielded;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SecurityEvent<'a> {
-    /// Whom it is about.
+    /// The client that it is about.
     pub client: Network,
     /// The client as the log names it: its network, or [a hash of it](super::SuspicionLayerBuilder::hash_clients).
     pub name: &'a str,
-    /// What happened.
+    /// The event.
     pub occurrence: Occurrence<'a>,
 }
 
-/// What happened to a client, or because of it.
+/// An event of a client.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Occurrence<'a> {
@@ -32,7 +32,7 @@ pub enum Occurrence<'a> {
         incident: &'a Incident,
         /// The failure that made it one.
         request: &'a FailedRequest,
-        /// Who failed, if that is known.
+        /// The user whose request failed, if known.
         user: Option<&'a UserId>,
         /// When the episode began, by this process's clock.
         first_seen: SystemTime,
@@ -42,7 +42,7 @@ pub enum Occurrence<'a> {
     /// It was banned.
     #[non_exhaustive]
     Banned {
-        /// What for.
+        /// The reason.
         reason: BanReason,
         /// The ban as it stands, which may be another one that lasts longer.
         ban: &'a Ban,
@@ -145,7 +145,7 @@ impl Reporter {
 
     pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban) {
         let length = ban.until.duration_since(ban.since).unwrap_or_default();
-        // The jitter's microseconds tell nobody anything.
+        // The jitter's microseconds are left out.
         let seconds = Duration::from_secs(length.as_secs());
         let name = self.name(ban.client);
         let represents = match reason {

@@ -1,4 +1,4 @@
-//! What the service can ask of the layer, and tell it, outside of a request.
+//! The layer's handle for the service, outside of a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::recorder::Recorder;
 use super::{Ban, BanReason};
 use crate::model::{Network, StoreError, StoreErrorKind};
 
-/// What the service can ask of, and tell, the suspicion layer. Clones share it.
+/// The suspicion layer's handle for the service: it lists, imposes and lifts bans, and looks accounts up. Clones share it.
 ///
 /// Bans, where [they are on](super::SuspicionLayerBuilder::bans):
 ///

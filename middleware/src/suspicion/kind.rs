@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::Threshold;
 
-/// What a client's failed requests can add up to; the label `type` of `security.suspicious_activity`.
+/// The kind of an incident; the label `type` of `security.suspicious_activity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -14,8 +14,8 @@ pub enum Kind {
     EndpointScanning,
     /// Any 4xx but 429, 20 in 5 minutes.
     Abuse,
-    /// 401, 20 in 2 hours: who keeps below [`CredentialStuffing`](Self::CredentialStuffing) has 1,152 guesses a day,
-    /// and below this one 228.
+    /// 401, 20 in 2 hours: a client that keeps below [`CredentialStuffing`](Self::CredentialStuffing) has 1,152 guesses a
+    /// day, and below this one 228.
     CredentialStuffingSlow,
     /// Distinct accounts whose login fails from one network, 5 in 5 minutes; off unless set. One guess for each account
     /// never shows as the account's failures.
@@ -50,7 +50,7 @@ impl Kind {
         Self::CredentialStuffingSlow,
     ];
 
-    /// The most distinct accounts or networks that a threshold of the login kinds may ask for: so many are kept.
+    /// The most distinct accounts or networks that a threshold of the login kinds may ask for; no more are kept.
     pub const MOST_DISTINCT: u32 = 64;
 
     /// The label's value, and the key in `[suspicion]` of a configuration file.
@@ -83,7 +83,7 @@ impl Kind {
         matches!(self, Self::DistributedStuffing | Self::SuccessAfterFailures)
     }
 
-    /// What a threshold of the kind may be, if this one may not.
+    /// The allowed thresholds of the kind, if this one is not among them.
     pub(crate) fn refuses(self, threshold: Threshold) -> Option<&'static str> {
         let most = match self {
             Self::SuccessAfterFailures => 1,

@@ -40,13 +40,13 @@ impl SuspicionLayer {
         })
     }
 
-    /// What the layer has seen so far.
+    /// The layer's counts so far.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.recorder.tally)
     }
 
-    /// What the service can ask of the layer, and tell it.
+    /// The layer's handle for the service.
     #[must_use]
     pub fn suspicions(&self) -> Suspicions {
         Suspicions {
@@ -130,7 +130,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Whose failures, and those of which routes, never count, and who and what no ban refuses.
+    /// Clients, users and routes whose failures never count and whose requests no ban refuses.
     pub fn exempt(mut self, exempt: Exemptions) -> Self {
         self.exempt = exempt;
         self
@@ -142,10 +142,10 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Is told of each event of the security log, whether or not it has a line there; several may be added.
+    /// Adds an observer of each event of the security log, whether or not it has a line there.
     ///
-    /// It runs in the task that counts failures, or in the call that bans or lifts, so it must not block. Should it
-    /// panic, nothing else suffers.
+    /// It runs in the task that counts failures, or in the call that bans or lifts, so it must not block. If it
+    /// panics, nothing else suffers.
     pub fn observe_events(
         mut self,
         observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,

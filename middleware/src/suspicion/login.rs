@@ -1,4 +1,4 @@
-//! What a login handler tells of a login, and what is kept of it.
+//! A login as its handler reports it, and as stores keep it.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ impl Login {
     }
 }
 
-/// What counts of an account's name.
+/// The part of an account's name that counts.
 fn normal(account: &str) -> Box<str> {
     let mut text = String::new();
     for c in account.trim().chars().flat_map(char::to_lowercase) {
@@ -122,16 +122,16 @@ impl fmt::Debug for AccountHash {
 /// A login as stores count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginAttempt {
-    /// Whose account.
+    /// The account.
     pub account: AccountHash,
-    /// Where from: 64 bits of a keyed hash of the client's network.
+    /// The client's network, as 64 bits of a keyed hash.
     pub network: u64,
     /// Whether it succeeded.
     pub succeeded: bool,
 }
 
 impl LoginAttempt {
-    /// The attempt that a handler told of, from a client.
+    /// The attempt that a handler reported, from a client.
     #[must_use]
     pub fn of(login: &Login, client: Network, secret: &Secret) -> Self {
         let network = client.to_string();
@@ -143,7 +143,7 @@ impl LoginAttempt {
     }
 }
 
-/// Which logins the kinds of a layer count, and what keys their hashes.
+/// The logins that the kinds of a layer count, and the secret of their hashes.
 #[derive(Debug)]
 pub(super) struct Logins {
     pub(super) secret: Secret,
@@ -162,7 +162,7 @@ impl Logins {
         }
     }
 
-    /// The login that a response tells of, if any kind counts it.
+    /// The login that a response reports, if any kind counts it.
     pub(super) fn told<'a>(&self, response: &'a Extensions) -> Option<&'a Login> {
         if !self.failures && !self.successes {
             return None;

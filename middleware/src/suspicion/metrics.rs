@@ -1,4 +1,4 @@
-//! What clients' failures add up to, and bans, as metrics.
+//! Failures, incidents and bans, as metrics.
 
 use super::{BanReason, Fate, Kind, Tally, Turned};
 use crate::model::metrics::{Instrument, Metric, Metrics};

@@ -28,7 +28,7 @@ pub(crate) struct SuspicionPanel {
     bans: Arc<BanWatch>,
 }
 
-/// What is reported.
+/// A kind that is counted, and its threshold.
 #[derive(Debug, Serialize)]
 struct Watched {
     kind: &'static str,

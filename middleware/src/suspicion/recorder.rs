@@ -47,7 +47,7 @@ pub(super) struct Noted {
     at: SystemTime,
 }
 
-/// Who sent a request, until its response tells whether that matters.
+/// The sender of a request, kept until the response shows whether it failed.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
     pub(super) client: Network,
@@ -157,7 +157,7 @@ impl Recorder {
         }
     }
 
-    /// Who is to be banned for these incidents, and by whom: each client once, whatever its failures are at once.
+    /// The bans for these incidents and the store that imposes each: one for each client, however many incidents it has.
     fn convicted(&self, batch: &Batch, incidents: &[Incident]) -> Vec<(&Warden, Network, Kind)> {
         let mut convicted = Vec::new();
         let Some(warden) = &self.warden else {
@@ -184,7 +184,7 @@ impl Recorder {
     }
 }
 
-/// Failures that are counted together, with what the store need not know of them.
+/// Failures that are counted together, with the parts that the store does not need.
 struct Batch {
     requests: Vec<FailedRequest>,
     circumstances: Vec<(Option<UserId>, SystemTime)>,
@@ -210,7 +210,7 @@ impl Work for Recorder {
         &self.queue
     }
 
-    /// Somebody tries passwords or tokens, and no flood of another kind is to hide it.
+    /// A guess at a password or a token, which no flood of another kind may hide.
     fn is_precious(noted: &Noted) -> bool {
         noted.request.login.is_some() || noted.request.status == StatusCode::UNAUTHORIZED
     }
@@ -242,7 +242,7 @@ impl Work for Recorder {
     }
 }
 
-/// Failures taken from the queue, with what became of them so far: dropped, if the task ends before they are counted.
+/// Failures taken from the queue, with their fate so far: dropped, if the task ends before they are counted.
 struct Taken<'a> {
     tally: &'a Tally,
     fate: Fate,

@@ -84,7 +84,7 @@ impl<S> Suspicion<S> {
         });
         match known {
             Some((warden, Known::Banned(left))) if warden.turns_away() => {
-                // What the inner service reserved when it was polled ready goes with the one that is dropped.
+                // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
                 self.inner = self.inner.clone();
                 let (parts, _) = request.into_parts();
                 ResponseFuture::refused(warden.respond(left, &parts).map(Body::refusal))

@@ -1,4 +1,4 @@
-//! The ports of suspicion: what the layer and its bans need from a store, for authors of one.
+//! The ports of suspicion and its bans, for authors of a store.
 //!
 //! [`FailureStore`] and [`BanStore`] are for one that several processes share, [`LocalFailureStore`] and
 //! [`LocalBanStore`] for one inside this process, on which a layer also falls back.
@@ -58,9 +58,9 @@ pub struct Watch {
 /// A request that the service answered with a client error, or with the outcome of a login.
 #[derive(Debug, Clone)]
 pub struct FailedRequest {
-    /// Whose request it was.
+    /// The client.
     pub client: Network,
-    /// What the service answered.
+    /// The status of the response.
     pub status: StatusCode,
     /// The route's template, kept as evidence.
     pub route: Route,
@@ -73,7 +73,7 @@ pub struct FailedRequest {
 pub struct Incident {
     /// The request that made it an incident, by its place in the call.
     pub request: usize,
-    /// What the kind of failures and its threshold are.
+    /// The kind of failures and its threshold.
     pub watch: Watch,
     /// Failures since the episode began, those that led to it included; for a kind of logins, distinct ones.
     pub count: u64,

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{BanReason, Kind};
 
-/// What a layer has seen since start: plain counters.
+/// The counts of a layer since start: plain counters.
 #[derive(Debug, Default)]
 pub struct Tally {
     incidents: [AtomicU64; Kind::ALL.len()],
@@ -12,7 +12,7 @@ pub struct Tally {
     turned: [AtomicU64; 2],
 }
 
-/// What became of a failed request, or of a login.
+/// How a failed request, or a login, was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -39,7 +39,7 @@ impl Fate {
     }
 }
 
-/// What became of a banned client's request.
+/// How a banned client's request was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Turned {
@@ -88,7 +88,7 @@ impl Tally {
         self.incidents[kind as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whoever reads the count sees the incidents of the failures that it holds too.
+    /// A reader of the count also sees the incidents of the failures in it.
     pub(super) fn settle(&self, fate: Fate, failures: usize) {
         self.failures[fate as usize].fetch_add(failures as u64, Ordering::Release);
     }
@@ -99,7 +99,7 @@ impl Tally {
         self.incidents[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Failed requests, and logins that a kind counts, by what became of them; those that still wait are in none.
+    /// Failed requests, and logins that a kind counts, by how they were counted; those that still wait are left out.
     #[must_use]
     pub fn failures(&self, fate: Fate) -> u64 {
         self.failures[fate as usize].load(Ordering::Acquire)

@@ -1,4 +1,4 @@
-//! What a store said, so that it need not be asked again.
+//! A store's answers, so that it need not be asked again.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What a response leaves to be done: a bounded queue, and a task that empties it off the request's path.
+//! Work that a response leaves: a bounded queue, and a task that empties it off the request's path.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 
-/// Most items of one batch: a server does so many in a fraction of a millisecond, during which it serves nobody else.
+/// Most items of one batch: a server does them in a fraction of a millisecond, during which it serves nobody else.
 pub(crate) const BATCH: usize = 32;
 
-/// Something with a queue, and how a batch of what waits there is done.
+/// Something with a queue, and its work on a batch of waiting items.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// What waits.
+    /// A waiting item.
     type Item: Send + 'static;
 
-    /// Where it waits.
+    /// The queue of the items.
     fn queue(&self) -> &Queue<Self::Item>;
 
     /// Whether an item takes the place of one that is not precious when the queue is full.
@@ -26,7 +26,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// Does a batch of 1 to [`BATCH`] items, the oldest first. A batch whose future is dropped is not done again.
     fn finish(&self, batch: Vec<Self::Item>) -> impl Future<Output = ()> + Send;
 
-    /// As [`finish`](Self::finish), where nothing can be waited for.
+    /// As [`finish`](Self::finish), where there is no runtime to wait on.
     fn finish_here(&self, batch: Vec<Self::Item>);
 }
 
@@ -47,7 +47,7 @@ struct Waiting<T> {
     precious: VecDeque<(u64, T)>,
     others: VecDeque<(u64, T)>,
     arrivals: u64,
-    /// Whether somebody takes from the queue.
+    /// Whether a task takes from the queue.
     draining: bool,
     /// Whether an item was dropped since the queue was last empty.
     overflowing: bool,
@@ -78,7 +78,7 @@ impl<T> Queue<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets an item wait. The first answer is whether the caller is to start somebody who takes from the queue.
+    /// Lets an item wait. The first answer is whether the caller is to start a task that takes from the queue.
     pub(crate) fn push(&self, item: T, is_precious: bool) -> (bool, Result<(), Dropped>) {
         let mut waiting = self.lock();
         let is_full = waiting.len() >= self.capacity;
@@ -134,7 +134,7 @@ impl<T> Waiting<T> {
 pub(crate) fn leave<W: Work>(work: &Arc<W>, item: W::Item) -> Result<(), Dropped> {
     let is_precious = W::is_precious(&item);
     let (starts, left) = work.queue().push(item, is_precious);
-    // Of a full queue that nobody takes from, somebody is to take even though this item is dropped.
+    // If no task takes from the full queue, one must start although this item is dropped.
     if starts {
         let drain = Drain {
             work: Arc::clone(work),
@@ -158,7 +158,7 @@ impl<W: Work> Drain<W> {
     async fn run(mut self) {
         while let Some(batch) = self.work.queue().next() {
             self.work.finish(batch).await;
-            // What is done without a wait must not keep this thread from its requests.
+            // Work that never waits must not keep this thread from its requests.
             tokio::task::yield_now().await;
         }
         self.ended = true;

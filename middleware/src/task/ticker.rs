@@ -1,4 +1,4 @@
-//! What a task does again and again, as long as its owner lives.
+//! A task that repeats its work, as long as its owner lives.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
-/// Something with a ticker, and what it does at each tick.
+/// Something with a ticker, and its work at each tick.
 pub(crate) trait Tick: Send + Sync + 'static {
     fn ticker(&self) -> &Ticker;
 

@@ -93,7 +93,7 @@ type Body = http_body_util::Either<Full<Bytes>, OpsBody>;
 #[cfg(not(feature = "ops"))]
 type Body = Full<Bytes>;
 
-/// What a connection must know of the stream that it serves: whether its client reads it no more.
+/// Whether the client of a connection's event stream has stopped reading it.
 type Stalled = Arc<AtomicBool>;
 
 impl Admin {
@@ -113,7 +113,7 @@ impl Admin {
         self
     }
 
-    /// What `/readyz` answers; always ready by default. Called for each such request, so it must not block.
+    /// The answer of `/readyz`; always ready by default. Called for each such request, so it must not block.
     pub fn readiness(mut self, check: impl Fn() -> Readiness + Send + Sync + 'static) -> Self {
         self.readiness = Arc::new(check);
         self
@@ -140,7 +140,7 @@ impl Admin {
         loop {
             let mut accept = pin!(accept(&listener, &slots));
             let accepted = poll_fn(|cx| {
-                // Reaps what has ended, so that the set stays as small as the number of slots.
+                // Reaps ended connections, so that the set stays as small as the number of slots.
                 while let Poll::Ready(Some(_)) = connections.poll_join_next(cx) {}
                 match shutdown.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),

@@ -34,7 +34,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// What the exposition format's version 0.0.4 asks a server to send.
+    /// The content type of the exposition format, version 0.0.4.
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     pub(super) fn new(service_name: String) -> Result<Self, ConfigError> {

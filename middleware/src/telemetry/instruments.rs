@@ -1,4 +1,4 @@
-//! Instruments of OpenTelemetry, made of what the rooms say of theirs.
+//! Instruments of OpenTelemetry, made from the rooms' metrics.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,11 +56,11 @@ impl Namespace {
 pub(super) struct Instruments {
     meter: Meter,
     namespace: Namespace,
-    /// What is read for each metric, by its name.
+    /// The sources of each metric, by its name.
     watched: Arc<Mutex<BTreeMap<&'static str, Readers>>>,
 }
 
-/// What is read for one metric, each with the address of what it reads.
+/// The sources of one metric, each with the address of the tally that it reads.
 #[derive(Clone, Default)]
 struct Readers(Arc<Mutex<Vec<(usize, Read)>>>);
 
@@ -78,7 +78,7 @@ impl Instruments {
         }
     }
 
-    /// Exports what `counted` has counted, from now on; once, however often it is given.
+    /// Exports the counts of `counted` from now on; once, however often it is given.
     pub(super) fn watch<T: Metrics>(&self, counted: &Arc<T>) {
         for Metric { instrument, read } in T::METRICS {
             let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +154,7 @@ impl Instruments {
 impl Readers {
     fn add(&self, address: usize, read: Read) {
         let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is read is never dropped, so no other can come to have its address.
+        // A source is never dropped, so no other can come to have its address.
         if !readers.iter().any(|(known, _)| *known == address) {
             readers.push((address, read));
         }

@@ -1,59 +1,6 @@
-//! What happens, in numbers: HTTP server metrics, what the rate limits decide, what failures add up to, which kinds of
-//! customers there are and what they do, which stages of the funnel are reached, and how the store fares.
+//! Measures a service with OpenTelemetry: its HTTP requests, and the counts of every room. [`Telemetry`] owns the instruments
+//! and, unless it is given a meter, a Prometheus exporter. Its admin listener serves the metrics and the readiness.
 //!
-//! [`Telemetry`] owns the instruments and, unless it is given a meter, a Prometheus exporter. `shop` below stands
-//! for the namespace that you choose; the metrics of HTTP have the names of the OTel HTTP conventions (1.44).
-//!
-//! | Prometheus name | type | labels |
-//! |---|---|---|
-//! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version`, `rpc_grpc_status_code` |
-//! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
-//! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
-//! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
-//! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow`, `password_spraying`, `distributed_stuffing`, `success_after_failures` |
-//! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
-//! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
-//! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
-//! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
-//! | `shop_store_breaker_open` | gauge, 0 or 1 | |
-//! | `shop_store_corrupt_keys_total` | counter | |
-//! | `shop_customer_segment_total` | counter | `segment`, `action`, `country` |
-//! | `shop_customers` | gauge | `segment`, from the one process that holds the sweep |
-//! | `shop_customer_unclassified_total` | counter | |
-//! | `shop_customer_changes_total` | counter | `kind` = `activity`, `order`, `refund`; `result` = `written`, `repeated`, `refused`, `lost` |
-//! | `shop_customer_unconverted_total` | counter | |
-//! | `shop_customer_swept_total` | counter | `result` = `checked`, `mended` |
-//! | `shop_funnel_stage_total` | counter | `stage`, `country`, `payment_method`, empty where the stage has none |
-//! | `shop_funnel_visitors_total` | counter | `stage`, `country` |
-//! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
-//! | `shop_funnel_step_duration_seconds` | histogram, 0.5 s to 24 h | `from`, `to`, two consecutive stages |
-//!
-//! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
-//! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
-//!
-//! # What a request's duration is
-//! From the layer being called to the response's body having been handed to the server to its end: the last
-//! frame, the announced length, or the head where HTTP allows no body. What the kernel and the network still do
-//! with it is not seen. `error_type` is absent for a request that went well, and otherwise the first that applies:
-//!
-//! | `error_type` | what happened | status |
-//! |---|---|---|
-//! | `panic` | the service or its body panicked | as sent |
-//! | `cancelled` | the future or the body was dropped before its end: the client left, or a timeout further out | as sent |
-//! | `service_error` | the service returned an error, and the server closed the connection | none |
-//! | `body_error` | the body failed midway | as sent |
-//! | `500` to `599` | the response had that status | the same |
-//!
-//! `rpc_grpc_status_code` stands at gRPC calls alone, and is one of 0 to 16; see [`body`](crate::body#grpc).
-//!
-//! # What a client cannot do
-//! No label holds text of the client's choice. Methods other than those of RFC 9110, PATCH and QUERY are `_OTHER`
-//! (the list is fixed, where the conventions would have it replaceable), requests without a route are
-//! `unmatched`, and the scheme is the layer's setting. Beyond 5,000 series of the duration, which the routes and
-//! statuses of a service come nowhere near, further ones are counted together under
-//! `otel_metric_overflow="true"`; alert on that label.
-//!
-//! # Examples
 //! A service that is measured:
 //!
 //! ```
@@ -86,7 +33,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! The admin listener, which tells Prometheus the metrics and an orchestrator whether to send requests:
+//! The admin listener, which Prometheus scrapes and an orchestrator asks whether to send requests:
 //!
 //! ```
 //! use palisade::telemetry::{Readiness, Telemetry};
@@ -113,6 +60,62 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
+//!
+//! # Metrics
+//! `shop` stands for the namespace that you choose. The metrics of HTTP have the names of the OTel HTTP conventions (1.44).
+//!
+//! | Prometheus name | type | labels |
+//! |---|---|---|
+//! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version`, `rpc_grpc_status_code` |
+//! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
+//! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
+//! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
+//! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow`, `password_spraying`, `distributed_stuffing`, `success_after_failures` |
+//! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
+//! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
+//! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
+//! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
+//! | `shop_store_breaker_open` | gauge, 0 or 1 | |
+//! | `shop_store_corrupt_keys_total` | counter | |
+//! | `shop_customer_segment_total` | counter | `segment`, `action`, `country` |
+//! | `shop_customers` | gauge | `segment`, from the one process that holds the sweep |
+//! | `shop_customer_unclassified_total` | counter | |
+//! | `shop_customer_changes_total` | counter | `kind` = `activity`, `order`, `refund`; `result` = `written`, `repeated`, `refused`, `lost` |
+//! | `shop_customer_unconverted_total` | counter | |
+//! | `shop_customer_swept_total` | counter | `result` = `checked`, `mended` |
+//! | `shop_funnel_stage_total` | counter | `stage`, `country`, `payment_method`, empty where the stage has none |
+//! | `shop_funnel_visitors_total` | counter | `stage`, `country` |
+//! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
+//! | `shop_funnel_step_duration_seconds` | histogram, 0.5 s to 24 h | `from`, `to`, two consecutive stages |
+//!
+//! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
+//! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
+//!
+//! # What a request's duration is
+//! It begins when the layer is called. It ends when the whole body of the response has been handed to the server: at the last
+//! frame, at the announced length, or at the head where HTTP allows no body. The kernel's and the network's time after that is
+//! not seen.
+//!
+//! `error_type` is absent for a request that went well, and otherwise the first that applies:
+//!
+//! | `error_type` | what happened | status |
+//! |---|---|---|
+//! | `panic` | the service or its body panicked | as sent |
+//! | `cancelled` | the future or the body was dropped before its end: the client left, or a timeout further out | as sent |
+//! | `service_error` | the service returned an error, and the server closed the connection | none |
+//! | `body_error` | the body failed midway | as sent |
+//! | `500` to `599` | the response had that status | the same |
+//!
+//! Only gRPC calls have `rpc_grpc_status_code`, which is one of 0 to 16; see [`body`](crate::body#grpc).
+//!
+//! # What a client cannot do
+//! No label holds text of the client's choice.
+//!
+//! - Methods other than those of RFC 9110, PATCH and QUERY are `_OTHER`. The list is fixed; the conventions would have it
+//!   replaceable.
+//! - Requests without a route are `unmatched`. The scheme is the layer's setting.
+//! - Beyond 5,000 series of the duration, further ones are counted together under `otel_metric_overflow="true"`. The routes and
+//!   statuses of a service come nowhere near; alert on that label.
 mod admin;
 mod exporter;
 mod http;

@@ -55,7 +55,7 @@ impl Telemetry {
         HttpMetricsLayer::new(Arc::clone(&self.http))
     }
 
-    /// Exports what a layer counts, all series at 0 from now on; a tally that is given twice is exported once.
+    /// Exports the counts of a layer, all series at 0 from now on; a tally that is given twice is exported once.
     ///
     /// ```
     /// use palisade::rate_limit::RateLimitLayer;

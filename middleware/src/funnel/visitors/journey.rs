@@ -13,12 +13,12 @@ pub(crate) struct Journey {
     /// The earliest moment that can count: the start of the window, or while there is none the end of the last.
     floor: Moment,
     counted: u8,
-    /// Of the stages after the first: when each was counted, and of those that are not, when it was last reached; 0 for
+    /// For each stage after the first: when it was counted or, if it was not, when it was last reached; 0 for
     /// never. Moments before the floor are left over from an earlier window, and can no more count.
     later: SmallVec<[Moment; 2]>,
 }
 
-/// What a reach changed: how many stages were counted before, and of the others that are now, the microseconds since the
+/// A reach's result: how many stages were counted before, and for each that it made count, the microseconds since the
 /// stage before.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Advance {
@@ -86,7 +86,7 @@ mod tests {
 
     const WINDOW: Moment = 1_000;
 
-    /// Reaches as they come (stage, moment), and what each makes count.
+    /// Reaches as they come (stage, moment), and the stages that each makes count.
     #[track_caller]
     fn walk<const N: usize>(reaches: [(u8, Moment, &[u64]); N]) -> Journey {
         let mut journey = Journey::default();

@@ -1,4 +1,4 @@
-//! Who reached a stage for the first time: from the response to the store, off the request's path.
+//! Visitors that reach a stage for the first time: from the response to the store, off the request's path.
 
 mod journey;
 mod recorder;

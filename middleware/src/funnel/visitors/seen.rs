@@ -1,4 +1,4 @@
-//! Which reaches need not be brought to the store again, remembered by this process.
+//! The reaches that need not be brought to the store again, remembered by this process.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Who;
 use crate::funnel::store::Progress;
 
-/// How far the visitors came whom this process saw last.
+/// How far the latest visitors of this process came.
 ///
 /// It only saves calls: a visitor who was forgotten costs the store one more call for each stage, which changes nothing.
 pub(super) struct Seen {
@@ -35,7 +35,7 @@ struct Generations {
 struct Known {
     /// When the visitor's window ends.
     until: u64,
-    /// The latest moment at which the store may have dated what it was told of the visitor.
+    /// The latest moment that the store may have given to a reach of the visitor.
     dated: u64,
     /// How many stages were counted in it: those below.
     counted: u8,
@@ -106,7 +106,7 @@ impl Seen {
         })
     }
 
-    /// When a reach is to be dated: as it happened, but after all that the store was told of the visitor before.
+    /// The moment of a reach: as it happened, but after all earlier reaches of the visitor that the store has.
     ///
     /// A store dates a reach by its age when the call was sent, and so late by the call's way. Without this a visitor in
     /// haste whose first call took long would be dated as having come to the second stage before the first.

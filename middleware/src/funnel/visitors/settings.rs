@@ -64,7 +64,7 @@ impl Visitors {
         self
     }
 
-    /// Is told of every step: the names of two consecutive stages, and how long a visitor took from the one to the
+    /// Adds an observer of every step: the names of two consecutive stages, and how long a visitor took from the one to the
     /// other. It must not block; telemetry's is `Telemetry::step_observer`.
     pub fn observer(
         mut self,

@@ -25,7 +25,7 @@ pub struct VisitorCount<'a> {
     pub count: u64,
 }
 
-/// What became of a response that reached a stage, as far as visitors go.
+/// How a response that reached a stage was counted for its visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -35,7 +35,7 @@ pub enum Fate {
     Repeated,
     /// The visitor had not reached the stage before.
     OutOfOrder,
-    /// The queue was full, or what waited there had grown too old: not counted.
+    /// Not counted: the queue was full, or the reach had waited there for too long.
     Dropped,
     /// The store failed: not counted here, though a call that timed out may have been executed.
     Failed,
@@ -87,7 +87,7 @@ impl VisitorTally {
         }
     }
 
-    /// Whoever reads the fates sees the visitors that they stand for too.
+    /// A reader of the fates also sees the visitors that they stand for.
     pub(super) fn settle(&self, fate: Fate, reaches: usize) {
         self.reaches[fate as usize].fetch_add(reaches as u64, Ordering::Release);
     }
@@ -96,7 +96,7 @@ impl VisitorTally {
         self.stages.get(stage).map(|name| &**name)
     }
 
-    /// Responses that reached a stage, by what became of them; those that still wait are in none.
+    /// Responses that reached a stage, by how they were counted; those that still wait are left out.
     #[must_use]
     pub fn reaches(&self, fate: Fate) -> u64 {
         self.reaches[fate as usize].load(Ordering::Acquire)

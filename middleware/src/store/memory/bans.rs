@@ -11,7 +11,7 @@ use crate::model::Network;
 use crate::suspicion::store::LocalBanStore;
 use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
 
-/// Who is banned, and whose offences are remembered: at most [`Bans::MOST`] clients, at most 250 bytes each.
+/// Banned clients, and clients with remembered offences: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///
 /// A new client in a full table takes the place of the one whose ban ended first, or else ends first.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! What is known of customers, in the memory of this process.
+//! The records of customers, in the memory of this process.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep}
 use crate::segment::{Change, Export, Keeping, OrderKey, Population, Recency, Record, Timestamp};
 use crate::store::{ERASED_FOR, Effect, MOST_COUNTED};
 
-/// The customers of a store, and who was erased lately; all binds share them.
+/// The customers of a store, and those erased lately; all binds share them.
 pub(super) struct Customers {
     known: Table<Customer>,
     erased: Table<Erased>,
@@ -29,7 +29,7 @@ pub(super) struct Customer {
     counted: VecDeque<OrderKey>,
 }
 
-/// Who was erased.
+/// Erased customers.
 #[derive(Debug, Default)]
 struct Erased {
     /// Changes of this moment or an earlier one are dropped.
@@ -50,7 +50,7 @@ impl Entry for Erased {
 }
 
 impl Customer {
-    /// Applies what happened; whether it counted. The record is there afterwards.
+    /// Applies an event; whether it counted. The record is there afterwards.
     fn apply(&mut self, at: Timestamp, effect: Effect) -> bool {
         let record = self.record.get_or_insert(Record::seen(at));
         if !matches!(effect, Effect::Refunded(..)) {
@@ -76,7 +76,7 @@ impl Customer {
 }
 
 impl Customers {
-    /// Of those erased within ten minutes so many are remembered, and beyond them the latest.
+    /// Most erased customers that are remembered, the latest, for ten minutes.
     const MOST_ERASED: usize = 100_000;
 
     pub(super) fn new(max_customers: usize) -> Self {
@@ -210,7 +210,7 @@ impl Kept {
         had_record
     }
 
-    /// Counts everybody, a shard at a time, and lets go of whom it finds past the retention.
+    /// Counts all customers, a shard at a time, and lets go of those past the retention.
     async fn sweep(&self, now: Timestamp) -> Sweep {
         let known = &self.customers.known;
         let mut sweep = Sweep {

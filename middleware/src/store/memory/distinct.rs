@@ -1,4 +1,4 @@
-//! Which distinct items a key saw, and what they add up to.
+//! The distinct items that a key saw, and the incidents that they are.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ struct Episode {
     beyond: Beyond,
 }
 
-/// What became of the episode's items that are kept no longer.
+/// The episode's items that are kept no longer.
 #[derive(Debug)]
 enum Beyond {
     /// There are none: the number of items is exact.
@@ -42,7 +42,7 @@ enum Beyond {
     Forgotten,
 }
 
-/// What an item that is an incident adds up to.
+/// The incident that an item is.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) count: u64,
@@ -82,7 +82,7 @@ impl Distinct {
         self.episode.is_some()
     }
 
-    /// Counts an item; what it adds up to, if that is an incident.
+    /// Counts an item; returns the incident, if it is one.
     pub(super) fn count(
         &mut self,
         now: Micros,

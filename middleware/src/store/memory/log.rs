@@ -61,7 +61,7 @@ impl Log {
         (if at >= capacity { at - capacity } else { at }) as usize * STAMP
     }
 
-    /// Drops what has left the window `(now - window, now]`.
+    /// Drops the entries that have left the window `(now - window, now]`.
     pub(super) fn expire(&mut self, now: Micros, window: Micros) {
         if self.len == 0 {
             return;

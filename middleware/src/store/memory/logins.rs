@@ -1,4 +1,4 @@
-//! What failed logins add up to: accounts of a network, networks of an account, and who got in all the same.
+//! The kinds of logins: accounts that failed from a network, networks that failed for an account, and their successes.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::suspicion::{AccountHash, AccountState, Kind, Threshold};
 
 type Watched<E> = (Watch, Arc<Table<E>>);
 
-/// What is kept of some kinds of logins.
+/// The trails of some kinds of logins.
 pub(super) struct Logins {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sketches: Sketches,
@@ -116,7 +116,7 @@ impl Logins {
     }
 }
 
-/// What is to be said of a key's entry; of a key that is not held, nothing.
+/// The answer about a key's entry; `None` for a key that is not held.
 fn look<E: super::shard::Entry, T: Default>(
     table: &Table<E>,
     key: &PartitionKey,

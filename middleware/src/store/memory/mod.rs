@@ -1,35 +1,4 @@
-//! Limits, failures and customers of one process: exact, packed, sharded and bounded.
-//!
-//! A key takes at most 100 bytes beside its log, and text (a user's id) its own length and some 30 bytes more. Its log
-//! takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never
-//! exceeds the limit: 1,000,000 addresses with a request each stay under 100 MB, one with 200 requests under
-//! 1.1 kB. A log is given back when its key is next seen after a quiet window, or when the key is let go.
-//!
-//! The number of keys is bounded for each policy ([`MemoryStoreBuilder::max_keys`], 1,000,000 unless set), and with it
-//! the memory: at most `max_keys` times five bytes for each unit of the limit, and 100. Each new key lets go of up to
-//! two idle ones (nothing admitted in their window). When none is idle and the bound is reached, it takes the
-//! place of the longest-quiet key with room left, or else of the longest-quiet key at its limit; keys are spread
-//! over shards, and the order holds within a shard. So no flood of new keys lifts the limit of a client while any
-//! other key of its shard has room.
-//!
-//! What clients' failures add up to is kept for 100,000 clients of each kind, or `max_keys` if that is less, and let go
-//! in the same order: those whose failures reached the threshold last. A client with one failure takes at most 200 bytes,
-//! and up to 24 for each of seven further routes and five (in a buffer that doubles) for each failure up to the threshold.
-//! The kinds of logins keep as many keys each: at most 300 bytes with one distinct item, and 16 for each further one (in a
-//! buffer that doubles) up to 64. In an episode whose items exceed that, or outlive the window, their number is estimated by
-//! HyperLogLog with a standard error of 1.6 % in 4 kB, of which a store holds 4,096 at a time, all kinds together; beyond,
-//! the number is a lower bound.
-//!
-//! Bans are kept for 100,000 clients, of at most 250 bytes each, and those that ended, or else end first, are let go.
-//!
-//! Customers, up to `max_keys` of them, are let go longest-quiet first; the retention runs on the store's clock from the
-//! last change, whatever moment that carries. The newest 4,096 orders and refunds of a customer are known again, 12 bytes
-//! each; who was erased is remembered for ten minutes, the latest 100,000 of them. A sweep looks at everybody, under
-//! the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each, 226 with an order, and 35 ms for
-//! a sweep, 0.6 ms a shard.
-//!
-//! Of the visitors of a funnel at most `max_keys` are kept, each in at most 256 bytes (four stages), and those without a
-//! counted stage are let go first.
+//! Keeps limits, failures, bans, customers and visitors in the memory of one process. It is exact, and its memory is bounded.
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,6 +17,47 @@
 //! assert!(!limits.admit(&[charge]).await.unwrap().admitted);
 //! # });
 //! ```
+//!
+//! # Limits
+//! A key takes at most 100 bytes beside its log. A key of text (a user's id) takes its own length and some 30 bytes more. The
+//! log takes five bytes for each unit of admitted cost after the first, in a buffer that at most doubles and never exceeds
+//! the limit. So 1,000,000 addresses with a request each stay under 100 MB, and one with 200 requests under 1.1 kB. A log is
+//! given back when its key is next seen after a quiet window, or when the key is let go.
+//!
+//! The number of keys is bounded for each policy ([`MemoryStoreBuilder::max_keys`], 1,000,000 unless set), and with it the
+//! memory: at most `max_keys` times 100 bytes and five for each unit of the limit. Keys are spread over shards, and each
+//! shard makes room by itself:
+//!
+//! 1. Each new key lets go of up to two idle ones (nothing admitted in their window).
+//! 2. At the bound, with no idle key, it takes the place of the longest-quiet key with room left.
+//! 3. When no key has room left, it takes the place of the longest-quiet key at its limit.
+//!
+//! So no flood of new keys lifts the limit of a client while any other key of its shard has room.
+//!
+//! # Failures
+//! Failures are kept for 100,000 clients of each kind, or `max_keys` if that is less. Clients are let go in the same order,
+//! those whose failures reached the threshold last. A client with one failure takes at most 200 bytes, up to 24 for each of
+//! seven further routes, and five (in a buffer that doubles) for each failure up to the threshold.
+//!
+//! The kinds of logins keep as many keys each. A key takes at most 300 bytes with one distinct item, and 16 for each further
+//! one (in a buffer that doubles) up to 64. In an episode with more items than that, or one that outlives the window, their
+//! number is estimated by HyperLogLog, with a standard error of 1.6 % in 4 kB. A store holds 4,096 such estimates at a time,
+//! all kinds together; beyond, the number is a lower bound.
+//!
+//! # Bans
+//! Bans are kept for 100,000 clients, of at most 250 bytes each. Ended bans are let go first, then those that end soonest.
+//!
+//! # Customers
+//! Up to `max_keys` customers are kept, and let go longest-quiet first. The retention runs on the store's clock from the last
+//! change, whatever moment that change carries. The newest 4,096 orders and refunds of a customer are recognised when they
+//! come again, 12 bytes each. An erased customer is remembered for ten minutes, the latest 100,000 of them.
+//!
+//! A sweep looks at every customer, under the lock of one shard at a time. Measured with 1,000,000 customers: 162 bytes each,
+//! 226 with an order, and 35 ms for a sweep, 0.6 ms a shard.
+//!
+//! # Visitors
+//! At most `max_keys` visitors of a funnel are kept, each in at most 256 bytes (four stages). Visitors without a counted stage
+//! are let go first.
 mod bans;
 mod bound;
 mod clock;
@@ -283,7 +293,7 @@ impl LocalVisitStore for MemoryStore {
 }
 
 impl MemoryStore {
-    /// Of each kind. Who keeps more addresses busy than this with failures is no single client to report.
+    /// Of each kind. A source that keeps more addresses than this busy with failures is no single client to report.
     const MOST_SUSPECTS: usize = 100_000;
 
     fn trails(&self, watches: &[Watch]) -> Trails {

@@ -9,13 +9,13 @@ use crate::model::PartitionKey;
 
 const NONE: u32 = u32::MAX;
 
-/// What is kept for a key.
+/// The value of a key.
 pub(super) trait Entry: Default {
     /// Whether nothing of it counts any more.
     fn is_idle(&self, now: Micros, window: Micros) -> bool;
 }
 
-/// Keys and what is kept for each, at most `capacity` of them.
+/// Keys and their values, at most `capacity` of them.
 ///
 /// Two lists order the keys by their last use: those at their limit (of a quota or a threshold) and those with room to
 /// spare. A new key in a full shard takes the place of the first of these that exists: an idle key with room, an idle
@@ -94,7 +94,7 @@ impl<E: Entry> Shard<E> {
         &mut self.slots[slot as usize].entry
     }
 
-    /// What is kept for every key.
+    /// The values of all keys.
     pub(super) fn entries(&self) -> impl Iterator<Item = &E> {
         self.index
             .iter()

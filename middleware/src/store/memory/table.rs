@@ -10,7 +10,7 @@ use crate::model::PartitionKey;
 pub(super) struct Table<E> {
     /// The policy's or the kind's.
     name: Box<str>,
-    /// The table's place among those of its store: who locks several, locks them in this order.
+    /// The table's place among those of its store. Code that locks several locks them in this order.
     ordinal: usize,
     hasher: RandomState,
     shards: Box<[Mutex<Shard<E>>]>,
@@ -57,7 +57,7 @@ impl<E: Entry> Table<E> {
         self.shards.iter().map(lock)
     }
 
-    /// One after the other, for who lets others in between.
+    /// One after the other, for a caller that lets others in between.
     pub(super) fn shard_count(&self) -> usize {
         self.shards.len()
     }

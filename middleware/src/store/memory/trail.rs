@@ -1,4 +1,4 @@
-//! What one client's failures of one kind add up to.
+//! One client's failures of one kind.
 
 use std::sync::Arc;
 use std::time::Duration;

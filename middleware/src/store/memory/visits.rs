@@ -48,14 +48,14 @@ pub(super) fn reach(
         };
         let visit = shard.entry_mut(slot);
         if now >= visit.until {
-            // What ended long ago is as good as forgotten.
+            // A window that ended long ago is as good as forgotten.
             visit.journey = Journey::default();
         }
         let age = reach.age.min(Reach::OLDEST).as_micros() as Moment;
         let advance = visit.journey.reach(reach.stage, now - age, now, window);
         let end = visit.journey.end(window);
         visit.until = end.unwrap_or(now) + Reach::KEPT.as_micros() as Moment;
-        // Whoever is in a window is forgotten last.
+        // A visitor within a window is forgotten last.
         shard.used(slot, end.is_some());
         Progress {
             before: advance.before,

@@ -1,11 +1,11 @@
-//! What the server answers, read element by element.
+//! The server's answers, read element by element.
 
 use std::error::Error;
 use std::fmt;
 
 use redis::Value;
 
-/// What a reply says, and how many keys held something that no script of ours wrote.
+/// A reply's content, and how many keys held something that no script of ours wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer<T> {
     pub(super) broken: u64,
@@ -16,7 +16,7 @@ impl<T> Answer<T> {
     /// Reads an array that begins with the number of broken keys, to its end.
     ///
     /// # Errors
-    /// Anything but what the scripts' headers promise.
+    /// Any other reply than the scripts' headers promise.
     pub(super) fn read(
         reply: Value,
         of: impl FnOnce(&mut Elements) -> Result<T, MalformedReply>,

@@ -1,4 +1,4 @@
-//! The port of the bans: who is refused, over all processes.
+//! The port of the bans, over all processes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ fn by_hand(length: Duration) -> Vec<u8> {
     terms(BanReason::Manual, false, [length])
 }
 
-/// What stands for the reason in a stored ban, which outlives the version that wrote it.
+/// The reason's text in a stored ban, which outlives the version that wrote it.
 const fn code(reason: BanReason) -> u8 {
     match reason {
         BanReason::Manual => 0,
@@ -182,7 +182,7 @@ impl Record {
     }
 }
 
-/// The clients of the index; what is no client of ours is passed over.
+/// The clients of the index; entries that are no clients of ours are passed over.
 fn listed(reply: Value) -> Result<Answer<Vec<Network>>, MalformedReply> {
     let Value::Array(members) = reply else {
         return Err(MalformedReply);

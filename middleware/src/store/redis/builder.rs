@@ -22,7 +22,7 @@ pub struct RedisStoreBuilder {
 }
 
 impl RedisStoreBuilder {
-    /// What keys start with unless [`prefix`](Self::prefix) is set.
+    /// The prefix of keys unless [`prefix`](Self::prefix) is set.
     pub const DEFAULT_PREFIX: &str = "palisade:";
     /// How long a request waits unless [`deadline`](Self::deadline) is set.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What every key starts with: 1 to 64 visible ASCII characters without braces, brackets, quotes, `*`, `?`, `\`;
+    /// The prefix of every key: 1 to 64 visible ASCII characters without braces, brackets, quotes, `*`, `?`, `\`;
     /// `palisade:` unless set.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);

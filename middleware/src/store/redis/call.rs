@@ -37,7 +37,7 @@ impl Script {
         }
     }
 
-    /// A call with so many keys, which are its first arguments.
+    /// A call with this many keys, which are its first arguments.
     pub(super) fn call(&'static self, keys: usize) -> Call {
         let hash = || redis::Script::new(self.text).get_hash().to_owned();
         let mut call = Call::of("EVALSHA", Some(self), keys);
@@ -144,7 +144,7 @@ impl Core {
         })
     }
 
-    /// Waits until the deadline for what is asked on the requests' connection.
+    /// Waits until the deadline for a call on the requests' connection.
     pub(super) async fn attempt<T>(
         self: &Arc<Self>,
         operation: Operation,
@@ -155,13 +155,13 @@ impl Core {
         }
         let asked = Instant::now();
         let result = timeout(self.deadline, asking).await.unwrap_or_else(|_| {
-            // What does not answer may never: the next call starts on another connection.
+            // A connection that does not answer may never: the next call starts on another one.
             self.connections.forget();
             Err(Failure::Timeout)
         });
         self.note(operation, asked, &result);
         result.map_err(|failure| {
-            // The breaker is the limits': what only this call meets (an ACL that does not cover its keys, say) must not
+            // The breaker is the limits': an error of only this call (an ACL that does not cover its keys, say) must not
             // turn them local, nor its successes hide their failures.
             if failure.is_of_the_connection() {
                 self.note_failure(&failure);
@@ -203,7 +203,7 @@ impl Core {
         Ok(answer)
     }
 
-    /// Waits for what is asked on other connections than the requests', of which the breaker is not told.
+    /// Waits for a call on another connection than the requests'. The breaker is not told of it.
     pub(super) async fn apart<T>(
         &self,
         operation: Operation,
@@ -230,7 +230,7 @@ impl Core {
     }
 }
 
-/// The error of what the server is not asked.
+/// The error of a call that is not sent to the server.
 pub(super) fn refused(why: &'static str) -> StoreError {
     StoreError::new(StoreErrorKind::Failed).with_source(why)
 }

@@ -29,7 +29,7 @@ const EXCLUSIVE: usize = 4;
 
 pub(super) struct Connections {
     client: Client,
-    /// What requests are sent on; made by the first call that finds none, so nothing connects before it is needed.
+    /// The connection of the requests; made by the first call that finds none, so nothing connects before it is needed.
     ///
     /// redis-rs's `ConnectionManager` would keep a connection whose calls time out (a black hole, a hung server),
     /// and one whose server was demoted to a replica; here any such failure drops it.
@@ -86,7 +86,7 @@ impl Connections {
         let connection = match self.live() {
             Some(connection) => connection,
             None => {
-                // One connects, and those who wait for it find its connection.
+                // One call connects, and the calls that wait for it find its connection.
                 let _turn = self.turn.lock().await;
                 match self.live() {
                     Some(connection) => connection,
@@ -170,7 +170,7 @@ impl Connections {
     }
 }
 
-/// Whether another connection could do better: this one is gone, or leads to what is now a replica.
+/// Whether another connection could do better: this one is gone, or leads to a server that is now a replica.
 fn ends_connection(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Server(kind) => kind == ServerErrorKind::ReadOnly,
@@ -210,7 +210,7 @@ fn with_settings(info: ConnectionInfo) -> ConnectionInfo {
     info.set_redis_settings(redis).set_tcp_settings(tcp)
 }
 
-/// The URL without what authenticates: user, password and query. What is refused may be malformed, so only what stands
+/// The URL without its credentials: user, password and query. A refused URL may be malformed, so only the text that stands
 /// behind the last `@` is shown, or the scheme alone.
 fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url
@@ -218,7 +218,7 @@ fn without_secrets(url: &str) -> String {
         .map_or(("", url), |(scheme, rest)| (scheme, rest));
     let scheme = match scheme {
         "" => String::new(),
-        // A word that is no scheme of ours could be part of a password too.
+        // An unknown scheme could be part of a password.
         "redis" | "rediss" | "unix" | "http" | "https" => format!("{scheme}://"),
         _ => "…://".to_owned(),
     };

@@ -1,4 +1,4 @@
-//! The port of the customer segments: what is known of customers, over all processes.
+//! The port of the customer segments: the records of customers, over all processes.
 
 mod load;
 mod record;
@@ -32,10 +32,10 @@ static ERASE_CUSTOMER: Script = Script::new(concat!(
     include_str!("lua/erase_customer.lua")
 ));
 
-/// Most changes in a call: a server applies so many in about a millisecond, during which it serves nobody else.
+/// Most changes in a call: a server applies them in about a millisecond, during which it serves nobody else.
 const BATCH: usize = 100;
 
-/// What a customer's hash has; a record consists of the first four.
+/// The fields of a customer's hash; a record consists of the first four.
 const FIELDS: [&str; 5] = [
     "last_activity",
     "first_activity",

@@ -1,4 +1,4 @@
-//! Gathers what is asked while a call is under way into the next call.
+//! Gathers the requests that arrive during a call into the next call.
 //!
 //! Measured on two cores with Redis 7.0, two policies, 5,000 clients, 64 requests at a time, medians of five
 //! alternating rounds: a call for each request takes 15.8 µs of Redis CPU and 7.0 µs of this process's a decision,
@@ -20,7 +20,7 @@ use super::limits::{self, Ask, MOST_CHARGES};
 use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
 use crate::rate_limit::store::{Reply, Verdict};
 
-/// Most requests in a call: a server decides so many in about 0.3 ms, during which it serves nobody else.
+/// Most requests in a call: a server decides them in about 0.3 ms, during which it serves nobody else.
 const BATCH: usize = 32;
 /// Most calls under way at once. A second one starts when a whole batch waits, or when the last call was sent longer
 /// ago than [`PATIENCE`] says, so that with a distant server no request waits for the call before its own.
@@ -158,7 +158,7 @@ impl Core {
         let call = limits::call(asks.iter());
         let read = |reply| limits::verdicts(reply, asks.iter().map(Ask::shape));
         let mut asking = pin!(self.ask(&call, read));
-        // One timer for all: those who asked first reach their deadline first.
+        // One timer for all: the earliest requests reach their deadline first.
         let mut overdue = false;
         let result = loop {
             let Some(first) = askers.front() else {
@@ -179,7 +179,7 @@ impl Core {
                 }
             }
         };
-        // The first asked longest ago, so there are no more answers than askers: those who gave up lead the batch.
+        // The oldest requests give up first, so the first answers are theirs.
         let gone = asks.len() - askers.len();
         match result {
             Ok(verdicts) => {

@@ -1,4 +1,4 @@
-//! The port of the suspicions: what clients' failures add up to, over all processes.
+//! The port of suspicion: clients' failures, counted over all processes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::suspicion::{AccountHash, AccountState};
 
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
 
-/// The most failed requests that one call may carry: the script numbers their routes in a byte, and so many under every
+/// The most failed requests that one call may carry: the script numbers their routes in a byte, and this many under every
 /// kind stay below its 1,000 keys.
 const MOST_REQUESTS: usize = 250;
 
@@ -94,7 +94,7 @@ impl Core {
     }
 }
 
-/// What counts the failures among the requests; `None` if there are none that a kind counts.
+/// The call that counts the failures among the requests; `None` if no kind counts any of them.
 fn failures(
     watches: &[(Watch, Box<str>)],
     requests: &[FailedRequest],

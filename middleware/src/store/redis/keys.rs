@@ -10,7 +10,7 @@ use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::store::check_prefix;
 use crate::suspicion::Kind;
 
-/// What every key starts with, so that several services can share a server.
+/// The prefix of every key, so that several services can share a server.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix(Arc<str>);
 
@@ -26,17 +26,17 @@ impl Prefix {
         &self.0
     }
 
-    /// What the keys of a policy's logs start with: `<prefix>rate:<policy>:`.
+    /// The prefix of a policy's logs: `<prefix>rate:<policy>:`.
     pub(super) fn of_policy(&self, policy: &str) -> Box<str> {
         format!("{}rate:{policy}:", self.0).into()
     }
 
-    /// What the keys of a kind's failures start with: `<prefix>suspicious:<signal>:`.
+    /// The prefix of a kind's failures: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
         format!("{}suspicious:{}:", self.0, signal(kind)).into()
     }
 
-    /// What the keys of the bans start with: `<prefix>ban:`.
+    /// The prefix of the bans: `<prefix>ban:`.
     pub(super) fn of_bans(&self) -> Box<str> {
         format!("{}ban:", self.0).into()
     }
@@ -61,7 +61,7 @@ impl Prefix {
         [self.0.as_bytes(), b"customer:{", member, b"}"].concat()
     }
 
-    /// What remembers that a customer was erased, in the slot of the hash.
+    /// The key that remembers an erased customer, in the slot of the hash.
     pub(super) fn erased(&self, customer: &UserId) -> String {
         format!("{}customer-erased:{{{customer}}}", self.0)
     }
@@ -76,7 +76,7 @@ impl Prefix {
         format!("{}customers:sweep", self.0)
     }
 
-    /// What the keys of a funnel's visitors start with: `<prefix>funnel:`.
+    /// The prefix of a funnel's visitors: `<prefix>funnel:`.
     pub(super) fn of_visitors(&self) -> Box<str> {
         format!("{}funnel:", self.0).into()
     }
@@ -87,7 +87,7 @@ impl Prefix {
     }
 }
 
-/// What stands for the kind in the names of keys.
+/// The kind's name in keys.
 const fn signal(kind: Kind) -> &'static str {
     match kind {
         Kind::CredentialStuffing => "401",
@@ -131,7 +131,7 @@ impl Keys {
         self.ends.push(self.text.len() as u32);
     }
 
-    /// Adds `<kind prefix><key>:sketch`: what estimates how many distinct items the trail of the same key saw. No trail of
+    /// Adds `<kind prefix><key>:sketch`: the estimate of how many distinct items the trail of the same key saw. No trail of
     /// the kind has this name, since no network and no hash ends so.
     pub(super) fn push_sketch(&mut self, kind_prefix: &str, key: &PartitionKey) {
         self.push(kind_prefix, key);

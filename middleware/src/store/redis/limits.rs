@@ -34,7 +34,7 @@ impl Store for RedisStore {
 /// The store for the policies of one layer.
 struct Bound {
     core: Arc<Core>,
-    /// What the keys of each policy start with.
+    /// The prefix of each policy's keys.
     prefixes: Box<[Box<str>]>,
     ban_prefix: Box<str>,
 }
@@ -84,7 +84,7 @@ impl Admit for Bound {
     }
 }
 
-/// What one request asks of the script.
+/// The arguments of one request.
 #[derive(Debug)]
 pub(super) struct Ask {
     keys: Keys,
@@ -96,7 +96,7 @@ pub(super) struct Ask {
     gated: bool,
 }
 
-/// What the answer to one request consists of.
+/// The parts of the answer to one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     /// The gate included.
@@ -195,7 +195,7 @@ pub(super) fn call<'a>(asks: impl Iterator<Item = &'a Ask> + Clone) -> Call {
 
 /// Bytes of each number in a reply.
 const NUMBER: usize = 5;
-/// What a reply says for a cost that never fits.
+/// A reply's value for a cost that never fits.
 const NEVER: u64 = (1 << 40) - 1;
 
 /// Reads the verdicts on requests of these shapes, in their order.

@@ -1,4 +1,4 @@
-//! What logins add up to, over all processes: the kinds that count distinct items.
+//! The kinds of logins, over all processes: they count distinct items.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::suspicion::{AccountHash, AccountState, Kind, LoginAttempt};
 
 static COUNT_DISTINCT: Script = Script::new(include_str!("lua/count_distinct.lua"));
 
-/// A kind, and what its keys start with.
+/// A kind, and the prefix of its keys.
 type Watched = (Watch, Box<str>);
 
 /// The request and the kind that a step is of, and the request's route.
@@ -51,7 +51,7 @@ impl Logins {
         self.watches.iter().find(|(watch, _)| watch.kind == kind)
     }
 
-    /// What counts the logins among the requests; `None` if there are none that a kind counts.
+    /// The call that counts the logins among the requests; `None` if no kind counts any of them.
     pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counted<Origin>> {
         if self.watches.is_empty() {
             return None;
@@ -100,7 +100,7 @@ impl Logins {
         }
     }
 
-    /// What reads the state of an account; `None` if no kind counts accounts.
+    /// The call that reads the state of an account; `None` if no kind counts accounts.
     pub(super) fn looking_up(&self, account: AccountHash) -> Option<Call> {
         let watched = self.get(Kind::DistributedStuffing)?;
         let account = PartitionKey::of_ours(account.to_string());
@@ -110,7 +110,7 @@ impl Logins {
     }
 }
 
-/// What a step does, by its number in the script.
+/// A step, by its number in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Count = 1,
@@ -120,7 +120,7 @@ enum What {
     State = 5,
 }
 
-/// What one call does.
+/// The steps of one call.
 struct Steps {
     keys: Keys,
     /// As the script reads them, sixteen bytes for each step.

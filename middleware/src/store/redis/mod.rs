@@ -1,64 +1,5 @@
-//! Limits, failures and customers shared by every process that uses one Redis server, 6.2 or newer: exact, on the server's clock.
-//!
-//! One script decides a request under all of its policies in one round trip. What is asked while a call is under
-//! way goes into the next call together, in order of arrival, which under load decides about twice as many requests
-//! for the same Redis CPU as a call for each. All requests share one multiplexed connection.
-//!
-//! A log takes five bytes for each unit of admitted cost and expires with its window; a key that holds 200 hits
-//! stays below 1,400 bytes however it was filled. A key that holds anything else is dropped, begun afresh and
-//! counted ([`StoreHealth::broken_logs`]).
-//!
-//! What clients' failures add up to has a script of its own: one call for all kinds of up to 32 failed requests, off the
-//! requests' path, on the same connection and under the same deadline and breaker. A client's key takes five bytes for
-//! each failure up to the threshold, 25, and the last eight routes, and expires with its window.
-//!
-//! A ban is a key of 19 bytes that expires a day after its end, and an entry of an index from which at most 10,000 bans
-//! can be listed. What bans meet opens the breaker only if it is of the connection.
-//!
-//! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention, and a member of one of
-//! two sorted sets by last activity: the VIPs, the others. One script keeps both together, up to 100 changes in a call
-//! of 1.1 ms of the server's time (16 µs for a change alone), and knows the newest 4,096 orders and refunds of a customer again. The
-//! population is four counts of these sets. Their upkeep (see [`KeepCustomers::sweep`](crate::segment::store::KeepCustomers)) and
-//! the load of a history ([`CustomerLoader`]) use connections of their own. A customer with an order takes some 300
-//! bytes, 184 of them the hash; the history of 23,570 customers with three orders each took 383 each, expiry and key
-//! included, and one with ten orders has a hash of 552. The indices are apart from the hashes: on a Redis Cluster, which
-//! needs the keys of a call in one slot, customers cannot be kept.
-//!
-//! How far the visitors of a funnel came has a script too, called in the same way. A visitor's key takes ten bytes, and
-//! seven for each stage after the first, beside its name, and expires a minute after its window; without a counted stage,
-//! after a minute.
-//!
-//! The kinds of logins have another script, whose call leaves together with that one. A key takes 13 bytes for each of the
-//! newest 64 distinct items and 17. In an episode whose items exceed that, or outlive the window, their number is an
-//! estimate by Redis's HyperLogLog (standard error 0.81 %) in a second key `…:sketch` of 14.4 kB at most, with the same
-//! expiry; it begins anew with each episode.
-//!
-//! # What failures can take
-//! Measured on Redis 7.0, with the key's own bytes: 200 to 230 bytes for a trail with one failure or login, 470 with 20
-//! failures on one route, 1,430 at most (eight longest routes); 1,080 for one with 64 distinct items. A 404 keeps two
-//! trails for 5 minutes; a 401 as many, and one for 2 hours; a failed login with every kind on, two more, one of them (the
-//! account's) for an hour.
-//!
-//! So a client that fails from a fresh IPv6 /64 each time, against which no limit for each client helps, takes up to 1.1 kB
-//! with each 401: a whole /48 (65,536 networks) 70 MB, and 1,000 fresh networks a second 2.5 GB in the steady state, most of
-//! it for the slow kind. What bounds that is Redis's `maxmemory`: with `noeviction` a full server is an outage, for which there
-//! are the failure modes, until keys expire; with a `volatile-*` policy it forgets, since every key expires, and nobody hears
-//! of it (`redis/redis.conf` in the repository weighs them). Further, the queue of each process, which drops what comes faster
-//! than it is counted; `client.ipv6_prefix = 56` or `48`, under which such a client is one of few, and meets the `ip` limit;
-//! and a kind that is off takes nothing.
-//!
-//! # When the server fails
-//! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
-//! [breaker](RedisStoreBuilder::breaker) opens: requests fail at once, for the cost of an atomic load, while a task
-//! of its own probes with the real script, and lets them back when it was decided and written. What happens to a
-//! request meanwhile is the layer's failure mode. A failed call is not repeated, since it may have been executed.
-//!
-//! # What a loss can add
-//! A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh,
-//! and so can admit one more quota in a window. A customer's hash that is lost makes a new customer; an index that is lost
-//! misses customers in the population until their next change. Should the server's clock step back, stamps from the future count
-//! as made now. A shorter window forgets what lies beyond it as soon as it admits, so lengthening it again counts
-//! from there.
+//! Shares limits, failures, bans, customers and visitors between all processes that use one Redis server, 6.2 or newer. It is
+//! exact, on the server's clock. All requests share one multiplexed connection.
 //!
 //! ```
 //! use palisade::store::redis::RedisStore;
@@ -67,6 +8,77 @@
 //! assert!(!store.health().is_breaker_open());
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
+//!
+//! # Limits
+//! One script decides a request under all of its policies in one round trip. Requests that arrive during a call go together
+//! into the next call, in order of arrival. Under load that decides about twice as many requests for the same Redis CPU as a
+//! call for each.
+//!
+//! A log takes five bytes for each unit of admitted cost and expires with its window. A key with 200 hits stays below
+//! 1,400 bytes however it was filled. A key that holds anything else is dropped, begun afresh and counted
+//! ([`StoreHealth::broken_logs`]).
+//!
+//! # Failures
+//! Failures have a script of their own, off the requests' path: one call counts up to 32 failed requests, for all kinds. It
+//! shares the connection, the deadline and the breaker. A client's key takes five bytes for each failure up to the threshold,
+//! 25, and the last eight routes, and expires with its window.
+//!
+//! The kinds of logins have another script, whose call leaves together with that one. A key takes 17 bytes, and 13 for each
+//! of the newest 64 distinct items. In an episode with more items than that, or one that outlives the window, their number
+//! is estimated by Redis's HyperLogLog (standard error 0.81 %). The estimate is a second key `…:sketch` of at most 14.4 kB,
+//! with the same expiry, and begins anew with each episode.
+//!
+//! **Sizes.** Measured on Redis 7.0, with the key's own bytes: 200 to 230 bytes for a trail with one failure or login, 470
+//! with 20 failures on one route, 1,430 at most (eight longest routes), 1,080 with 64 distinct items. A 404 keeps two trails
+//! for 5 minutes. A 401 keeps two as well, and one for 2 hours. A failed login with every kind on keeps two more, one of them
+//! (the account's) for an hour.
+//!
+//! **A flood of networks.** A client can fail from a fresh IPv6 /64 each time, and no limit for each client helps against that.
+//! It takes up to 1.1 kB with each 401: a whole /48 (65,536 networks) takes 70 MB, and 1,000 fresh networks a second take
+//! 2.5 GB in the steady state, most of it for the slow kind. Four things bound it:
+//!
+//! - Redis's `maxmemory`. With `noeviction` a full server is an outage until keys expire, and the failure modes apply. With a
+//!   `volatile-*` policy the server forgets, since every key expires, and nobody is told. `redis/redis.conf` in the repository
+//!   weighs the two.
+//! - The queue of each process, which drops failures that arrive faster than they are counted.
+//! - `client.ipv6_prefix = 56` or `48`. Such a client is then one of few, and meets the `ip` limit.
+//! - A kind that is off takes nothing.
+//!
+//! # Bans
+//! A ban is a key of 19 bytes that expires a day after its end. It is also an entry of an index, which lists at most 10,000
+//! bans. An error of a ban's call opens the breaker only if it is an error of the connection.
+//!
+//! # Customers
+//! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention. It is also a member of one
+//! of two sorted sets by last activity, one of the VIPs and one of the others. One script keeps hash and set together, up to
+//! 100 changes in a call of 1.1 ms of the server's time (16 µs for a change alone). It recognises the newest 4,096 orders and
+//! refunds of a customer when they come again.
+//!
+//! The population is four counts of these sets. Their upkeep (see
+//! [`KeepCustomers::sweep`](crate::segment::store::KeepCustomers)) and the load of a history ([`CustomerLoader`]) use
+//! connections of their own.
+//!
+//! A customer with an order takes some 300 bytes, 184 of them the hash, and one with ten orders has a hash of 552. A history of
+//! 23,570 customers with three orders each took 383 bytes each, expiry and key included.
+//!
+//! A Redis Cluster cannot keep customers: it needs all keys of a call in one slot, and the sets are apart from the hashes.
+//!
+//! # Visitors
+//! The visitors of a funnel have a script too, called in the same way. A visitor's key takes ten bytes, and seven for each
+//! stage after the first, beside its name. It expires a minute after its window, or after a minute without a counted stage.
+//!
+//! # When the server fails
+//! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
+//! [breaker](RedisStoreBuilder::breaker) opens, and requests fail at once for the cost of an atomic load. A task probes
+//! meanwhile with the real script, and closes the breaker when the server has decided and written. The layer's failure mode
+//! decides about requests until then. A failed call is not repeated, since it may have been executed.
+//!
+//! # What a loss can add
+//! - A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh, and so can
+//!   admit one more quota in a window.
+//! - A lost hash makes its customer new. A lost index misses customers in the population until their next change.
+//! - If the server's clock steps back, stamps from the future count as made now.
+//! - A shorter window forgets everything older as soon as it admits. If it is lengthened again, it counts from there.
 mod answer;
 mod bans;
 mod breaker;
@@ -149,7 +161,7 @@ impl RedisStore {
     /// Asks the server to decide and write now, on a connection of its own: a readiness check.
     ///
     /// # Errors
-    /// What a request would meet, were the breaker closed.
+    /// The error that a request would meet, were the breaker closed.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.0.probe().await?)
     }

@@ -51,7 +51,7 @@ fn call(prefix: &str, window: Duration, reaches: &[Reach]) -> Call {
     call
 }
 
-/// Reads the progress of so many reaches.
+/// Reads the progress of this many reaches.
 fn progress(reply: Value, reaches: usize) -> Result<Answer<Vec<Progress>>, MalformedReply> {
     Answer::read(reply, |elements| {
         let one = |_| {

@@ -8,13 +8,13 @@ use crate::suspicion::Kind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ban {
-    /// Whose requests are refused.
+    /// The client.
     pub client: Network,
-    /// What for.
+    /// The reason.
     pub reason: BanReason,
-    /// Since when the client has been banned without a break, by the store's clock.
+    /// The moment since which the client has been banned without a break, by the store's clock.
     pub since: SystemTime,
-    /// Until when, by the store's clock.
+    /// The end, by the store's clock.
     pub until: SystemTime,
     /// How long the ban still lasted when the store was asked.
     pub left: Duration,
@@ -22,7 +22,7 @@ pub struct Ban {
     pub strikes: u32,
 }
 
-/// What a client is banned for; the label `reason` of `security.bans`.
+/// The reason of a ban; the label `reason` of `security.bans`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BanReason {
@@ -86,7 +86,7 @@ impl BanReason {
 }
 
 impl Kind {
-    /// Whether an incident of the kind is its client's doing, who can be banned for it.
+    /// Whether an incident of the kind is its client's doing, so that the client can be banned for it.
     pub(crate) const fn names_its_client(self) -> bool {
         !self.is_of_an_account()
     }

@@ -5,24 +5,24 @@ use std::time::Duration;
 use crate::model::Network;
 use crate::sync::cache::{Cache, put};
 
-/// Who is banned, each good for a short time only, so that a ban that is lifted elsewhere ends here too.
+/// The banned clients. Each entry is good for a short time only, so that a ban that is lifted elsewhere ends here too.
 ///
-/// A ban that goes stale is asked for once: for a moment the others of a flood are still answered by what is known.
+/// One request asks the store about a stale ban. For a moment the stale ban still answers the others of a flood.
 ///
 /// Times are since the layer's start.
 #[derive(Debug)]
 pub(super) struct BanCache(Cache<Entry>);
 
-/// How long a stale ban still stands while it is asked for.
+/// How long a stale ban still stands while the store is asked.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Entry {
     client: Network,
-    /// Until when it need not be asked again.
+    /// The moment until which the store need not be asked again.
     fresh: Duration,
     ends: Duration,
-    /// Whether it went stale and somebody was sent to ask.
+    /// Whether it went stale and a request was sent to ask.
     asked: bool,
 }
 
@@ -43,7 +43,7 @@ impl BanCache {
         is_known.then_some(left)
     }
 
-    /// Remembers a ban for a while. What is known already may end later, or be good for longer, and then still is.
+    /// Remembers a ban for a while. A known ban that ends later, or is good for longer, stays as it is.
     pub(super) fn insert(
         &self,
         client: Network,
@@ -59,7 +59,7 @@ impl BanCache {
         };
         let mut set = self.0.set(client);
         let known = set.iter().find(|old| old.client == client);
-        // Only what this process alone knows of stays fresh for longer than an answer of the store does.
+        // Only a ban that this process alone knows stays fresh for longer than an answer of the store.
         if known.is_none_or(|known| known.fresh < entry.fresh) {
             let goes_stale = |old: &Entry| old.fresh.min(old.ends);
             put(&mut set, entry, |old| old.client == client, goes_stale);
@@ -67,14 +67,14 @@ impl BanCache {
     }
 
     /// The store was asked and knows of no ban: a stale ban is forgotten. A fresh one stays, since it was imposed after the
-    /// store answered, or in this process alone. Whether no ban is left.
+    /// store answered, or in this process alone. Returns whether no ban is left.
     pub(super) fn remove_stale(&self, client: Network, now: Duration) -> bool {
         let mut set = self.0.set(client);
         set.retain(|entry| entry.client != client || now < entry.fresh);
         set.iter().all(|entry| entry.client != client)
     }
 
-    /// Whether a ban lasts that is good for all of its time: one that the store knows nothing of.
+    /// Whether there is a lasting ban that is good for all of its time: one that only this process knows.
     pub(super) fn is_good_to_its_end(&self, client: Network, now: Duration) -> bool {
         let set = self.0.set(client);
         let entry = set.iter().find(|entry| entry.client == client);
@@ -121,7 +121,7 @@ mod tests {
         }
         let last = stale + GRACE - millis(1);
         assert!(cache.get(client(1), last).is_some());
-        // Whoever asked got no answer.
+        // The request that asked got no answer.
         assert_eq!(cache.get(client(1), stale + GRACE), None);
         assert_eq!(cache.get(client(1), stale + GRACE), None);
         cache.insert(client(1), millis(5_000), stale, stale);

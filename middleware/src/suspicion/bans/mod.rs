@@ -1,4 +1,4 @@
-//! Convicted clients are refused for a time.
+//! Bans: clients with an incident are refused for a time.
 
 mod ban;
 mod cache;

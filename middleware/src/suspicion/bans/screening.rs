@@ -1,4 +1,4 @@
-//! What a layer further out, which asks the store anyway, may ask along: the bans' part of its one round trip.
+//! The bans' part of the one round trip by which an outer layer asks the store.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Known;
 use crate::model::{Client, Network, StoreError, StoreErrorKind};
 use crate::suspicion::SuspicionLayer;
 
-/// What is to be asked about a client before its request reaches the layer.
+/// The question about a client, before its request reaches the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Screening {
     /// Nothing: the request will pass the layer.
@@ -22,7 +22,7 @@ pub(crate) enum Screening {
     },
 }
 
-/// What the store said of a request's client: how long it is still banned, if it is. An extension of the request; where
+/// The store's answer about a request's client: how long it is still banned, if it is. An extension of the request; where
 /// it is, the layer does not ask.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screened(pub(crate) Option<Duration>);
@@ -34,7 +34,7 @@ impl SuspicionLayer {
         self.recorder.warden.is_some()
     }
 
-    /// What is to be asked of the store for a request.
+    /// The question to the store for a request.
     pub(crate) fn screening(&self, method: &Method, client: &Client) -> Screening {
         let Some(warden) = &self.recorder.warden else {
             return Screening::Open;
@@ -51,7 +51,7 @@ impl SuspicionLayer {
         }
     }
 
-    /// What the shared store's answer means for a client, by what this process knows if there was none.
+    /// Whether a client is banned, by the shared store's answer, or without one by the bans that this process knows.
     pub(crate) fn screen(
         &self,
         client: Network,

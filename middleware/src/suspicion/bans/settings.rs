@@ -6,7 +6,7 @@ use super::{BanResponse, Sentence};
 use crate::suspicion::store::{BanStore, LocalBanStore};
 use crate::suspicion::{Kind, Tally};
 
-/// Which incidents a client is banned for, for how long, and what it is answered; for
+/// The incidents that ban a client, the length of the ban, and the answer to a banned client; for
 /// [`SuspicionLayerBuilder::bans`](crate::suspicion::SuspicionLayerBuilder::bans).
 #[must_use]
 pub struct Bans {
@@ -23,7 +23,7 @@ impl Bans {
         Self::new(Stores::Embedded(Box::new(store)))
     }
 
-    /// Bans that processes share through a store that may fail. While it fails, those hold that this process knows of,
+    /// Bans that processes share through a store that may fail. While it fails, the bans that this process knows hold,
     /// and `local` keeps the new ones.
     pub fn shared(store: impl BanStore, local: impl LocalBanStore) -> Self {
         Self::new(Stores::Shared {
@@ -49,14 +49,14 @@ impl Bans {
         self
     }
 
-    /// Which incidents are banned for, of those that are their client's doing; all kinds unless set.
+    /// The kinds of incidents that ban, of those that are their client's doing; all unless set.
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
         let kinds = kinds.into_iter();
         self.kinds = kinds.filter(|kind| kind.names_its_client()).collect();
         self
     }
 
-    /// What a banned client is answered, 429 unless set.
+    /// The answer to a banned client, 429 unless set.
     pub fn response(mut self, response: BanResponse) -> Self {
         self.response = response;
         self

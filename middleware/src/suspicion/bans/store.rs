@@ -1,4 +1,4 @@
-//! The port: what bans need from a store.
+//! The port of the bans.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub trait BanStore: Send + Sync + 'static {
     /// How long a client is still banned, if it is.
     fn banned_for(&self, client: Network) -> Reply<Option<Duration>>;
 
-    /// At most so many bans, in the order in which they end, the latest first.
+    /// At most `limit` bans, in the order in which they end, the latest first.
     ///
     /// A store may keep only the 10,000 that end last for the list. A ban that is not listed still holds.
     fn list(&self, limit: usize) -> Reply<Vec<Ban>>;

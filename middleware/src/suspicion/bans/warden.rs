@@ -1,4 +1,4 @@
-//! Who is banned, as this process knows it.
+//! The bans, as this process knows them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ const FRESH: Duration = Duration::from_secs(1).saturating_sub(GRACE);
 /// Banned clients that are remembered, at 64 bytes each.
 const REMEMBERED: usize = 16_384;
 
-/// Asks the stores, and remembers what they said.
+/// Asks the stores, and remembers their answers.
 pub(in crate::suspicion) struct Warden {
     stores: Stores,
     cache: BanCache,
-    /// Whom this process convicted, as long as the ban was to last.
+    /// The clients that this process convicted, for as long as the ban was to last.
     convicted: BanCache,
     pub(super) started: Since,
     sentence: Sentence,
@@ -88,7 +88,7 @@ impl Warden {
         self.kinds.contains(&kind)
     }
 
-    /// What is known of a client, `screened` being what an outer layer heard from the store.
+    /// Whether a client is known to be banned; `screened` is the store's answer to an outer layer.
     pub(in crate::suspicion) fn known(
         &self,
         client: Network,
@@ -113,7 +113,7 @@ impl Warden {
         }
     }
 
-    /// Whether a client is banned, by the store's answer, or for want of one by what this process knows.
+    /// Whether a client is banned, by the store's answer, or without one by the bans that this process knows.
     pub(in crate::suspicion) fn settle(
         &self,
         client: Network,
@@ -133,7 +133,7 @@ impl Warden {
         }
     }
 
-    /// Remembers what the shared store said of a client.
+    /// Remembers the shared store's answer about a client.
     pub(super) fn learn(&self, client: Network, left: Option<Duration>) {
         let Stores::Shared { local, .. } = &self.stores else {
             return;
@@ -176,7 +176,7 @@ impl Warden {
 
     /// Bans a client for an incident; `None` if this process convicted it already and that ban lasts.
     ///
-    /// What a banned client still fails at was under way before its ban, or passes in a dry run: either way it is no repeat
+    /// A failure during a ban was under way before it, or passes in a dry run. Either way it is no repeat
     /// offence, which a ban would have prevented.
     pub(in crate::suspicion) async fn convict(&self, client: Network, kind: Kind) -> Option<Ban> {
         let Stores::Shared { store, local } = &self.stores else {
@@ -277,7 +277,7 @@ impl Warden {
             return Vec::new();
         };
         let mut here = local.list_now(limit);
-        // What the store said is a ban by hand in the local one.
+        // The local store keeps the shared store's bans as bans by hand.
         here.retain(|ban| ban.reason != BanReason::Manual);
         here
     }

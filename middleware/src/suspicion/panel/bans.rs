@@ -16,7 +16,7 @@ use crate::suspicion::{Ban, Suspicions};
 const EVERY: Duration = Duration::from_secs(2);
 /// For its answer.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// From when on what was told is old: two questions and their answers may be late.
+/// The age at which an answer is old: two questions and their answers may be late.
 const FRESH: Duration = Duration::from_secs(6);
 /// Bans that a frame lists.
 const LISTED: usize = 100;
@@ -24,11 +24,11 @@ const LISTED: usize = 100;
 /// The bans.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Bans {
-    /// Bans that last, those that end last first, at most 100.
+    /// Bans that last, the latest end first, at most 100.
     list: Vec<BanNow>,
     /// All that are known of, of which `list` is the first 100.
     total: usize,
-    /// Whether the store failed to tell: `list` is then what was last known, and what this process imposed alone since.
+    /// Whether the store failed: `list` then has the bans last known, and those that this process imposed alone since.
     stale: bool,
 }
 
@@ -44,7 +44,7 @@ struct BanNow {
     until: u64,
 }
 
-/// What the store last told.
+/// The store's last answer.
 #[derive(Debug, Default)]
 pub(super) struct BanWatch(Mutex<State>);
 
@@ -53,7 +53,7 @@ struct State {
     bans: Vec<Ban>,
     /// Those that this process imposed since, if the store does not tell.
     here: Vec<Ban>,
-    /// Rises with each lift: an answer to what was asked before it is of no use.
+    /// Rises with each lift: an answer to an earlier question is of no use.
     lifts: u64,
     told: Option<Instant>,
     failed: bool,
@@ -96,7 +96,7 @@ impl BanWatch {
         }));
     }
 
-    /// The store's answer, or for want of one what holds in this process alone.
+    /// The store's answer, or without one the bans that hold in this process alone.
     fn tell(&self, lifts: u64, answer: Result<Vec<Ban>, Vec<Ban>>) {
         let mut state = self.lock();
         if state.lifts != lifts {
@@ -122,7 +122,7 @@ impl BanWatch {
         state.asked = None;
     }
 
-    /// What is shown, and who is banned.
+    /// The list as shown, and the banned clients.
     pub(super) fn now(&self) -> (Bans, HashSet<Network>) {
         let state = self.lock();
         let now = SystemTime::now();

@@ -21,7 +21,7 @@ pub struct HttpMetricsLayer {
     scheme: Scheme,
 }
 
-/// What each request needs of the layer's settings.
+/// The settings of the layer that each request needs.
 pub(super) struct Config {
     pub(super) instruments: Arc<HttpInstruments>,
     pub(super) route: Arc<dyn ResolveRoute>,
@@ -48,7 +48,7 @@ impl HttpMetricsLayer {
 
     /// The service is reached by HTTPS, here or at a proxy in front; `http` by default.
     ///
-    /// `url.scheme` is this setting, not what a request's target says: that is the client's choice.
+    /// `url.scheme` is this setting, not that of the request's target, which is the client's choice.
     pub fn https(mut self) -> Self {
         self.scheme = Scheme::Https;
         self

@@ -132,7 +132,7 @@ impl Measure {
         output
     }
 
-    /// The head of the response is known; what then is to be measured of the body.
+    /// The head of the response is known; returns the measurement that the body needs.
     pub(super) fn respond<B>(mut self, response: &Response<Body<B>>) -> Option<Self>
     where
         B: http_body::Body<Data = Bytes>,

@@ -10,12 +10,12 @@ use crate::model::{Operation, StoreError};
 use crate::segment::{Change, Keeping};
 use crate::store::redis::{Core, RedisStore};
 
-/// Changes in a call: a server applies so many in about 5 ms, during which it serves nobody else.
+/// Changes in a call: a server applies them in about 5 ms, during which it serves nobody else.
 const BATCH: usize = 500;
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writes what happened before there was a store: the backfill of customers.
+/// Writes the history from before there was a store: the backfill of customers.
 ///
 /// It applies changes as [`KeepCustomers::apply`](crate::segment::store::KeepCustomers::apply) does, in larger calls under a
 /// deadline of 10 s each, on a connection of its own, and whether the requests' breaker is open or not. Loading a
@@ -64,7 +64,7 @@ impl CustomerLoader {
     /// progress loads some thousands at a time.
     ///
     /// # Errors
-    /// The first failure of the server; what came before it was applied, and can be loaded again.
+    /// The first failure of the server. Earlier changes were applied; loading them again does no harm.
     pub async fn load(&self, changes: &[Change]) -> Result<u64, StoreError> {
         let mut counted = 0;
         for changes in changes.chunks(BATCH) {

@@ -1,4 +1,4 @@
-//! What the server answers about customers.
+//! The server's answers about customers.
 
 use redis::Value;
 
@@ -17,7 +17,7 @@ pub(super) fn record(reply: Value) -> Result<Answer<Option<Record>>, MalformedRe
     Ok(answer)
 }
 
-/// Reads last and first activity, spend, orders. What is missing is read as `lua/customer.lua` says; a hash that holds
+/// Reads last and first activity, spend, orders. A missing field is read as `lua/customer.lua` says; a hash that holds
 /// what no script of ours wrote is broken, and as good as none.
 fn known(fields: &mut Elements) -> Result<Answer<Option<Record>>, MalformedReply> {
     let fields = [
@@ -77,7 +77,7 @@ pub(super) fn export(reply: Value) -> Result<Answer<Option<Export>>, MalformedRe
     })
 }
 
-/// Reads the reply of `apply_change`: one answer for each of so many changes.
+/// Reads the reply of `apply_change`: one answer for each of this many changes.
 pub(super) fn applied(
     reply: Value,
     changes: usize,

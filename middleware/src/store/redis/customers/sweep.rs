@@ -2,7 +2,7 @@
 //!
 //! A step takes some 500 entries of one index in turn, and up to 500 of each index that were last active longer ago than
 //! the retention, where expired records are found, and checks them in calls of 250: measured with 20,000 customers on
-//! Redis 7.0, 5 ms of the server's time for a step, about 1 ms for a call. While most of what it finds is stale (many records
+//! Redis 7.0, 5 ms of the server's time for a step, about 1 ms for a call. While most of its entries are stale (many records
 //! expired at once, the criteria were changed) it goes on, up to 16 times. So the cost of a step does not depend on how
 //! many customers there are; a walk over all of them takes a step for each 500. Nothing but this walk finds who is
 //! filed wrongly after the criteria were changed.
@@ -32,11 +32,11 @@ static CHECK_CUSTOMERS: Script = Script::new(concat!(
 ));
 static END_SWEEP: Script = Script::new(include_str!("../lua/end_sweep.lua"));
 
-/// About so many entries a step takes of the walk, and at most so many quiet ones of each index.
+/// About this many entries of the walk are one step, and at most this many quiet ones of each index.
 const STEP: usize = 500;
 /// Most entries checked in a call.
 const BATCH: usize = 250;
-/// How often a step goes on while most of what it finds is stale.
+/// How often a step goes on while most of its entries are stale.
 const ROUNDS: usize = 16;
 /// How long one call may take. No request waits for it.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// Where the sweep of one process stands.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
-    /// Whose lease it is.
+    /// The holder of the lease.
     holder: String,
     /// The index that is walked, and the cursor.
     index: usize,
@@ -102,7 +102,7 @@ impl Core {
             let Some(round) = self.sweep_once(rules, keeping, &mut at, now).await? else {
                 return Ok(None);
             };
-            // What a failure later on interrupts is not walked again.
+            // After a later failure the walk goes on from here.
             *lock() = at.clone();
             sweep.population = round.population;
             sweep.checked += round.checked;
@@ -187,7 +187,7 @@ impl Core {
 }
 
 impl Rules {
-    /// A call that checks these members of the indices. Who was last active at `churned` or before has churned, and at
+    /// A call that checks these members of the indices. A customer last active at `churned` or before has churned, and at
     /// `at_risk` or before is at risk at least; nobody was at a moment below zero.
     fn check(self, prefix: &Prefix, members: &[Member], churned: i64, at_risk: i64) -> Call {
         let mut call = CHECK_CUSTOMERS.call(2 + members.len());
@@ -204,7 +204,7 @@ impl Rules {
 /// A member of an index: a customer's id, unless another program wrote there.
 type Member = Vec<u8>;
 
-/// What `begin_sweep` found for the next step.
+/// The reply of `begin_sweep`, for the next step.
 #[derive(Debug, PartialEq, Eq)]
 struct Begun {
     cursor: String,
@@ -238,7 +238,7 @@ fn members(elements: &mut Elements) -> Result<Vec<Member>, MalformedReply> {
     Ok(members)
 }
 
-/// What `check_customers` found.
+/// The reply of `check_customers`.
 #[derive(Debug, PartialEq, Eq)]
 struct Checked {
     mended: u64,
@@ -251,7 +251,7 @@ fn checked(reply: Value) -> Result<Answer<Checked>, MalformedReply> {
         let mut number = || elements.number();
         let (mended, vip, others) = (number()?, number()?, number()?);
         let (churned, quiet) = (number()?, number()?);
-        // Who has churned is not at risk any more, whichever threshold comes first.
+        // A churned customer is not at risk any more, whichever threshold comes first.
         let quiet = quiet.max(churned);
         Ok(Checked {
             mended,
