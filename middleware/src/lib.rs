@@ -1,6 +1,6 @@
 //! Composable tower layers that put a palisade around any axum, hyper or tonic service: exact rate limits, suspicion, bans,
 //! customer segments and a funnel, all measured. They take any `tower::Service<http::Request<_>>`, with responses of any
-//! [body](body).
+//! [body].
 //!
 //! ```
 //! # #[cfg(feature = "full")]

@@ -51,7 +51,7 @@ where
 
 /// Finds the country of a request: a path segment, a header that a trusted proxy set, GeoIP.
 ///
-/// It may return any country: only those on the [`Countries`] list become labels. Closures over
+/// It may return any country: only those on the [`Countries`](crate::client::Countries) list become labels. Closures over
 /// `(&Parts, &Origin)` implement it. [`Origin`] has the address that GeoIP looks up, and tells whether a header
 /// was written by a trusted proxy or by the client itself:
 ///
