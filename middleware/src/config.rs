@@ -33,15 +33,17 @@ mod tests;
 
 #[cfg(feature = "serde")]
 use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::ConfigError;
-use crate::client::ForwardedHeader;
-use crate::model::{Exemptions, Secret};
-use crate::rate_limit::{Headers, Policy};
-use crate::segment::{Criteria, Keeping};
-use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
+use crate::model::Secret;
+
+pub use crate::client::config::ClientConfig;
+pub use crate::funnel::config::{CountVisitors, FunnelConfig};
+pub use crate::observe::config::LogConfig;
+pub use crate::rate_limit::config::RateLimitConfig;
+pub use crate::segment::config::SegmentsConfig;
+pub use crate::store::config::{RedisUrl, StoreConfig};
+pub use crate::suspicion::config::{BansConfig, SuspicionConfig};
 
 /// Every setting, each with its default where the file is silent.
 #[derive(Debug, Clone, Default)]
@@ -61,120 +63,6 @@ pub struct Config {
     pub segments: Option<SegmentsConfig>,
     /// `[log]`
     pub log: LogConfig,
-}
-
-/// Where limits and failures are kept.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StoreConfig {
-    /// The Redis server; without one, the memory of this process.
-    pub redis_url: Option<RedisUrl>,
-    /// What every key starts with.
-    pub prefix: String,
-    /// The longest that a request waits for the store.
-    pub deadline: Duration,
-    /// The file with the secret of the keyed hashes.
-    pub secret_file: Option<PathBuf>,
-}
-
-/// The address of a Redis server, whose text may hold a password and is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
-/// How clients are identified.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ClientConfig {
-    /// Networks whose forwarding header is believed.
-    pub trusted_proxies: Vec<String>,
-    /// Which header that is.
-    pub forwarded_header: ForwardedHeader,
-    /// Length of the IPv6 prefix that counts as one client, in bits.
-    pub ipv6_prefix: u8,
-}
-
-/// The limits.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RateLimitConfig {
-    /// The policies: `ip`, `user`, then any others by name.
-    pub policies: Vec<Policy>,
-    /// Who and what meets none of them.
-    pub exempt: Exemptions,
-    /// Which headers responses carry.
-    pub headers: Headers,
-}
-
-/// What failures add up to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SuspicionConfig {
-    /// The kinds that are counted, and when each is suspicious.
-    pub thresholds: Vec<(Kind, Threshold)>,
-    /// Whose failures never count.
-    pub exempt: Exemptions,
-    /// Whether events name clients by a keyed hash instead of their network.
-    pub hash_clients: bool,
-    /// `[suspicion.bans]`; without the section, nobody is banned.
-    pub bans: Option<BansConfig>,
-}
-
-/// Who is banned for what failures add up to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct BansConfig {
-    /// How long.
-    pub sentence: Sentence,
-    /// The kinds that are banned for.
-    pub kinds: Vec<Kind>,
-    /// What a banned client is answered.
-    pub response: BanResponse,
-    /// Whether bans are imposed and counted, but refuse nothing.
-    pub dry_run: bool,
-}
-
-/// How the funnel counts.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct FunnelConfig {
-    /// Whether visitors are counted.
-    pub visitors: CountVisitors,
-}
-
-/// Whether the funnel counts visitors beside responses, for which the store keeps a key for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum CountVisitors {
-    /// As the service decides; see [`StackBuilder::visitors`](crate::stack::StackBuilder::visitors).
-    #[default]
-    Unsaid,
-    /// They are not, and nothing is kept of them.
-    Off,
-    /// Once in a window of this length, 1 minute to 30 days.
-    Within(Duration),
-}
-
-/// Which kind of customer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SegmentsConfig {
-    /// Whether customers are told apart at all; with the section, they are unless it says otherwise.
-    pub enabled: bool,
-    /// How long a customer is kept after the last change.
-    pub retention: Duration,
-    /// Where the segments begin.
-    pub criteria: Criteria,
-    /// How often the population is counted.
-    pub sweep_every: Duration,
-}
-
-/// What is logged of each request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct LogConfig {
-    /// Lines of the [access log](crate::observe::AccessLog) in a second of each class, at most 1,000 and 0 for none; where
-    /// the file is silent it is `None`, and the service decides: none unless it says otherwise.
-    pub access: Option<u16>,
 }
 
 impl Config {
@@ -229,85 +117,5 @@ impl Config {
             return Err(refused(format!("a file with {ALLOWED}")));
         }
         Ok(Some(Secret::from_bytes(bytes)))
-    }
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            redis_url: None,
-            prefix: "palisade:".to_owned(),
-            deadline: Duration::from_millis(50),
-            secret_file: None,
-        }
-    }
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            trusted_proxies: Vec::new(),
-            forwarded_header: ForwardedHeader::default(),
-            ipv6_prefix: 64,
-        }
-    }
-}
-
-impl Default for RateLimitConfig {
-    fn default() -> Self {
-        Self {
-            policies: vec![Policy::ip(), Policy::user()],
-            exempt: Exemptions::new(),
-            headers: Headers::default(),
-        }
-    }
-}
-
-impl Default for SuspicionConfig {
-    fn default() -> Self {
-        Self {
-            thresholds: Kind::BY_STATUS
-                .map(|kind| (kind, kind.default_threshold()))
-                .into(),
-            exempt: Exemptions::new(),
-            hash_clients: false,
-            bans: None,
-        }
-    }
-}
-
-impl Default for SegmentsConfig {
-    fn default() -> Self {
-        let Keeping {
-            retention,
-            criteria,
-            sweep_every,
-        } = Keeping::new();
-        Self {
-            enabled: true,
-            retention,
-            criteria,
-            sweep_every,
-        }
-    }
-}
-
-impl RedisUrl {
-    /// The text, password included: for connecting only.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for RedisUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl std::fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RedisUrl(…)")
     }
 }

@@ -55,6 +55,7 @@
 //! # Ok(())
 //! # }
 //! ```
+pub(crate) mod config;
 mod forwarded;
 mod layer;
 mod origin;

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use super::*;
 use crate::client::ForwardedHeader;
 use crate::model::{Quota, Segment};
+use crate::rate_limit::Headers;
+use crate::suspicion::{BanResponse, Kind, Sentence};
 
 /// The file of the documentation, whole.
 const FULL: &str = r#"

@@ -171,6 +171,7 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
+pub(crate) mod config;
 mod future;
 mod layer;
 #[cfg(feature = "otel")]

@@ -36,6 +36,7 @@
 //! ```
 
 mod access_log;
+pub(crate) mod config;
 mod future;
 mod layer;
 mod open;

@@ -79,6 +79,7 @@
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
 mod changes;
+pub(crate) mod config;
 mod decide;
 mod decision;
 mod deny_cache;

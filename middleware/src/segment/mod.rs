@@ -87,6 +87,7 @@
 //! ```
 mod action;
 mod cache;
+pub(crate) mod config;
 mod criteria;
 mod drain;
 mod entry;

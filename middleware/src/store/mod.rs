@@ -1,4 +1,5 @@
 //! The stores: adapters of the ports that the layers own.
+pub(crate) mod config;
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;

@@ -116,6 +116,7 @@
 //! ```
 mod accounts;
 mod bans;
+pub(crate) mod config;
 mod event;
 mod future;
 mod handle;

@@ -1,0 +1,53 @@
+//! `[store]` of the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where limits and failures are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StoreConfig {
+    /// The Redis server; without one, the memory of this process.
+    pub redis_url: Option<RedisUrl>,
+    /// What every key starts with.
+    pub prefix: String,
+    /// The longest that a request waits for the store.
+    pub deadline: Duration,
+    /// The file with the secret of the keyed hashes.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// The address of a Redis server, whose text may hold a password and is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            redis_url: None,
+            prefix: "palisade:".to_owned(),
+            deadline: Duration::from_millis(50),
+            secret_file: None,
+        }
+    }
+}
+
+impl RedisUrl {
+    /// The text, password included: for connecting only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RedisUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl std::fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedisUrl(…)")
+    }
+}
