@@ -27,42 +27,72 @@
 //! # fn main() {}
 //! ```
 #[cfg(feature = "serde")]
-mod sections;
+mod place;
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
 #[cfg(feature = "serde")]
 use std::path::Path;
 
+#[cfg(feature = "serde")]
+use serde::Deserialize;
+
 use crate::ConfigError;
 use crate::model::Secret;
+#[cfg(feature = "serde")]
+use crate::model::section::Section;
 
-pub use crate::client::config::ClientConfig;
-pub use crate::funnel::config::{CountVisitors, FunnelConfig};
-pub use crate::observe::config::LogConfig;
-pub use crate::rate_limit::config::RateLimitConfig;
-pub use crate::segment::config::SegmentsConfig;
-pub use crate::store::config::{RedisUrl, StoreConfig};
-pub use crate::suspicion::config::{BansConfig, SuspicionConfig};
+/// Makes [`Config`] and its file of the sections: the name of each, its settings, and the room that owns them.
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident: $settings:ty, in $room:ident;)+) => {
+        $(pub use crate::$room::config::*;)+
 
-/// Every setting, each with its default where the file is silent.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Config {
+        /// Every setting, each with its default where the file is silent.
+        #[derive(Debug, Clone, Default)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(#[$doc])* pub $name: $settings,)+
+        }
+
+        /// The file as it is written.
+        #[cfg(feature = "serde")]
+        #[derive(Deserialize, Default)]
+        #[serde(deny_unknown_fields, default)]
+        struct File {
+            $($name: <$settings as Section>::Written,)+
+        }
+
+        #[cfg(feature = "serde")]
+        impl File {
+            /// The keys of each section.
+            const KEYS: &[&[&str]] = &[$(<$settings as Section>::KEYS),+];
+
+            /// Reads the sections in their order; the first error is told.
+            fn read(self) -> Result<Config, ConfigError> {
+                Ok(Config {
+                    $($name: Section::read(self.$name)
+                        .map_err(|error| error.under(stringify!($name)))?,)+
+                })
+            }
+        }
+    };
+}
+
+sections! {
     /// `[store]`
-    pub store: StoreConfig,
+    store: StoreConfig, in store;
     /// `[client]`
-    pub client: ClientConfig,
+    client: ClientConfig, in client;
     /// `[rate_limit]`
-    pub rate_limit: RateLimitConfig,
+    rate_limit: RateLimitConfig, in rate_limit;
     /// `[suspicion]`
-    pub suspicion: SuspicionConfig,
+    suspicion: SuspicionConfig, in suspicion;
     /// `[funnel]`
-    pub funnel: FunnelConfig,
+    funnel: FunnelConfig, in funnel;
     /// `[segments]`; off where the file has no such section.
-    pub segments: Option<SegmentsConfig>,
+    segments: Option<SegmentsConfig>, in segment;
     /// `[log]`
-    pub log: LogConfig,
+    log: LogConfig, in observe;
 }
 
 impl Config {
@@ -72,7 +102,13 @@ impl Config {
     /// An unknown key, a value that cannot be used, or settings that contradict each other.
     #[cfg(feature = "serde")]
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        sections::File::read(text)?.validate()
+        let file: File = toml::from_str(text).map_err(|error| {
+            let place = error.span().map_or_else(String::new, |span| {
+                place::place(text, span.start, File::KEYS)
+            });
+            ConfigError::unreadable(format_args!("{place}{}", error.message().trim_end()))
+        })?;
+        file.read()
     }
 
     /// Reads a TOML file.

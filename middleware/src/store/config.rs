@@ -51,3 +51,51 @@ impl std::fmt::Debug for RedisUrl {
         f.write_str("RedisUrl(…)")
     }
 }
+
+#[cfg(feature = "serde")]
+mod section {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::{RedisUrl, StoreConfig};
+    use crate::ConfigError;
+    use crate::model::section::{Section, duration_within};
+    use crate::store::check_prefix;
+
+    #[derive(Deserialize, Default)]
+    #[serde(deny_unknown_fields, default)]
+    pub(crate) struct Store {
+        redis_url: Option<String>,
+        prefix: Option<String>,
+        deadline: Option<String>,
+        secret_file: Option<PathBuf>,
+    }
+
+    impl Section for StoreConfig {
+        type Written = Store;
+
+        const KEYS: &'static [&'static str] = &["redis_url", "prefix", "deadline", "secret_file"];
+
+        fn read(written: Store) -> Result<Self, ConfigError> {
+            let default = Self::default();
+            let prefix = written.prefix.unwrap_or(default.prefix);
+            check_prefix(&prefix)?;
+            let deadline = match written.deadline {
+                None => default.deadline,
+                Some(text) => {
+                    let range = Duration::from_millis(1)..=Duration::from_secs(10);
+                    let allowed = "a duration of `1ms` to `10s`";
+                    duration_within("deadline", &text, range, allowed)?
+                }
+            };
+            Ok(Self {
+                redis_url: written.redis_url.map(RedisUrl::from),
+                prefix,
+                deadline,
+                secret_file: written.secret_file,
+            })
+        }
+    }
+}
