@@ -332,6 +332,31 @@ fn refuses_an_unknown_key_or_word_with_its_place_and_the_known_ones() {
 }
 
 #[test]
+fn every_key_of_every_section_is_named_where_its_value_is_wrong() {
+    // What may stand in a table, the reader says itself.
+    let known = |text: &str| -> Vec<String> {
+        let error = Config::from_toml(text).unwrap_err().to_string();
+        let (_, known) = error.split_once("expected ").unwrap();
+        let keys = known.split('`').skip(1).step_by(2);
+        keys.map(str::to_owned).collect()
+    };
+    let tables = [
+        "rate_limit.exempt",
+        "rate_limit.policies.p",
+        "rate_limit.policies.p.by_segment",
+        "suspicion.exempt",
+        "suspicion.bans",
+    ];
+    let tables = tables.map(str::to_owned);
+    for table in known("unknown = 1").into_iter().chain(tables) {
+        for key in known(&format!("[{table}]\nunknown = 1")) {
+            let mut sections = File::KEYS.iter();
+            assert!(sections.any(|keys| keys.contains(&&*key)), "{table}.{key}");
+        }
+    }
+}
+
+#[test]
 fn names_the_file() {
     let error = Config::from_file(Path::new("/nonexistent/palisade.toml"))
         .unwrap_err()

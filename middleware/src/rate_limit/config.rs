@@ -81,8 +81,15 @@ mod section {
             "cidrs",
             "users",
             "routes",
+            "policies",
             "key",
             "quota",
+            "by_segment",
+            "new",
+            "returning",
+            "at_risk",
+            "churned",
+            "vip",
             "cost",
         ];
 
