@@ -1,5 +1,8 @@
 //! `[funnel]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 use std::time::Duration;
 
 /// How the funnel counts.

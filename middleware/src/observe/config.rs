@@ -1,5 +1,8 @@
 //! `[log]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 /// What is logged of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -1,5 +1,8 @@
 //! `[rate_limit]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 use super::{Headers, Policy};
 use crate::model::Exemptions;
 

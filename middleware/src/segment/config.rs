@@ -1,5 +1,8 @@
 //! `[segments]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 use std::time::Duration;
 
 use super::{Criteria, Keeping};

@@ -1,5 +1,8 @@
 //! `[store]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

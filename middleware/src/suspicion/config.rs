@@ -1,5 +1,8 @@
 //! `[suspicion]` and `[suspicion.bans]` of the configuration.
 
+#[cfg(all(test, feature = "serde"))]
+mod tests;
+
 use super::{BanResponse, Kind, Sentence, Threshold};
 use crate::model::Exemptions;
 
