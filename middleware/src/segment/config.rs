@@ -39,11 +39,9 @@ impl Default for SegmentsConfig {
 
 #[cfg(feature = "serde")]
 mod section {
-    use std::time::Duration;
-
     use serde::Deserialize;
 
-    use super::SegmentsConfig;
+    use super::{Keeping, SegmentsConfig};
     use crate::ConfigError;
     use crate::model::section::{Section, duration, in_range};
 
@@ -75,48 +73,40 @@ mod section {
         ];
 
         fn read(written: Segments) -> Result<Self, ConfigError> {
-            let mut config = Self::default();
-            config.enabled = written.enabled.unwrap_or(config.enabled);
-            let mut criteria = config.criteria;
+            let mut keeping = Keeping::new();
             for (key, text, value) in [
-                ("retention", &written.retention, &mut config.retention),
+                ("retention", &written.retention, &mut keeping.retention),
                 (
                     "at_risk_after",
                     &written.at_risk_after,
-                    &mut criteria.at_risk_after,
+                    &mut keeping.criteria.at_risk_after,
                 ),
                 (
                     "churned_after",
                     &written.churned_after,
-                    &mut criteria.churned_after,
+                    &mut keeping.criteria.churned_after,
                 ),
-                ("sweep_every", &written.sweep_every, &mut config.sweep_every),
+                (
+                    "sweep_every",
+                    &written.sweep_every,
+                    &mut keeping.sweep_every,
+                ),
             ] {
                 if let Some(text) = text {
                     *value = duration(key, text)?;
                 }
             }
-            if criteria.churned_after <= criteria.at_risk_after {
-                let (value, allowed) = (
-                    written.at_risk_after.unwrap_or_else(|| "30d".into()),
-                    "less than `segments.churned_after`",
-                );
-                return Err(ConfigError::new("at_risk_after", value, allowed));
+            // Refused here too, so that the error has what is written, and a section that is off is checked.
+            if let Some((key, _, allowed)) = keeping.refused("segments.") {
+                let (text, default) = match key {
+                    "at_risk_after" => (written.at_risk_after, "30d"),
+                    "retention" => (written.retention, "400d"),
+                    _ => (written.sweep_every, "15s"),
+                };
+                let text = text.as_deref().unwrap_or(default);
+                return Err(ConfigError::new(key, text, allowed));
             }
-            if config.retention <= criteria.churned_after {
-                let (value, allowed) = (
-                    written.retention.unwrap_or_else(|| "400d".into()),
-                    "more than `segments.churned_after`",
-                );
-                return Err(ConfigError::new("retention", value, allowed));
-            }
-            if let Some(text) = written.sweep_every
-                && !(Duration::from_secs(1)..=Duration::from_secs(3_600))
-                    .contains(&config.sweep_every)
-            {
-                let allowed = "a duration of `1s` to `1h`";
-                return Err(ConfigError::new("sweep_every", text, allowed));
-            }
+            let mut criteria = keeping.criteria;
             if let Some(spend) = written.vip_spend {
                 criteria.vip_spend = in_range("vip_spend", spend, 0, i64::MAX, "")?;
             }
@@ -128,8 +118,12 @@ mod section {
                     .parse()
                     .map_err(|error: ConfigError| error.at("currency"))?;
             }
-            config.criteria = criteria;
-            Ok(config)
+            Ok(Self {
+                enabled: written.enabled.unwrap_or(true),
+                retention: keeping.retention,
+                criteria,
+                sweep_every: keeping.sweep_every,
+            })
         }
     }
 }
