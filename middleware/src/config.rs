@@ -27,154 +27,72 @@
 //! # fn main() {}
 //! ```
 #[cfg(feature = "serde")]
-mod sections;
+mod place;
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
 #[cfg(feature = "serde")]
 use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
+
+#[cfg(feature = "serde")]
+use serde::Deserialize;
 
 use crate::ConfigError;
-use crate::client::ForwardedHeader;
-use crate::model::{Exemptions, Secret};
-use crate::rate_limit::{Headers, Policy};
-use crate::segment::{Criteria, Keeping};
-use crate::suspicion::{BanResponse, Kind, Sentence, Threshold};
+use crate::model::Secret;
+#[cfg(feature = "serde")]
+use crate::model::section::Section;
 
-/// Every setting, each with its default where the file is silent.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Config {
+/// Makes [`Config`] and its file of the sections: the name of each, its settings, and the room that owns them.
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident: $settings:ty, in $room:ident;)+) => {
+        $(pub use crate::$room::config::*;)+
+
+        /// Every setting, each with its default where the file is silent.
+        #[derive(Debug, Clone, Default)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(#[$doc])* pub $name: $settings,)+
+        }
+
+        /// The file as it is written.
+        #[cfg(feature = "serde")]
+        #[derive(Deserialize, Default)]
+        #[serde(deny_unknown_fields, default)]
+        struct File {
+            $($name: <$settings as Section>::Written,)+
+        }
+
+        #[cfg(feature = "serde")]
+        impl File {
+            /// The keys of each section.
+            const KEYS: &[&[&str]] = &[$(<$settings as Section>::KEYS),+];
+
+            /// Reads the sections in their order; the first error is told.
+            fn read(self) -> Result<Config, ConfigError> {
+                Ok(Config {
+                    $($name: Section::read(self.$name)
+                        .map_err(|error| error.under(stringify!($name)))?,)+
+                })
+            }
+        }
+    };
+}
+
+sections! {
     /// `[store]`
-    pub store: StoreConfig,
+    store: StoreConfig, in store;
     /// `[client]`
-    pub client: ClientConfig,
+    client: ClientConfig, in client;
     /// `[rate_limit]`
-    pub rate_limit: RateLimitConfig,
+    rate_limit: RateLimitConfig, in rate_limit;
     /// `[suspicion]`
-    pub suspicion: SuspicionConfig,
+    suspicion: SuspicionConfig, in suspicion;
     /// `[funnel]`
-    pub funnel: FunnelConfig,
+    funnel: FunnelConfig, in funnel;
     /// `[segments]`; off where the file has no such section.
-    pub segments: Option<SegmentsConfig>,
+    segments: Option<SegmentsConfig>, in segment;
     /// `[log]`
-    pub log: LogConfig,
-}
-
-/// Where limits and failures are kept.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StoreConfig {
-    /// The Redis server; without one, the memory of this process.
-    pub redis_url: Option<RedisUrl>,
-    /// The prefix of every key.
-    pub prefix: String,
-    /// The longest that a request waits for the store.
-    pub deadline: Duration,
-    /// The file with the secret of the keyed hashes.
-    pub secret_file: Option<PathBuf>,
-}
-
-/// The address of a Redis server, whose text may hold a password and is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
-/// How clients are identified.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ClientConfig {
-    /// Networks whose forwarding header is believed.
-    pub trusted_proxies: Vec<String>,
-    /// Which header that is.
-    pub forwarded_header: ForwardedHeader,
-    /// Length of the IPv6 prefix that counts as one client, in bits.
-    pub ipv6_prefix: u8,
-}
-
-/// The limits.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RateLimitConfig {
-    /// The policies: `ip`, `user`, then any others by name.
-    pub policies: Vec<Policy>,
-    /// Clients, users and routes that meet no policy.
-    pub exempt: Exemptions,
-    /// Which headers responses carry.
-    pub headers: Headers,
-}
-
-/// Which failures are suspicious.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SuspicionConfig {
-    /// The kinds that are counted, and when each is suspicious.
-    pub thresholds: Vec<(Kind, Threshold)>,
-    /// Clients, users and routes whose failures never count.
-    pub exempt: Exemptions,
-    /// Whether events name clients by a keyed hash instead of their network.
-    pub hash_clients: bool,
-    /// `[suspicion.bans]`; without the section, nobody is banned.
-    pub bans: Option<BansConfig>,
-}
-
-/// Bans for incidents.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct BansConfig {
-    /// How long.
-    pub sentence: Sentence,
-    /// The kinds that are banned for.
-    pub kinds: Vec<Kind>,
-    /// The answer to a banned client.
-    pub response: BanResponse,
-    /// Whether bans are imposed and counted, but refuse nothing.
-    pub dry_run: bool,
-}
-
-/// How the funnel counts.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct FunnelConfig {
-    /// Whether visitors are counted.
-    pub visitors: CountVisitors,
-}
-
-/// Whether the funnel counts visitors beside responses, for which the store keeps a key for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum CountVisitors {
-    /// As the service decides; see [`StackBuilder::visitors`](crate::stack::StackBuilder::visitors).
-    #[default]
-    Unsaid,
-    /// They are not, and nothing is kept of them.
-    Off,
-    /// Once in a window of this length, 1 minute to 30 days.
-    Within(Duration),
-}
-
-/// Which kind of customer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SegmentsConfig {
-    /// Whether customers are told apart at all; with the section, they are unless it says otherwise.
-    pub enabled: bool,
-    /// How long a customer is kept after the last change.
-    pub retention: Duration,
-    /// Where the segments begin.
-    pub criteria: Criteria,
-    /// How often the population is counted.
-    pub sweep_every: Duration,
-}
-
-/// The access log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct LogConfig {
-    /// Lines of the [access log](crate::observe::AccessLog) in a second of each class, at most 1,000 and 0 for none; where
-    /// the file is silent it is `None`, and the service decides: none unless it says otherwise.
-    pub access: Option<u16>,
+    log: LogConfig, in observe;
 }
 
 impl Config {
@@ -184,7 +102,13 @@ impl Config {
     /// An unknown key, a value that cannot be used, or settings that contradict each other.
     #[cfg(feature = "serde")]
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        sections::File::read(text)?.validate()
+        let file: File = toml::from_str(text).map_err(|error| {
+            let place = error.span().map_or_else(String::new, |span| {
+                place::place(text, span.start, File::KEYS)
+            });
+            ConfigError::unreadable(format_args!("{place}{}", error.message().trim_end()))
+        })?;
+        file.read()
     }
 
     /// Reads a TOML file.
@@ -229,85 +153,5 @@ impl Config {
             return Err(refused(format!("a file with {ALLOWED}")));
         }
         Ok(Some(Secret::from_bytes(bytes)))
-    }
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            redis_url: None,
-            prefix: "palisade:".to_owned(),
-            deadline: Duration::from_millis(50),
-            secret_file: None,
-        }
-    }
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            trusted_proxies: Vec::new(),
-            forwarded_header: ForwardedHeader::default(),
-            ipv6_prefix: 64,
-        }
-    }
-}
-
-impl Default for RateLimitConfig {
-    fn default() -> Self {
-        Self {
-            policies: vec![Policy::ip(), Policy::user()],
-            exempt: Exemptions::new(),
-            headers: Headers::default(),
-        }
-    }
-}
-
-impl Default for SuspicionConfig {
-    fn default() -> Self {
-        Self {
-            thresholds: Kind::BY_STATUS
-                .map(|kind| (kind, kind.default_threshold()))
-                .into(),
-            exempt: Exemptions::new(),
-            hash_clients: false,
-            bans: None,
-        }
-    }
-}
-
-impl Default for SegmentsConfig {
-    fn default() -> Self {
-        let Keeping {
-            retention,
-            criteria,
-            sweep_every,
-        } = Keeping::new();
-        Self {
-            enabled: true,
-            retention,
-            criteria,
-            sweep_every,
-        }
-    }
-}
-
-impl RedisUrl {
-    /// The text, password included: for connecting only.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for RedisUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl std::fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RedisUrl(…)")
     }
 }

@@ -54,6 +54,7 @@
 //! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. Without either, all
 //! such requests count as **one** client, `0.0.0.0`, and a warning is logged once: to let everyone pass unlimited would be
 //! worse. Behind a proxy on a Unix socket, insert `Peer` with an address such as `127.0.0.1` and trust that.
+pub(crate) mod config;
 mod forwarded;
 mod layer;
 mod origin;

@@ -171,6 +171,7 @@
 //! without payment methods the label is the empty string, which Prometheus treats as absent. So no text of a client's choice
 //! becomes a label, and every series exists at 0 from the start. There are at most 2,000 series, the OpenTelemetry SDK's
 //! default limit for one instrument. A count is one relaxed atomic addition, without allocation.
+pub(crate) mod config;
 mod future;
 mod layer;
 #[cfg(feature = "otel")]

@@ -19,6 +19,8 @@ mod rejected;
 mod reply;
 mod route;
 mod route_filter;
+#[cfg(feature = "serde")]
+pub(crate) mod section;
 mod segment;
 mod store_error;
 mod user;

@@ -37,6 +37,7 @@
 //!   [`body`](crate::body#grpc).
 
 mod access_log;
+pub(crate) mod config;
 mod future;
 mod layer;
 mod open;

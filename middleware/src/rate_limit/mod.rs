@@ -89,6 +89,7 @@
 //! without its store. The end is one line too: a window of the policy (10 s at least) without a denial, or 5 s without a
 //! fallback. A task sees the end, and needs tokio's timer: a runtime of your own needs `enable_time`.
 mod changes;
+pub(crate) mod config;
 mod decide;
 mod decision;
 mod deny_cache;

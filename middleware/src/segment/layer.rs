@@ -221,25 +221,9 @@ impl SegmentLayerBuilder {
     /// labels or are not distinct.
     pub fn build(self) -> Result<SegmentLayer, ConfigError> {
         const MOST: usize = 16_777_216;
-        let Criteria {
-            at_risk_after,
-            churned_after,
-            ..
-        } = self.keeping.criteria;
-        let of = |key: &str, value: Duration, allowed: &str| {
+        if let Some((key, value, allowed)) = self.keeping.refused("") {
             let value = humantime::format_duration(value);
-            Err(ConfigError::new(key, value, allowed))
-        };
-        if at_risk_after >= churned_after {
-            return of("at_risk_after", at_risk_after, "less than `churned_after`");
-        }
-        if self.keeping.retention <= churned_after {
-            let retention = self.keeping.retention;
-            return of("retention", retention, "more than `churned_after`");
-        }
-        let sweep_every = self.keeping.sweep_every;
-        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&sweep_every) {
-            return of("sweep_every", sweep_every, "a duration of `1s` to `1h`");
+            return Err(ConfigError::new(key, value, allowed));
         }
         for (key, value) in [("cache", self.cache), ("queue", self.queue)] {
             if !(1..=MOST).contains(&value) {
@@ -258,7 +242,7 @@ impl SegmentLayerBuilder {
                 actions,
                 tally,
                 convert: self.convert,
-                sweeps: Ticker::new(sweep_every),
+                sweeps: Ticker::new(self.keeping.sweep_every),
                 fallback: Fallback::default(),
                 losses: Losses::default(),
             })),

@@ -96,6 +96,7 @@
 //! one process at a time sweeps.
 mod action;
 mod cache;
+pub(crate) mod config;
 mod criteria;
 mod drain;
 mod entry;

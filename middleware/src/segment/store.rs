@@ -76,6 +76,30 @@ impl Keeping {
             sweep_every: Duration::from_secs(15),
         }
     }
+
+    /// The first setting that cannot be used, if there is one: its key, its value and what is allowed. `section` stands
+    /// before another key, as `segments.` in a file.
+    pub(super) fn refused(&self, section: &str) -> Option<(&'static str, Duration, String)> {
+        let sweeps = Duration::from_secs(1)..=Duration::from_secs(3_600);
+        let Criteria {
+            at_risk_after,
+            churned_after,
+            ..
+        } = self.criteria;
+        if at_risk_after >= churned_after {
+            let allowed = format!("less than `{section}churned_after`");
+            return Some(("at_risk_after", at_risk_after, allowed));
+        }
+        if self.retention <= churned_after {
+            let allowed = format!("more than `{section}churned_after`");
+            return Some(("retention", self.retention, allowed));
+        }
+        if !sweeps.contains(&self.sweep_every) {
+            let allowed = "a duration of `1s` to `1h`".to_owned();
+            return Some(("sweep_every", self.sweep_every, allowed));
+        }
+        None
+    }
 }
 
 impl Default for Keeping {

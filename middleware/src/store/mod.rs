@@ -1,5 +1,6 @@
 //! The stores: each implements the ports that the layers own. [`memory`] counts in this process, `redis` for all processes that
 //! share a server.
+pub(crate) mod config;
 pub mod memory;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;

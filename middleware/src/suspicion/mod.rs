@@ -128,6 +128,7 @@
 //!   imposed only here holds here for all of its time.
 mod accounts;
 mod bans;
+pub(crate) mod config;
 mod event;
 mod future;
 mod handle;

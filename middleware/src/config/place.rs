@@ -1,8 +1,9 @@
 //! Where a file is wrong, without what it says there.
 
 /// Where a file is wrong, such as ``line 3, column 8, `[rate_limit] mode`: ``. The line itself stays out of it, since
-/// it may hold the password of a Redis address.
-pub(super) fn place(text: &str, at: usize) -> String {
+/// it may hold the password of a Redis address. Only `keys`, one list for each section, are repeated: anything else on
+/// the left of a `=` might be part of a value.
+pub(super) fn place(text: &str, at: usize, keys: &[&[&str]]) -> String {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let (line, column) = (
@@ -13,7 +14,6 @@ pub(super) fn place(text: &str, at: usize) -> String {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         !text.is_empty() && text.bytes().all(legal)
     };
-    // The keys that a file may have; anything else on the left of a `=` might be part of a value.
     let key = text[line_start..]
         .split_once('=')
         .map(|(key, _)| key.trim())
@@ -22,7 +22,7 @@ pub(super) fn place(text: &str, at: usize) -> String {
                 && key
                     .rsplit('.')
                     .next()
-                    .is_some_and(|last| KEYS.contains(&last))
+                    .is_some_and(|last| keys.iter().any(|keys| keys.contains(&last)))
         });
     let section = before
         .lines()
@@ -37,46 +37,3 @@ pub(super) fn place(text: &str, at: usize) -> String {
     };
     format!("line {line}, column {column}{key}: ")
 }
-
-/// The keys whose values can be of a wrong kind.
-const KEYS: [&str; 39] = [
-    "redis_url",
-    "prefix",
-    "deadline",
-    "secret_file",
-    "trusted_proxies",
-    "forwarded_header",
-    "ipv6_prefix",
-    "ip",
-    "user",
-    "on_store_failure",
-    "mode",
-    "headers",
-    "exempt",
-    "cidrs",
-    "users",
-    "routes",
-    "key",
-    "quota",
-    "cost",
-    "credential_stuffing",
-    "endpoint_scanning",
-    "abuse",
-    "credential_stuffing_slow",
-    "hash_clients",
-    "bans",
-    "for",
-    "longest",
-    "jitter",
-    "kinds",
-    "response",
-    "visitors",
-    "retention",
-    "vip_spend",
-    "vip_orders",
-    "at_risk_after",
-    "churned_after",
-    "currency",
-    "sweep_every",
-    "enabled",
-];

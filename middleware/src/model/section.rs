@@ -1,0 +1,115 @@
+//! What a section of the configuration is, and the words that several sections share.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{ConfigError, Exemptions, Quota, RouteFilter};
+
+/// A section of the configuration. Its room implements this for the settings; its name stands in the list of
+/// [`Config`](crate::config::Config).
+pub(crate) trait Section: Sized {
+    /// The section as it is written. The default is a section without keys.
+    type Written: DeserializeOwned + Default;
+
+    /// Every key of the section and of its tables: an error names the key of its line only if it stands here.
+    const KEYS: &'static [&'static str];
+
+    /// Reads what is written.
+    ///
+    /// # Errors
+    /// A value that cannot be used. Its key does not say the section's name.
+    fn read(written: Self::Written) -> Result<Self, ConfigError>;
+}
+
+/// A section that means something only if it is written.
+impl<S: Section> Section for Option<S> {
+    type Written = Option<S::Written>;
+
+    const KEYS: &'static [&'static str] = S::KEYS;
+
+    fn read(written: Self::Written) -> Result<Self, ConfigError> {
+        written.map(S::read).transpose()
+    }
+}
+
+/// The key `mode`.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    #[default]
+    Enforce,
+    DryRun,
+}
+
+/// The key `exempt`.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Exempt {
+    cidrs: Vec<String>,
+    users: Vec<String>,
+    routes: Vec<String>,
+}
+
+impl Exempt {
+    pub(crate) fn read(&self) -> Result<Exemptions, ConfigError> {
+        let read = || {
+            Ok(Exemptions::new()
+                .cidrs(self.cidrs.iter().map(String::as_str))?
+                .users(self.users.iter().map(String::as_str))?
+                .routes(routes("routes", &self.routes)?))
+        };
+        read().map_err(|error: ConfigError| error.under("exempt"))
+    }
+}
+
+pub(crate) fn quota(key: impl Into<String>, text: &str) -> Result<Quota, ConfigError> {
+    text.parse::<Quota>().map_err(|error| error.at(key))
+}
+
+pub(crate) fn routes(key: &str, texts: &[String]) -> Result<Vec<RouteFilter>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| text.parse::<RouteFilter>().map_err(|error| error.at(key)))
+        .collect()
+}
+
+/// Any duration; the builder knows its range.
+pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
+    const ALLOWED: &str = "a duration such as `50ms`, `1m` or `1h30m`";
+    humantime::parse_duration(text).map_err(|_| ConfigError::new(key, text, ALLOWED))
+}
+
+/// A duration within its range.
+pub(crate) fn duration_within(
+    key: &str,
+    text: &str,
+    range: RangeInclusive<Duration>,
+    allowed: &str,
+) -> Result<Duration, ConfigError> {
+    let parsed = humantime::parse_duration(text).ok();
+    parsed
+        .filter(|duration| range.contains(duration))
+        .ok_or_else(|| ConfigError::new(key, text, allowed))
+}
+
+/// A number within its bounds, in a type that holds all of them.
+pub(crate) fn in_range<T: TryFrom<i64>>(
+    key: &str,
+    value: i64,
+    least: i64,
+    most: i64,
+    unit: impl Display,
+) -> Result<T, ConfigError> {
+    let refused = || {
+        let allowed = format!("a whole number from {least} to {most} {unit}");
+        ConfigError::new(key, value, allowed.trim_end())
+    };
+    if !(least..=most).contains(&value) {
+        return Err(refused());
+    }
+    T::try_from(value).map_err(|_| refused())
+}
