@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub use crate::model::Reply;
-use crate::model::{Network, PartitionKey, Quota};
+pub use crate::model::{Gate, Reply};
+use crate::model::{PartitionKey, Quota};
 
 /// Keeps the logs of admitted cost.
 ///
@@ -70,15 +70,6 @@ pub struct Charge<'a> {
     /// How much the request costs, at least 1.
     pub cost: u32,
     /// Whether a lack of room denies the request; `false` in a dry run.
-    pub enforced: bool,
-}
-
-/// What may refuse a client before any policy does: a ban, looked up in the same call.
-#[derive(Debug, Clone, Copy)]
-pub struct Gate {
-    /// Who may be banned.
-    pub client: Network,
-    /// Whether a ban denies the request; `false` in a dry run.
     pub enforced: bool,
 }
 

@@ -416,7 +416,7 @@ impl StackBuilder {
                 telemetry: Identity::new(),
                 client,
                 observe: ObserveLayer::new(self.observers),
-                preflight: PreflightLayer::shared(&suspicion, &rate_limit, &segment),
+                preflight: preflight(&suspicion, &segment, &rate_limit)?,
                 suspicion,
                 rate_limit,
                 segment,
@@ -440,7 +440,7 @@ impl StackBuilder {
             telemetry: Identity::new(),
             client,
             observe: ObserveLayer::new(self.observers),
-            preflight: PreflightLayer::embedded(&suspicion, &rate_limit, &segment),
+            preflight: preflight(&suspicion, &segment, &rate_limit)?,
             suspicion,
             rate_limit,
             segment,
@@ -449,6 +449,19 @@ impl StackBuilder {
             health: None,
         })
     }
+}
+
+/// What these layers must ask the store, at once.
+fn preflight(
+    suspicion: &SuspicionLayer,
+    segment: &SegmentLayer,
+    rate_limit: &RateLimitLayer,
+) -> Result<PreflightLayer, ConfigError> {
+    PreflightLayer::builder()
+        .ask(suspicion.clone())
+        .ask(segment.clone())
+        .ask(rate_limit.clone())
+        .build()
 }
 
 /// The store that a stack shares, if it shares one: a ready one, or the configuration's.
