@@ -209,6 +209,3 @@ impl Instrument {
         !self.namespaced && self.name == name
     }
 }
-
-#[cfg(test)]
-pub(super) mod table;

@@ -89,7 +89,8 @@
 //! The admin listener, which tells Prometheus the metrics and an orchestrator whether to send requests:
 //!
 //! ```
-//! use palisade::telemetry::{Readiness, Telemetry};
+//! use palisade::admin::Readiness;
+//! use palisade::telemetry::Telemetry;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::{TcpListener, TcpStream};
 //!
@@ -113,13 +114,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
-mod admin;
 mod exporter;
 mod http;
 mod instruments;
 mod setup;
 
-pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};
 pub use http::{HttpMetrics, HttpMetricsLayer, Measure, ResponseFuture};
 pub use setup::{Telemetry, TelemetryBuilder};

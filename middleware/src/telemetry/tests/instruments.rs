@@ -10,9 +10,9 @@ use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
-use super::super::instruments::table;
 use super::exposition::{Exposition, scrape, telemetry};
 use super::store::Store;
+use super::table;
 use crate::funnel::{FunnelLayer, Stage, Steps, Visitors};
 use crate::model::{Operation, Outcome, Route, Secret};
 use crate::rate_limit::{Policy, RateLimitLayer};

@@ -11,3 +11,4 @@ mod rate_limit;
 mod segment;
 mod store;
 mod suspicion;
+mod table;

@@ -1,7 +1,6 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
-use super::*;
 use crate::funnel::Steps;
-use crate::model::metrics::Durations;
+use crate::model::metrics::{Durations, Instrument, InstrumentKind, Metrics};
 use crate::store::metrics;
 use crate::telemetry::http;
 use crate::{funnel, rate_limit, segment, store, suspicion};
