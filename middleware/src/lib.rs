@@ -55,6 +55,8 @@
 //! | `ops` | `ops`: the live page for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
+#[cfg(feature = "otel")]
+pub mod admin;
 pub mod body;
 pub mod client;
 pub mod config;

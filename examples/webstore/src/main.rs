@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use palisade::ConfigError;
+use palisade::admin::Readiness;
 use palisade::client::ForwardedHeader;
 use palisade::config::{Config, RedisUrl};
 use palisade::ops::{Ops, OpsBuilder};
@@ -23,7 +24,7 @@ use palisade::segment::Customers;
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::StoreHealth;
-use palisade::telemetry::{HttpMetricsLayer, Readiness, Telemetry};
+use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;

@@ -4,7 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::rate_limit::{StoreError, StoreErrorKind};
+use super::{StoreError, StoreErrorKind};
 
 /// The answer of a store: at once from memory, later from a server. It is a future.
 ///

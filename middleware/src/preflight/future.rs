@@ -1,16 +1,13 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
 use pin_project_lite::pin_project;
+use smallvec::SmallVec;
 use tower_service::Service;
 
-use super::layer::Asker;
-use crate::model::{Network, Segment};
-use crate::rate_limit::Question;
-use crate::segment::Looked;
+use crate::model::Answer;
 use crate::waiting::{Ask, Settlement, Waiting};
 
 pin_project! {
@@ -20,22 +17,16 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: Waiting<Asked<S, ReqBody>, S::Future, (), S::Response>,
+        state: Waiting<Asking<S, ReqBody>, S::Future, (), S::Response>,
     }
 }
 
-/// The calls that are under way for a request; both at once.
-pub(super) struct Awaited {
-    pub(super) network: Network,
-    /// The ban and the limits.
-    pub(super) question: Option<Question>,
-    pub(super) customer: Option<Pin<Box<dyn Future<Output = Option<Segment>> + Send>>>,
-}
+/// The answers that are under way for a request, all at once.
+pub(super) type Answers = SmallVec<[Box<dyn Answer>; 2]>;
 
 /// A request about which the store was asked.
-pub(super) struct Asked<S, ReqBody> {
-    pub(super) awaited: Awaited,
-    pub(super) asker: Arc<Asker>,
+pub(super) struct Asking<S, ReqBody> {
+    pub(super) answers: Answers,
     pub(super) service: S,
     pub(super) request: Request<ReqBody>,
 }
@@ -49,8 +40,8 @@ where
         Self { state }
     }
 
-    pub(super) fn asked(asked: Asked<S, ReqBody>) -> Self {
-        let state = Waiting::asked(asked);
+    pub(super) fn asking(asking: Asking<S, ReqBody>) -> Self {
+        let state = Waiting::asked(asking);
         Self { state }
     }
 }
@@ -66,7 +57,7 @@ where
     }
 }
 
-impl<S, ReqBody> Ask for Asked<S, ReqBody>
+impl<S, ReqBody> Ask for Asking<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
@@ -75,42 +66,19 @@ where
     type After = ();
     type Response = S::Response;
 
+    /// Takes whatever has come; ready when all has.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_answers(cx)
+        let extensions = self.request.extensions_mut();
+        self.answers
+            .retain(|answer| answer.poll(cx, extensions).is_pending());
+        if self.answers.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn settle(mut self, (): ()) -> Settlement<S::Future, (), S::Response> {
         Settlement::Pass(self.service.call(self.request), None)
-    }
-}
-
-impl<S, ReqBody> Asked<S, ReqBody> {
-    /// Takes whatever has come; ready when all has.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Awaited {
-            network,
-            question,
-            customer,
-        } = &mut self.awaited;
-        let extensions = self.request.extensions_mut();
-        if let Some(pending) = customer
-            && let Poll::Ready(segment) = pending.as_mut().poll(cx)
-        {
-            *customer = None;
-            extensions.insert(Looked(segment));
-        }
-        if let Some(asked) = question
-            && let Poll::Ready(result) = asked.pending.as_mut().poll(cx)
-            && let Some(asked) = question.take()
-            && let Some(rate_limit) = &self.asker.rate_limit
-        {
-            let resolved = rate_limit.resolve(asked, result);
-            self.asker.leave(resolved, *network, extensions);
-        }
-        if question.is_some() || customer.is_some() {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
     }
 }

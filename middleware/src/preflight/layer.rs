@@ -4,74 +4,22 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::Preflight;
-use crate::rate_limit::RateLimitLayer;
-use crate::segment::SegmentLayer;
-use crate::suspicion::SuspicionLayer;
+use crate::ConfigError;
+use crate::model::Ask;
 
-/// Asks the store once for the layers inside of it; part of a [`Stack`](crate::stack::Stack). Clones share everything.
-#[derive(Clone)]
+/// Asks the store once for the layers inside of it; see the [module](crate::preflight). Clones share everything.
+///
+/// The default asks nothing.
+#[derive(Clone, Default)]
 pub struct PreflightLayer {
-    /// `None` where no two of the layers wait for a store.
-    asker: Option<Arc<Asker>>,
-}
-
-/// The layers whose questions are asked together.
-pub(super) struct Asker {
-    pub(super) suspicion: SuspicionLayer,
-    /// `None` where they decide without a wait, and need not be asked.
-    pub(super) rate_limit: Option<RateLimitLayer>,
-    pub(super) segment: SegmentLayer,
-    /// Whether the limits ask for the segment.
-    pub(super) by_segment: bool,
+    /// In the order in which they are asked; none where no two of them wait.
+    asked: Arc<[Box<dyn Ask>]>,
 }
 
 impl PreflightLayer {
-    /// A layer that asks nothing.
-    pub(crate) fn off() -> Self {
-        Self { asker: None }
-    }
-
-    /// For layers that share a store: all of their questions.
-    #[cfg(feature = "redis")]
-    pub(crate) fn shared(
-        suspicion: &SuspicionLayer,
-        rate_limit: &RateLimitLayer,
-        segment: &SegmentLayer,
-    ) -> Self {
-        if !suspicion.asks() && segment.is_off() {
-            return Self::off();
-        }
-        let rate_limit = Some(rate_limit.clone());
-        Self::of(suspicion, rate_limit, segment)
-    }
-
-    /// For layers in the memory of this process, which never wait: the segment alone, if the limits depend on it.
-    pub(crate) fn embedded(
-        suspicion: &SuspicionLayer,
-        rate_limit: &RateLimitLayer,
-        segment: &SegmentLayer,
-    ) -> Self {
-        if segment.is_off() || !rate_limit.is_by_segment() {
-            return Self::off();
-        }
-        Self::of(suspicion, None, segment)
-    }
-
-    fn of(
-        suspicion: &SuspicionLayer,
-        rate_limit: Option<RateLimitLayer>,
-        segment: &SegmentLayer,
-    ) -> Self {
-        Self {
-            asker: Some(Arc::new(Asker {
-                suspicion: suspicion.clone(),
-                by_segment: rate_limit
-                    .as_ref()
-                    .is_none_or(RateLimitLayer::is_by_segment),
-                rate_limit,
-                segment: segment.clone(),
-            })),
-        }
+    /// A layer that asks for the layers that it is given.
+    pub fn builder() -> PreflightLayerBuilder {
+        PreflightLayerBuilder { asked: Vec::new() }
     }
 }
 
@@ -79,14 +27,61 @@ impl<S> Layer<S> for PreflightLayer {
     type Service = Preflight<S>;
 
     fn layer(&self, inner: S) -> Preflight<S> {
-        Preflight::new(inner, self.asker.clone())
+        Preflight::new(inner, Arc::clone(&self.asked))
     }
+}
+
+/// The layers that a [`PreflightLayer`] asks for.
+#[must_use]
+pub struct PreflightLayerBuilder {
+    asked: Vec<Box<dyn Ask>>,
+}
+
+impl PreflightLayerBuilder {
+    /// Asks for a layer too. It must stand further in: what is charged here, it carries out.
+    pub fn ask(mut self, layer: impl Ask) -> Self {
+        self.asked.push(Box::new(layer));
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    /// Two layers of one room, which would take each other's answers.
+    pub fn build(mut self) -> Result<PreflightLayer, ConfigError> {
+        for (index, layer) in self.asked.iter().enumerate() {
+            let room = layer.room();
+            if self.asked[..index].iter().any(|other| other.room() == room) {
+                let allowed = "one layer of each room";
+                return Err(ConfigError::new("preflight", room, allowed));
+            }
+        }
+        if self.asked.iter().filter(|layer| layer.waits()).count() < 2 {
+            return Ok(PreflightLayer::default());
+        }
+        self.asked.sort_by_key(|layer| layer.turn());
+        Ok(PreflightLayer {
+            asked: self.asked.into(),
+        })
+    }
+}
+
+fn rooms(asked: &[Box<dyn Ask>]) -> Vec<&'static str> {
+    asked.iter().map(|layer| layer.room()).collect()
 }
 
 impl fmt::Debug for PreflightLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreflightLayer")
-            .field("is_on", &self.asker.is_some())
-            .finish_non_exhaustive()
+            .field("asked", &rooms(&self.asked))
+            .finish()
+    }
+}
+
+impl fmt::Debug for PreflightLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreflightLayerBuilder")
+            .field("asked", &rooms(&self.asked))
+            .finish()
     }
 }

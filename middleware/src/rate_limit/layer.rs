@@ -39,11 +39,6 @@ impl RateLimitLayer {
         RateLimitLayerBuilder::new(Stores::Shared(Box::new(store), Box::new(local)))
     }
 
-    /// Whether any policy has quotas for segments.
-    pub(crate) fn is_by_segment(&self) -> bool {
-        self.decider.by_segment
-    }
-
     /// The decisions of the layer's policies so far.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {

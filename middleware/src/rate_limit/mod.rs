@@ -114,10 +114,8 @@ pub use future::ResponseFuture;
 pub use headers::Headers;
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use policy::{OnStoreFailure, PartitionBy, Policy};
-pub(crate) use prepare::{Preparation, Question, Resolved};
 pub use reject::Rejection;
 pub use service::RateLimit;
-pub(crate) use store::Gate;
 pub use tally::{Outcome, PolicyCounts, Tally};
 
 pub use crate::model::{

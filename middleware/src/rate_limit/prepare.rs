@@ -1,107 +1,127 @@
-//! The limits' part of the one wait for the store, for a layer further out that waits for more than them.
+//! The limits' part of preflight.
 
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Extensions;
 use http::request::Parts;
 
 use super::RateLimitLayer;
-use super::decide::{AllMet, Answer, Settled};
-use super::store::{Gate, Verdict};
-use crate::model::{Client, Pending, StoreError, StoreErrorKind};
+use super::decide::{self, AllMet, Bound, Decider, Settled};
+use super::store::Verdict;
+use crate::model::{Answer, Ask, Asked, Client, Pending, Screened, StoreError, Turn};
 
 /// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.
 #[derive(Clone)]
 pub(crate) struct Prepared(pub(super) Option<Settled>);
 
-/// The answer that a request must wait for.
-pub(crate) enum Preparation {
-    /// Nothing.
-    Done(Resolved),
-    /// The store's; [`RateLimitLayer::resolve`] takes it.
-    Asked(Question),
-}
+impl Ask for RateLimitLayer {
+    fn room(&self) -> &'static str {
+        "rate_limit"
+    }
 
-/// The question to the store about a request.
-pub(crate) struct Question {
-    pub(crate) pending: Pending<Verdict>,
-    asked: Asked,
-}
+    fn turn(&self) -> Turn {
+        Turn::Charge
+    }
 
-struct Asked {
-    met: AllMet,
-    sent: Duration,
-    gate: Option<Gate>,
-}
+    fn waits(&self) -> bool {
+        self.decider.by_segment || self.is_shared()
+    }
 
-/// The store's answer about a request.
-pub(crate) struct Resolved {
-    /// How long the client is still banned; an error where the store failed, and `None` where it was not asked.
-    pub(crate) banned: Option<Result<Option<Duration>, StoreErrorKind>>,
-    /// `None` for a banned client, whose request is not to reach the limits.
-    pub(crate) prepared: Option<Prepared>,
-}
-
-impl Resolved {
-    /// Whether the limits refuse the request.
-    pub(crate) fn is_refused(&self) -> bool {
-        matches!(self.prepared, Some(Prepared(Some(Settled::Refuse(_)))))
+    /// Begins to decide about a request, and about its client's ban in the same call. In memory nothing is asked: the
+    /// layer decides when the request reaches it.
+    fn ask(&self, request: &mut Parts) -> Asked {
+        let Some(client) = request.extensions.get::<Client>() else {
+            return Asked::Known;
+        };
+        if !self.is_shared() {
+            return Asked::Known;
+        }
+        let screened = request.extensions.get::<Screened>();
+        let gate = screened.and_then(Screened::gate);
+        match self.decider.ask(gate, request, client) {
+            decide::Answer::Free => prepare(None, &mut request.extensions),
+            decide::Answer::Settled(settled) => {
+                if gate.is_some() {
+                    // Denied without a question, so that no flood reaches the store: nor about its ban.
+                    request.extensions.insert(Screened::Heard(None));
+                }
+                prepare(Some(settled), &mut request.extensions)
+            }
+            decide::Answer::Answered { result, met, sent } => {
+                let extensions = &mut request.extensions;
+                self.decider.conclude(&met, sent, result, extensions)
+            }
+            decide::Answer::Asked { pending, met, sent } => Asked::Waits(Box::new(Question {
+                pending,
+                met,
+                sent,
+                decider: Arc::clone(&self.decider),
+            })),
+        }
     }
 }
 
 impl RateLimitLayer {
-    /// Begins to decide about a request, and about its client's ban in the same call.
-    pub(crate) fn prepare(
-        &self,
-        gate: Option<Gate>,
-        request: &Parts,
-        client: &Client,
-    ) -> Preparation {
-        let prepared = |settled| {
-            Preparation::Done(Resolved {
-                banned: None,
-                prepared: Some(Prepared(settled)),
-            })
-        };
-        match self.decider.ask(gate, request, client) {
-            Answer::Free => prepared(None),
-            // Decided without the store, which is then not asked about a ban either.
-            Answer::Settled(settled) => prepared(Some(settled)),
-            Answer::Answered { result, met, sent } => {
-                Preparation::Done(self.conclude(Asked { met, sent, gate }, result))
-            }
-            Answer::Asked { pending, met, sent } => Preparation::Asked(Question {
-                pending,
-                asked: Asked { met, sent, gate },
-            }),
-        }
+    fn is_shared(&self) -> bool {
+        matches!(self.decider.store, Bound::Shared { .. })
     }
+}
 
-    /// Takes the store's answer.
-    pub(crate) fn resolve(
+/// What a shared store was asked about a request.
+struct Question {
+    pending: Pending<Verdict>,
+    met: AllMet,
+    sent: Duration,
+    decider: Arc<Decider>,
+}
+
+impl Answer for Question {
+    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()> {
+        let result = ready!(self.pending.as_mut().poll(cx));
+        self.decider
+            .conclude(&self.met, self.sent, result, extensions);
+        Poll::Ready(())
+    }
+}
+
+impl Decider {
+    /// Leaves what the store said where suspicion and the limits find it.
+    fn conclude(
         &self,
-        question: Question,
+        met: &AllMet,
+        sent: Duration,
         result: Result<Verdict, StoreError>,
-    ) -> Resolved {
-        self.conclude(question.asked, result)
-    }
-
-    fn conclude(&self, asked: Asked, result: Result<Verdict, StoreError>) -> Resolved {
-        let Asked { met, sent, gate } = asked;
-        let banned = gate.map(|_| match &result {
+        extensions: &mut Extensions,
+    ) -> Asked {
+        let banned = match &result {
             Ok(verdict) => Ok(verdict.banned),
             Err(error) => Err(error.kind()),
-        });
-        if gate.is_some_and(|gate| gate.enforced) && matches!(banned, Some(Ok(Some(_)))) {
-            return Resolved {
-                banned,
-                prepared: None,
-            };
+        };
+        let gate = extensions.get::<Screened>().and_then(Screened::gate);
+        let is_refused = gate.is_some_and(|gate| gate.enforced) && matches!(banned, Ok(Some(_)));
+        let asked = if is_refused {
+            // The request of a banned client is not to reach the limits.
+            Asked::Refused
+        } else {
+            let settled = (!met.is_empty()).then(|| self.settle(met, sent, result));
+            prepare(settled, extensions)
+        };
+        if let Some(screened) = extensions.get_mut::<Screened>() {
+            screened.hear(banned);
         }
-        let settled = (!met.is_empty()).then(|| self.decider.settle(&met, sent, result));
-        Resolved {
-            banned,
-            prepared: Some(Prepared(settled)),
-        }
+        asked
+    }
+}
+
+fn prepare(settled: Option<Settled>, extensions: &mut Extensions) -> Asked {
+    let is_refused = matches!(settled, Some(Settled::Refuse(_)));
+    extensions.insert(Prepared(settled));
+    if is_refused {
+        Asked::Refused
+    } else {
+        Asked::Known
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub use crate::model::Reply;
-use crate::model::{Network, PartitionKey, Quota};
+pub use crate::model::{Gate, Reply};
+use crate::model::{PartitionKey, Quota};
 
 /// Keeps the logs of admitted cost.
 ///
@@ -73,16 +73,7 @@ pub struct Charge<'a> {
     pub enforced: bool,
 }
 
-/// A ban to look up in the same call: it refuses a client before any policy does.
-#[derive(Debug, Clone, Copy)]
-pub struct Gate {
-    /// The client that may be banned.
-    pub client: Network,
-    /// Whether a ban denies the request; `false` in a dry run.
-    pub enforced: bool,
-}
-
-/// The store's decision, one tier for each charge and in their order.
+/// What the store decided, one tier for each charge and in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether every enforced charge had room and no enforced gate was closed, and all were charged.

@@ -1,6 +1,4 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +7,15 @@ use tower_layer::Layer;
 use super::action::{Action, Actions};
 use super::cache::Cache;
 use super::handle::Customers;
-use super::registry::{Convert, Registry, Sought, system_clock};
+use super::registry::{Convert, Registry, system_clock};
 use super::service::Segmented;
 use super::store::CustomerStore;
 use super::tally::Tally;
 use super::writer::Writer;
-use super::{Criteria, Keeping, Money, Standing, WallClock};
+use super::{Criteria, Keeping, Money, WallClock};
 use crate::ConfigError;
 use crate::log::{Fallback, Losses};
-use crate::model::{Client, Countries, Segment};
+use crate::model::Countries;
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share their cache.
@@ -25,7 +23,7 @@ use crate::task::ticker::Ticker;
 /// The default is off: it does nothing, and costs a branch.
 #[derive(Clone, Default)]
 pub struct SegmentLayer {
-    registry: Option<Arc<Registry>>,
+    pub(super) registry: Option<Arc<Registry>>,
 }
 
 impl SegmentLayer {
@@ -47,26 +45,6 @@ impl SegmentLayer {
     #[must_use]
     pub fn customers(&self) -> Option<Customers> {
         self.registry.as_ref().map(Customers::new)
-    }
-
-    pub(crate) fn is_off(&self) -> bool {
-        self.registry.is_none()
-    }
-
-    /// The client's view as a customer, without an activity of theirs.
-    pub(crate) fn lookup(&self, client: &Client) -> Lookup {
-        let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
-            return Lookup::Anonymous;
-        };
-        match registry.seek(user, false).0 {
-            Sought::Now(Some(standing)) => Lookup::Known(standing.segment()),
-            Sought::Now(None) => Lookup::Pending(Box::pin(std::future::ready(None))),
-            Sought::Later(standing) => {
-                Lookup::Pending(Box::pin(
-                    async move { standing.await.map(Standing::segment) },
-                ))
-            }
-        }
     }
 }
 
@@ -90,30 +68,6 @@ impl fmt::Debug for SegmentLayer {
         f.debug_struct("SegmentLayer")
             .field("is_on", &self.registry.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-/// A client's view as a customer, for an outer layer that waits for the store anyway.
-pub(crate) enum Lookup {
-    /// No customer: no verified user, or the segments are off.
-    Anonymous,
-    /// Known at once.
-    Known(Segment),
-    /// Under way; it fills the cache, times out by itself, and is `None` when the store failed.
-    Pending(Pin<Box<dyn Future<Output = Option<Segment>> + Send>>),
-}
-
-/// An extension of a request whose customer was looked up further out, `None` when the store failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Looked(pub(crate) Option<Segment>);
-
-impl fmt::Debug for Lookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anonymous => f.write_str("Anonymous"),
-            Self::Known(segment) => f.debug_tuple("Known").field(segment).finish(),
-            Self::Pending(_) => f.write_str("Pending"),
-        }
     }
 }
 

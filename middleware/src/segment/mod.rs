@@ -106,6 +106,7 @@ mod future;
 mod handle;
 mod kind;
 mod layer;
+mod lookup;
 #[cfg(feature = "otel")]
 mod metrics;
 mod money;
@@ -127,7 +128,6 @@ pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
 pub use kind::{Recency, Standing};
-pub(crate) use layer::{Looked, Lookup};
 pub use layer::{SegmentLayer, SegmentLayerBuilder};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp, WallClock};

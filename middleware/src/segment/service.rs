@@ -5,9 +5,10 @@ use std::{fmt, mem};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::Standing;
 use super::future::{Looking, ResponseFuture, Visited};
+use super::lookup::Looked;
 use super::registry::{Registry, Sought, Visit};
-use super::{Looked, Standing};
 use crate::model::{Client, Notes, Segment};
 use crate::task::ticker;
 
@@ -98,7 +99,10 @@ impl Visited {
                 if let Some(notes) = request.extensions().get::<Notes>() {
                     notes.segment(segment);
                 }
-                request.extensions_mut().insert(segment);
+                // Preflight may have left it for the limits.
+                if request.extensions().get() != Some(&segment) {
+                    request.extensions_mut().insert(segment);
+                }
             }
             None => self.registry.tally.unclassify(),
         }

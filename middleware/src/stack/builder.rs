@@ -13,7 +13,9 @@ use super::panels::Heard;
 use super::stores::Stores;
 use crate::ConfigError;
 use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
-use crate::config::{Config, CountVisitors, StoreConfig};
+#[cfg(feature = "redis")]
+use crate::config::StoreConfig;
+use crate::config::{Config, CountVisitors};
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
@@ -23,15 +25,16 @@ use crate::model::{Operation, Outcome};
 use crate::observe::{AccessLog, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::Ops;
-use crate::rate_limit::{RateLimitLayerBuilder, Rejection};
+use crate::preflight::PreflightLayer;
+use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
 use crate::segment::store::CustomerStore;
 use crate::segment::{Action, Money, SegmentLayer, SegmentLayerBuilder};
+#[cfg(all(feature = "otel", feature = "redis"))]
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
-use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayerBuilder};
-#[cfg(all(feature = "otel", feature = "redis"))]
+use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetricsLayer, Telemetry};
 
@@ -418,7 +421,7 @@ impl StackBuilder {
             telemetry: Identity::new(),
             client,
             observe: ObserveLayer::new(self.observers),
-            preflight: stores.preflight(&suspicion, &rate_limit, &segment),
+            preflight: preflight(&suspicion, &segment, &rate_limit)?,
             suspicion,
             rate_limit,
             segment,
@@ -427,6 +430,19 @@ impl StackBuilder {
             health: stores.redis.as_ref().map(RedisStore::health),
         })
     }
+}
+
+/// What these layers must ask the store, at once.
+fn preflight(
+    suspicion: &SuspicionLayer,
+    segment: &SegmentLayer,
+    rate_limit: &RateLimitLayer,
+) -> Result<PreflightLayer, ConfigError> {
+    PreflightLayer::builder()
+        .ask(suspicion.clone())
+        .ask(segment.clone())
+        .ask(rate_limit.clone())
+        .build()
 }
 
 /// The store that a stack shares, if it shares one: a ready one, or the configuration's.

@@ -2,9 +2,7 @@
 
 use crate::funnel::Visitors;
 use crate::model::Secret;
-use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
-use crate::segment::SegmentLayer;
 use crate::segment::store::CustomerStore;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -65,18 +63,5 @@ impl Stores {
             return RateLimitLayer::shared(redis.clone(), self.memory.clone());
         }
         RateLimitLayer::embedded(self.memory.clone())
-    }
-
-    pub(super) fn preflight(
-        &self,
-        suspicion: &SuspicionLayer,
-        rate_limit: &RateLimitLayer,
-        segment: &SegmentLayer,
-    ) -> PreflightLayer {
-        #[cfg(feature = "redis")]
-        if self.are_shared() {
-            return PreflightLayer::shared(suspicion, rate_limit, segment);
-        }
-        PreflightLayer::embedded(suspicion, rate_limit, segment)
     }
 }

@@ -14,6 +14,7 @@ pub mod redis;
 use std::time::Duration;
 
 use crate::segment::{Event, OrderKey};
+#[cfg(any(feature = "redis", feature = "serde"))]
 pub(crate) use prefix::check_prefix;
 
 pub use crate::model::{Operation, Outcome};

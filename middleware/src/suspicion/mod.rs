@@ -151,7 +151,6 @@ pub use accounts::AccountState;
 pub(crate) use bans::micros;
 pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
 use bans::{Known, Warden};
-pub(crate) use bans::{Screened, Screening};
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
 pub use handle::Suspicions;

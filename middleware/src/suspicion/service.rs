@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::Known;
 use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
-use super::{Known, Screened};
 use crate::body::Body;
 use crate::grpc::Call;
-use crate::model::Client;
+use crate::model::{Client, Screened};
 
 /// A service whose failures are counted, and that banned clients do not reach; see [`SuspicionLayer`](super::SuspicionLayer).
 #[derive(Clone)]

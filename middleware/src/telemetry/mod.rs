@@ -36,7 +36,8 @@
 //! The admin listener, which Prometheus scrapes and an orchestrator asks whether to send requests:
 //!
 //! ```
-//! use palisade::telemetry::{Readiness, Telemetry};
+//! use palisade::admin::Readiness;
+//! use palisade::telemetry::Telemetry;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::{TcpListener, TcpStream};
 //!
@@ -116,13 +117,11 @@
 //! - Requests without a route are `unmatched`. The scheme is the layer's setting.
 //! - Beyond 5,000 series of the duration, further ones are counted together under `otel_metric_overflow="true"`. The routes and
 //!   statuses of a service come nowhere near; alert on that label.
-mod admin;
 mod exporter;
 mod http;
 mod instruments;
 mod setup;
 
-pub use admin::{Admin, Readiness};
 pub use exporter::{Prometheus, ScrapeError};
 pub use http::{HttpMetrics, HttpMetricsLayer, Measure, ResponseFuture};
 pub use setup::{Telemetry, TelemetryBuilder};

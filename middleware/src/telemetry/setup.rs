@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use opentelemetry::metrics::Meter;
 
-use super::admin::Admin;
 use super::exporter::Prometheus;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
@@ -93,11 +92,6 @@ impl Telemetry {
     #[must_use]
     pub fn prometheus(&self) -> Option<&Prometheus> {
         self.prometheus.as_ref()
-    }
-
-    /// The admin server. Without an exporter its `/metrics` is 404.
-    pub fn admin(&self) -> Admin {
-        Admin::new(self.prometheus.clone())
     }
 }
 

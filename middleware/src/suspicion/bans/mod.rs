@@ -14,7 +14,8 @@ mod warden;
 
 pub use ban::{Ban, BanReason};
 pub use refusal::BanResponse;
-pub(crate) use screening::{Screened, Screening};
+#[cfg(test)]
+use screening::Screening;
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;

@@ -1,16 +1,21 @@
-//! The bans' part of the one round trip by which an outer layer asks the store.
+//! The bans' part of preflight.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use http::request::Parts;
 
 use super::Known;
-use crate::model::{Client, Network, StoreError, StoreErrorKind};
+use crate::model::{
+    Ask, Asked, Client, Gate, HearBan, Network, Screened, StoreError, StoreErrorKind, Turn,
+};
 use crate::suspicion::SuspicionLayer;
+use crate::suspicion::recorder::Recorder;
 
 /// The question about a client, before its request reaches the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Screening {
+pub(super) enum Screening {
     /// Nothing: the request will pass the layer.
     Open,
     /// Nothing: the layer will refuse the request by itself.
@@ -22,20 +27,42 @@ pub(crate) enum Screening {
     },
 }
 
-/// The store's answer about a request's client: how long it is still banned, if it is. An extension of the request; where
-/// it is, the layer does not ask.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Screened(pub(crate) Option<Duration>);
-
-impl SuspicionLayer {
-    /// Whether the layer may ask the store before a request.
-    #[cfg(feature = "redis")]
-    pub(crate) fn asks(&self) -> bool {
-        self.recorder.warden.is_some()
+impl Ask for SuspicionLayer {
+    fn room(&self) -> &'static str {
+        "suspicion"
     }
 
-    /// The question to the store for a request.
-    pub(crate) fn screening(&self, method: &Method, client: &Client) -> Screening {
+    fn turn(&self) -> Turn {
+        Turn::Screen
+    }
+
+    fn waits(&self) -> bool {
+        let warden = self.recorder.warden.as_ref();
+        warden.is_some_and(|warden| warden.is_shared())
+    }
+
+    /// Leaves its question for the limits, which ask it in their own call.
+    fn ask(&self, request: &mut Parts) -> Asked {
+        let Some(client) = request.extensions.get::<Client>() else {
+            return Asked::Known;
+        };
+        match self.screening(&request.method, client) {
+            Screening::Banned => Asked::Refused,
+            Screening::Open => Asked::Known,
+            Screening::Unknown { enforced } => {
+                let client = client.network;
+                let bans: Arc<dyn HearBan> = self.recorder.clone();
+                let open = Screened::Open(Gate { client, enforced }, bans);
+                request.extensions.insert(open);
+                Asked::Known
+            }
+        }
+    }
+}
+
+impl SuspicionLayer {
+    /// What is to be asked of the store for a request.
+    pub(super) fn screening(&self, method: &Method, client: &Client) -> Screening {
         let Some(warden) = &self.recorder.warden else {
             return Screening::Open;
         };
@@ -50,14 +77,15 @@ impl SuspicionLayer {
             Known::Unknown => Screening::Unknown { enforced },
         }
     }
+}
 
-    /// Whether a client is banned, by the shared store's answer, or without one by the bans that this process knows.
-    pub(crate) fn screen(
+impl HearBan for Recorder {
+    fn hear(
         &self,
         client: Network,
         answer: Result<Option<Duration>, StoreErrorKind>,
-    ) -> Screened {
-        let warden = self.recorder.warden.as_ref();
-        Screened(warden.and_then(|warden| warden.settle(client, answer.map_err(StoreError::new))))
+    ) -> Option<Duration> {
+        let warden = self.warden.as_ref()?;
+        warden.settle(client, answer.map_err(StoreError::new))
     }
 }

@@ -17,7 +17,8 @@ use tower::{Layer, Service, ServiceExt};
 use super::*;
 use crate::body::Body;
 use crate::model::{
-    Client, Exemptions, Network, Reason, Rejected, Secret, StoreError, StoreErrorKind, UserId,
+    Client, Exemptions, HearBan, Network, Reason, Rejected, Screened, Secret, StoreError,
+    StoreErrorKind, UserId,
 };
 use crate::store::memory::{Hand, MemoryStore};
 use crate::suspicion::store::{BanStore, Reply};
@@ -495,7 +496,7 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
     let (store, _, layer) = shared();
     let screened = |octet, left| {
         let mut request = request(octet, 200);
-        request.extensions_mut().insert(Screened(left));
+        request.extensions_mut().insert(Screened::Heard(left));
         request
     };
     let unknown = Screening::Unknown { enforced: true };
@@ -503,11 +504,11 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
     assert_eq!(send(&layer, screened(1, None)).await.status(), 200);
     let refused = send(&layer, screened(1, Some(MINUTE))).await;
     assert_eq!(refused.headers()[RETRY_AFTER], "60");
-    layer.screen(network(1), Ok(Some(MINUTE)));
+    layer.recorder.hear(network(1), Ok(Some(MINUTE)));
     assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
     assert_eq!(status(&layer, 1).await, 429);
     assert_eq!(store.state().checks, 0);
-    layer.screen(network(2), Ok(None));
+    layer.recorder.hear(network(2), Ok(None));
     assert_eq!(layer.screening(&Method::GET, &client(2)), unknown);
 }
 

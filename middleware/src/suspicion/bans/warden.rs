@@ -10,9 +10,9 @@ use http::request::Parts;
 
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use super::{Ban, BanReason, BanResponse, Bans, Screened, Sentence};
+use super::{Ban, BanReason, BanResponse, Bans, Sentence};
 use crate::log::{Fallback, News};
-use crate::model::{Network, Reply, StoreError};
+use crate::model::{Network, Reply, Screened, StoreError};
 use crate::suspicion::Kind;
 use crate::suspicion::store::{BanStore, LocalBanStore};
 use crate::suspicion::tally::{Tally, Turned};
@@ -75,6 +75,11 @@ impl Warden {
         self.started.elapsed()
     }
 
+    /// Whether a store that others share keeps the bans.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.stores, Stores::Shared { .. })
+    }
+
     pub(in crate::suspicion) fn is_enforced(&self) -> bool {
         self.enforced
     }
@@ -96,9 +101,9 @@ impl Warden {
     ) -> Known {
         let banned = |left: Option<Duration>| left.map_or(Known::Free, Known::Banned);
         match (&self.stores, screened) {
-            (_, Some(Screened(left))) => banned(*left),
-            (Stores::Embedded(store), None) => banned(store.banned_for_now(client)),
-            (Stores::Shared { .. }, None) => match self.cache.get(client, self.now()) {
+            (_, Some(Screened::Heard(left))) => banned(*left),
+            (Stores::Embedded(store), _) => banned(store.banned_for_now(client)),
+            (Stores::Shared { .. }, _) => match self.cache.get(client, self.now()) {
                 Some(left) => Known::Banned(left),
                 None => Known::Unknown,
             },

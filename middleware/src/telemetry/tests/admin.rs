@@ -9,8 +9,9 @@ use tokio::sync::{mpsc as signals, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::super::{Admin, Readiness, Telemetry};
+use super::super::Telemetry;
 use super::exposition::{Exposition, telemetry};
+use crate::admin::{Admin, Readiness};
 
 /// An admin server on a port of its own.
 pub(super) struct Server {

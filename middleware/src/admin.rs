@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 #[cfg(feature = "ops")]
 use tower_service::Service;
 
-use super::exporter::Prometheus;
 #[cfg(feature = "ops")]
 use crate::ops::{Ops, OpsBody, OpsService};
+use crate::telemetry::{Prometheus, Telemetry};
 
 /// Connections at a time, each of which may hold one scrape's text; others wait in the listener's backlog.
 const CONNECTIONS: usize = 16;
@@ -96,8 +96,15 @@ type Body = Full<Bytes>;
 /// Whether the client of a connection's event stream has stopped reading it.
 type Stalled = Arc<AtomicBool>;
 
+impl Telemetry {
+    /// The admin server. Without an exporter its `/metrics` is 404.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.prometheus().cloned())
+    }
+}
+
 impl Admin {
-    pub(super) fn new(prometheus: Option<Prometheus>) -> Self {
+    fn new(prometheus: Option<Prometheus>) -> Self {
         Self {
             prometheus,
             readiness: Arc::new(Readiness::ready),

@@ -1,0 +1,50 @@
+//! What preflight may ask of a layer.
+
+use std::task::{Context, Poll};
+
+use http::Extensions;
+use http::request::Parts;
+
+/// A layer whose question to the store [`PreflightLayer`](crate::preflight::PreflightLayer) asks along with others.
+pub trait Ask: Send + Sync + 'static {
+    /// The layer's room, such as `rate_limit`; a preflight asks one layer of each room.
+    fn room(&self) -> &'static str;
+
+    /// When it is asked.
+    fn turn(&self) -> Turn;
+
+    /// Whether its answers can take a wait, or depend on another layer's that can.
+    ///
+    /// Preflight is off unless this is true of two layers: one alone asks by itself.
+    fn waits(&self) -> bool;
+
+    /// Begins to ask about a request. What is known at once becomes an extension of the request, and so do the answers.
+    fn ask(&self, request: &mut Parts) -> Asked;
+}
+
+/// When a layer is asked: each turn may depend on the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    /// The first, for a layer that may refuse the request whoever sends it.
+    Screen,
+    /// For a layer that learns more of the client.
+    Identify,
+    /// The last, for a layer that charges for the request.
+    Charge,
+}
+
+/// What asking a layer led to.
+pub enum Asked {
+    /// Nothing is to be awaited.
+    Known,
+    /// The layer will refuse the request: nothing more is asked, and nothing is awaited.
+    Refused,
+    /// The answer is under way, or leaves when it is polled.
+    Waits(Box<dyn Answer>),
+}
+
+/// An answer that is under way. Dropped before it is polled, the question never leaves.
+pub trait Answer: Send {
+    /// Puts the answer into the request's extensions when it comes; not polled after that.
+    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()>;
+}
