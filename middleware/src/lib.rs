@@ -61,7 +61,6 @@ pub mod body;
 pub mod client;
 pub mod config;
 pub mod funnel;
-mod grpc;
 mod http;
 mod log;
 mod model;
@@ -69,7 +68,6 @@ pub mod observe;
 #[cfg(feature = "ops")]
 pub mod ops;
 pub mod preflight;
-mod problem;
 pub mod rate_limit;
 pub mod segment;
 pub mod stack;
@@ -79,7 +77,6 @@ mod sync;
 mod task;
 #[cfg(feature = "otel")]
 pub mod telemetry;
-mod waiting;
 
 pub use model::ConfigError;
 

@@ -59,7 +59,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::grpc;
+use crate::http::grpc;
 use watch::Watches;
 pub(crate) use watch::{End, Watch};
 pub use wrap::{Wrap, WrapFuture};

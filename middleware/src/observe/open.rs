@@ -8,8 +8,8 @@ use http::{Method, Response};
 use super::layer::Observers;
 use crate::body;
 use crate::body::{Body, Watch};
-use crate::grpc;
-use crate::grpc::Call;
+use crate::http::grpc;
+use crate::http::grpc::Call;
 use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
 use crate::task::shielded;
 

@@ -11,7 +11,7 @@ use super::future::ResponseFuture;
 use super::layer::Observers;
 use super::open::Open;
 use crate::body::Body;
-use crate::grpc::Call;
+use crate::http::grpc::Call;
 use crate::model::{Client, Notes};
 
 /// A service whose exchanges are observed; see [`ObserveLayer`](super::ObserveLayer).

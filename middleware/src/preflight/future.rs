@@ -7,8 +7,8 @@ use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower_service::Service;
 
+use crate::http::waiting::{Ask, Settlement, Waiting};
 use crate::model::Answer;
-use crate::waiting::{Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Preflight`](super::Preflight) service.

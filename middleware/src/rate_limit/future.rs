@@ -11,9 +11,9 @@ use tower_service::Service;
 use super::decide::{AllMet, Decider, Settled};
 use super::headers::Rendered;
 use crate::body::Body;
+use crate::http::waiting::{After, Ask, Settlement, Waiting};
 use crate::model::{Notes, Pending, StoreError};
 use crate::rate_limit::store::Verdict;
-use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit) service.

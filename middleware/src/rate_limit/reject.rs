@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 
 use super::decide::Violated;
 use super::policy::{Policy, window_phrase};
-use crate::grpc::{self, Code, Violation};
+use crate::http::grpc::{self, Code, Violation};
+use crate::http::problem::{self, PROBLEM_JSON, seconds_up};
 use crate::model::{Quota, Reason, Rejected, problem_type};
-use crate::problem::{self, PROBLEM_JSON, seconds_up};
 
 /// Why a request was refused, for a service that writes its own answer.
 #[derive(Debug)]

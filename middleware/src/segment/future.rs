@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::Standing;
 use super::events::CustomerEvents;
 use super::registry::{Awaited, Registry, Visit};
-use crate::waiting::{After, Ask, Settlement, Waiting};
+use crate::http::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Segmented`](super::Segmented) service.

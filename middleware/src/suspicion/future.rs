@@ -11,9 +11,9 @@ use tower_service::Service;
 
 use super::recorder::{Recorder, Sender};
 use crate::body::{Body, End, Watch};
-use crate::grpc::{Call, UNKNOWN};
+use crate::http::grpc::{Call, UNKNOWN};
+use crate::http::waiting::{After, Ask, Settlement, Waiting};
 use crate::model::{Rejected, Reply, StoreError};
-use crate::waiting::{After, Ask, Settlement, Waiting};
 
 pin_project! {
     /// The response of a [`Suspicion`](super::Suspicion) service.

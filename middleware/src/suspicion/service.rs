@@ -10,7 +10,7 @@ use super::Known;
 use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
 use crate::body::Body;
-use crate::grpc::Call;
+use crate::http::grpc::Call;
 use crate::model::{Client, Screened};
 
 /// A service whose failures are counted, and that banned clients do not reach; see [`SuspicionLayer`](super::SuspicionLayer).

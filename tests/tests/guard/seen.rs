@@ -37,11 +37,11 @@ fn hours(text: &str) -> String {
         .into_owned()
 }
 
-/// A scrape without the time that anything took, and without how often the store was called, which is chance where
-/// calls are made of batches.
+/// A scrape without the time that anything took, and without what is chance: how often the store was called, since calls
+/// are made of batches, and how many customers the first sweep met.
 pub(crate) fn scrape(text: &str) -> String {
     let timed = Regex::new(
-        r"^(\w+_seconds_(?:sum|bucket)|target_info|webstore_store_operation_duration_seconds_count)\b(.*) \S+$",
+        r"^(\w+_seconds_(?:sum|bucket)|target_info|webstore_store_operation_duration_seconds_count|webstore_customers|webstore_customer_swept_total)\b(.*) \S+$",
     )
     .unwrap();
     let mut lines: Vec<_> = text

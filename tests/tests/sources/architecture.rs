@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use palisade_tests::imports::imports;
 
 /// What any room may use; each imports only the others of them.
-const HELPERS: [&str; 9] = [
-    "body", "grpc", "http", "log", "model", "problem", "sync", "task", "waiting",
-];
+const HELPERS: [&str; 6] = ["body", "http", "log", "model", "sync", "task"];
 
 /// Each imports itself and the helpers.
 const ROOMS: [&str; 9] = [

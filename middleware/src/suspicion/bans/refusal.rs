@@ -7,9 +7,9 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::grpc::{self, Code};
+use crate::http::grpc::{self, Code};
+use crate::http::problem::{self, PROBLEM_JSON, seconds_up};
 use crate::model::{Reason, Rejected, problem_type};
-use crate::problem::{self, PROBLEM_JSON, seconds_up};
 
 /// How the requests of a banned client are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

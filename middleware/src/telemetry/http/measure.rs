@@ -14,8 +14,8 @@ use super::attributes::{Method, Scheme, protocol_version};
 use super::metrics::{ACTIVE, DURATION, key};
 use crate::body;
 use crate::body::{Body, Watch};
-use crate::grpc;
-use crate::grpc::Call;
+use crate::http::grpc;
+use crate::http::grpc::Call;
 use crate::model::Route;
 use crate::telemetry::instruments::Instruments;
 
