@@ -11,10 +11,10 @@ use super::Stack;
 #[cfg(feature = "ops")]
 use super::panels::Heard;
 use super::stores::Stores;
+#[cfg(feature = "redis")]
+use super::stores::{CallObserver, shared};
 use crate::ConfigError;
 use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
-#[cfg(feature = "redis")]
-use crate::config::StoreConfig;
 use crate::config::{Config, CountVisitors};
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
@@ -68,9 +68,6 @@ type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
-
-#[cfg(feature = "redis")]
-type CallObserver = Box<dyn Fn(Operation, Outcome, std::time::Duration) + Send + Sync>;
 
 impl StackBuilder {
     pub(super) fn new() -> Self {
@@ -283,7 +280,7 @@ impl StackBuilder {
         let stores = Stores {
             memory: self.memory,
             #[cfg(feature = "redis")]
-            redis: redis_store(self.redis, &self.config.store, self.call_observers)?,
+            redis: shared(self.redis, &self.config.store, self.call_observers)?,
         };
         #[cfg(not(feature = "redis"))]
         if self.config.store.redis_url.is_some() {
@@ -445,52 +442,6 @@ fn preflight(
         .build()
 }
 
-/// The store that a stack shares, if it shares one: a ready one, or the configuration's.
-#[cfg(feature = "redis")]
-fn redis_store(
-    ready: Option<RedisStore>,
-    settings: &StoreConfig,
-    observers: Vec<CallObserver>,
-) -> Result<Option<RedisStore>, ConfigError> {
-    let store = match (ready, &settings.redis_url) {
-        (None, None) => return Ok(None),
-        (None, Some(url)) => RedisStore::builder(url.as_str())
-            .prefix(&settings.prefix)
-            .deadline(settings.deadline)
-            .build()
-            .map_err(|error| error.under("store"))?,
-        (Some(_), Some(_)) => {
-            let allowed = "nothing beside a ready `RedisStore`";
-            return Err(ConfigError::without_value("store.redis_url", allowed));
-        }
-        (Some(store), None) => {
-            let default = StoreConfig::default();
-            if settings.prefix != default.prefix && settings.prefix != store.prefix() {
-                let allowed = format!("the ready `RedisStore`'s own, `{}`", store.prefix());
-                return Err(ConfigError::new("store.prefix", &settings.prefix, allowed));
-            }
-            if settings.deadline != default.deadline && settings.deadline != store.deadline() {
-                let [value, own] =
-                    [settings.deadline, store.deadline()].map(humantime::format_duration);
-                let allowed = format!("the ready `RedisStore`'s own, `{own}`");
-                return Err(ConfigError::new("store.deadline", value, allowed));
-            }
-            store
-        }
-    };
-    if !observers.is_empty()
-        && !store.watch(Box::new(move |operation, outcome, took| {
-            for observer in &observers {
-                observer(operation, outcome, took);
-            }
-        }))
-    {
-        let allowed = "a `RedisStore` that no other stack observes";
-        return Err(ConfigError::without_value("observe_store", allowed));
-    }
-    Ok(Some(store))
-}
-
 #[cfg(feature = "otel")]
 impl StackBuilder {
     /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what failures add
@@ -551,71 +502,5 @@ impl fmt::Debug for StackBuilder {
         f.debug_struct("StackBuilder")
             .field("config", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(feature = "redis")]
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn store() -> RedisStore {
-        let store = RedisStore::builder("redis://127.0.0.1:1").prefix("shop:");
-        store.deadline(Duration::from_millis(20)).build().unwrap()
-    }
-
-    fn refusal(builder: StackBuilder) -> String {
-        builder.build().err().unwrap().to_string()
-    }
-
-    #[tokio::test]
-    async fn a_ready_store_is_used_as_it_is() {
-        let store = store();
-        let stack = Stack::builder().redis(store.clone()).build().unwrap();
-        assert!(!stack.health.unwrap().is_breaker_open());
-        let mut config = Config::default();
-        config.store.prefix = "shop:".to_owned();
-        config.store.deadline = Duration::from_millis(20);
-        let builder = Stack::builder().config(config).redis(store);
-        assert!(builder.build().is_ok(), "the settings say the same");
-    }
-
-    #[test]
-    fn a_configuration_that_contradicts_a_ready_store_is_refused_by_name() {
-        let with = |change: &dyn Fn(&mut StoreConfig)| {
-            let mut config = Config::default();
-            change(&mut config.store);
-            refusal(Stack::builder().config(config).redis(store()))
-        };
-        let url = "redis://:hunter2@127.0.0.1:1";
-        assert_eq!(
-            with(&|store| store.redis_url = Some(url.to_owned().into())),
-            "`store.redis_url` cannot be used: allowed is nothing beside a ready `RedisStore`"
-        );
-        assert_eq!(
-            with(&|store| store.prefix = "other:".to_owned()),
-            "`store.prefix` cannot be `other:`: allowed is the ready `RedisStore`'s own, `shop:`"
-        );
-        assert_eq!(
-            with(&|store| store.deadline = Duration::from_millis(70)),
-            "`store.deadline` cannot be `70ms`: allowed is the ready `RedisStore`'s own, `20ms`"
-        );
-    }
-
-    #[test]
-    fn one_stack_alone_observes_a_ready_store_and_others_may_share_it() {
-        let store = store();
-        let observed = || {
-            let stack = Stack::builder().redis(store.clone());
-            stack.observe_store(|_, _, _| ())
-        };
-        assert!(observed().build().is_ok());
-        assert_eq!(
-            refusal(observed()),
-            "`observe_store` cannot be used: allowed is a `RedisStore` that no other stack observes"
-        );
-        assert!(Stack::builder().redis(store.clone()).build().is_ok());
     }
 }
