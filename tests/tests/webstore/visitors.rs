@@ -36,13 +36,14 @@ fn fates(scrape: &Scrape) -> [u64; 5] {
     })
 }
 
-/// The scrape in which every reach of the funnel so far is settled.
+/// A scrape after every reach of the funnel so far was settled: within one scrape, some metrics are read before others.
 async fn settled(webstore: &Webstore) -> Scrape {
     webstore
         .scrape_until("every reach is settled", SOON, |scrape| {
             scrape.sum(REACHES, &[]) == scrape.sum(EVENTS, &[])
         })
-        .await
+        .await;
+    webstore.scrape().await
 }
 
 /// Visitors by stage, of all countries.
