@@ -36,16 +36,25 @@ impl Call {
         if request.method() != Method::POST {
             return Self::None;
         }
-        let Some(content_type) = content_type(request.headers()) else {
+        let Some(asked) = request.headers().get(CONTENT_TYPE) else {
             return Self::None;
         };
-        if content_type != GRPC {
-            return Self::Web;
+        let Some((kind, rest)) = asked.as_bytes().split_at_checked(GRPC.len()) else {
+            return Self::None;
+        };
+        // The end first: it tells apart most of what begins with `application/`.
+        let (before, end) = GRPC.as_bytes().split_at("application/".len());
+        if !(kind[before.len()..].eq_ignore_ascii_case(end)
+            && kind[..before.len()].eq_ignore_ascii_case(before))
+        {
+            return Self::None;
         }
-        let asked = request.headers().get(CONTENT_TYPE);
-        match asked.and_then(|asked| asked.as_bytes().get(GRPC.len())) {
-            None | Some(b'+' | b';') => Self::Open,
-            Some(_) => Self::None,
+        match rest {
+            [] | [b'+' | b';', ..] => Self::Open,
+            [b'-', web @ ..] if web.len() >= 3 && web[..3].eq_ignore_ascii_case(b"web") => {
+                Self::Web
+            }
+            _ => Self::None,
         }
     }
 
