@@ -12,10 +12,8 @@ use smallvec::SmallVec;
 
 use super::attributes::{Method, Scheme, protocol_version};
 use super::metrics::{ACTIVE, DURATION, key};
-use crate::body;
-use crate::body::{Body, Watch};
-use crate::http::grpc;
-use crate::http::grpc::Call;
+use crate::body::{self, Body, Watch};
+use crate::http::grpc::{self, Call};
 use crate::model::Route;
 use crate::telemetry::instruments::Instruments;
 
