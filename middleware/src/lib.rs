@@ -30,12 +30,12 @@
 //! | layer | question | room |
 //! |---|---|---|
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
-//! | [`ClientLayer`](client::ClientLayer) | who is this? | [`client`] |
+//! | [`IdentifyLayer`](client::IdentifyLayer) | who is this? | [`client`] |
 //! | [`ObserveLayer`](observe::ObserveLayer) | what became of it? | [`observe`] |
 //! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
 //! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
-//! | [`SegmentLayer`](segment::SegmentLayer) | which kind of customer? | [`segment`] |
+//! | [`ClassifyLayer`](segment::ClassifyLayer) | which kind of customer? | [`segment`] |
 //! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
 //! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).

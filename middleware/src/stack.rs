@@ -47,15 +47,15 @@ use tower_layer::{Identity, Layer};
 pub use builder::StackBuilder;
 
 use crate::body::Wrap;
-use crate::client::{ClientLayer, IdentifyClient};
-use crate::funnel::{self, Funnel, FunnelLayer, VisitorTally};
+use crate::client::{Identify, IdentifyLayer};
+use crate::funnel::{Funnel, FunnelLayer, FunnelTally, VisitorTally};
 use crate::observe::{Observe, ObserveLayer};
 use crate::preflight::{Preflight, PreflightLayer};
-use crate::rate_limit::{RateLimit, RateLimitLayer, Tally};
-use crate::segment::{self, Customers, SegmentLayer, Segmented};
+use crate::rate_limit::{PolicyTally, RateLimit, RateLimitLayer};
+use crate::segment::{Classify, ClassifyLayer, Customers, SegmentTally};
 #[cfg(feature = "redis")]
 use crate::store::redis::StoreHealth;
-use crate::suspicion::{self, Suspicion, SuspicionLayer, Suspicions};
+use crate::suspicion::{Suspicion, SuspicionLayer, SuspicionTally, Suspicions};
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetrics, HttpMetricsLayer};
 
@@ -65,12 +65,12 @@ use crate::telemetry::{HttpMetrics, HttpMetricsLayer};
 #[derive(Clone)]
 pub struct Stack<T = Identity> {
     telemetry: T,
-    client: ClientLayer,
+    client: IdentifyLayer,
     observe: ObserveLayer,
     preflight: PreflightLayer,
     suspicion: SuspicionLayer,
     rate_limit: RateLimitLayer,
-    segment: SegmentLayer,
+    segment: ClassifyLayer,
     funnel: FunnelLayer,
     #[cfg(feature = "redis")]
     health: Option<StoreHealth>,
@@ -87,7 +87,7 @@ impl Stack {
 impl<T> Stack<T> {
     /// How many responses reached each stage of the funnel so far.
     #[must_use]
-    pub fn funnel_tally(&self) -> Arc<funnel::Tally> {
+    pub fn funnel_tally(&self) -> Arc<FunnelTally> {
         self.funnel.tally()
     }
 
@@ -99,13 +99,13 @@ impl<T> Stack<T> {
 
     /// What the rate limits decided so far.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn tally(&self) -> Arc<PolicyTally> {
         self.rate_limit.tally()
     }
 
     /// What clients' failures added up to so far.
     #[must_use]
-    pub fn suspicion_tally(&self) -> Arc<suspicion::Tally> {
+    pub fn suspicion_tally(&self) -> Arc<SuspicionTally> {
         self.suspicion.tally()
     }
 
@@ -117,7 +117,7 @@ impl<T> Stack<T> {
 
     /// What customers did by segment, and how their records fare; `None` without segments.
     #[must_use]
-    pub fn segment_tally(&self) -> Option<Arc<segment::Tally>> {
+    pub fn segment_tally(&self) -> Option<Arc<SegmentTally>> {
         self.segment.tally()
     }
 
@@ -138,9 +138,7 @@ impl<T> Stack<T> {
 
 impl<S, T> Layer<S> for Stack<T>
 where
-    T: Outermost<
-        IdentifyClient<Observe<Preflight<Suspicion<RateLimit<Segmented<Funnel<Wrap<S>>>>>>>>,
-    >,
+    T: Outermost<Identify<Observe<Preflight<Suspicion<RateLimit<Classify<Funnel<Wrap<S>>>>>>>>>,
 {
     type Service = T::Service;
 

@@ -6,7 +6,7 @@ use axum::Router;
 use http::request::Parts;
 use palisade::config::Config;
 use palisade::ops::Ops;
-use palisade::rate_limit::Tally;
+use palisade::rate_limit::PolicyTally;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::Telemetry;
 
@@ -57,7 +57,7 @@ pub(super) fn everything(
 }
 
 /// Every policy counts a request that it fell back for.
-fn fallbacks(tally: Arc<Tally>) -> Fallbacks {
+fn fallbacks(tally: Arc<PolicyTally>) -> Fallbacks {
     Box::new(move || {
         let counts = tally.policies().map(|(_, counts)| counts);
         counts

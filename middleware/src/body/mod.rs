@@ -48,7 +48,7 @@
 //! which no layer reads. Its status is known where the head has it; otherwise the request is treated as one of plain
 //! HTTP. Put tonic's `GrpcWebLayer` outside of the layers: they then see the gRPC call that it makes of the request.
 
-mod watch;
+mod observer;
 mod wrap;
 
 use std::convert::Infallible;
@@ -60,8 +60,8 @@ use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::http::grpc;
-use watch::Watches;
-pub(crate) use watch::{End, Watch};
+use observer::Observers;
+pub(crate) use observer::{End, ObserveBody};
 pub use wrap::{Wrap, WrapFuture};
 
 pin_project! {
@@ -73,8 +73,8 @@ pin_project! {
         #[pin]
         content: Content<B>,
         // Of a gRPC call alone, whoever waits for its status.
-        calls: Option<Box<Watches>>,
-        watch: Option<W>,
+        calls: Option<Box<Observers>>,
+        observer: Option<W>,
     }
 }
 
@@ -101,16 +101,16 @@ impl<B> Body<B> {
         Self {
             content,
             calls: None,
-            watch: None,
+            observer: None,
         }
     }
 
-    /// Tells `watch`, which is the outermost, how the body ends; without one, nobody.
-    pub(crate) fn watched<W>(self, watch: Option<W>) -> Body<B, W> {
+    /// Tells `observer`, which is the outermost, how the body ends; without one, nobody.
+    pub(crate) fn observed<W>(self, observer: Option<W>) -> Body<B, W> {
         Body {
             content: self.content,
             calls: self.calls,
-            watch,
+            observer,
         }
     }
 }
@@ -118,18 +118,18 @@ impl<B> Body<B> {
 /// Empty; what layers of others further out, such as a timeout, answer with.
 impl<B, W> Default for Body<B, W> {
     fn default() -> Self {
-        Body::refusal(Bytes::new()).watched(None)
+        Body::refusal(Bytes::new()).observed(None)
     }
 }
 
 impl<B: http_body::Body<Data = Bytes>> Body<B> {
-    /// Tells `watch` how the body of a gRPC call ends.
-    pub(crate) fn watch_call(&mut self, mut watch: impl Watch + Send + Sync + 'static) {
+    /// Tells `observer` how the body of a gRPC call ends.
+    pub(crate) fn observe_call(&mut self, mut observer: impl ObserveBody + Send + Sync + 'static) {
         if self.content.is_end_stream() {
             // A server drops it unread.
-            watch.end(End::Complete(None));
+            observer.end(End::Complete(None));
         } else {
-            self.calls.get_or_insert_default().push(Box::new(watch));
+            self.calls.get_or_insert_default().push(Box::new(observer));
         }
     }
 }
@@ -137,7 +137,7 @@ impl<B: http_body::Body<Data = Bytes>> Body<B> {
 impl<B, W> http_body::Body for Body<B, W>
 where
     B: http_body::Body<Data = Bytes>,
-    W: Watch,
+    W: ObserveBody,
 {
     type Data = Bytes;
     type Error = B::Error;
@@ -147,14 +147,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        if this.calls.is_none() && this.watch.is_none() {
+        if this.calls.is_none() && this.observer.is_none() {
             return this.content.poll_frame(cx);
         }
         this.calls.polling(true);
-        this.watch.polling(true);
+        this.observer.polling(true);
         let frame = this.content.as_mut().poll_frame(cx);
         this.calls.polling(false);
-        this.watch.polling(false);
+        this.observer.polling(false);
         let frame = ready!(frame);
         let end = match &frame {
             None => Some(End::Complete(None)),
@@ -162,7 +162,7 @@ where
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     // A server may stop where the announced length does.
-                    let is_read = this.watch.read(data.len() as u64);
+                    let is_read = this.observer.read(data.len() as u64);
                     (is_read || this.content.is_end_stream()).then_some(End::Complete(None))
                 } else {
                     let trailers = frame.trailers_ref();
@@ -172,8 +172,8 @@ where
         };
         if let Some(end) = end {
             this.calls.end(end);
-            this.watch.end(end);
-            (*this.calls, *this.watch) = (None, None);
+            this.observer.end(end);
+            (*this.calls, *this.observer) = (None, None);
         }
         Poll::Ready(frame)
     }

@@ -6,9 +6,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use tower_layer::Layer;
 
-use super::{
-    ExtractUser, ForwardedHeader, IdentifyClient, Origin, Peer, ResolveCountry, TrustedProxies,
-};
+use super::{ExtractUser, ForwardedHeader, Identify, Origin, Peer, ResolveCountry, TrustedProxies};
 use crate::ConfigError;
 use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Secret, UserId};
 
@@ -17,14 +15,14 @@ use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Secret, UserI
 ///
 /// Cheap to clone: clones share their settings.
 #[derive(Debug, Clone)]
-pub struct ClientLayer {
+pub struct IdentifyLayer {
     config: Arc<Config>,
 }
 
-impl ClientLayer {
+impl IdentifyLayer {
     /// Starts from: no trusted proxies, `X-Forwarded-For`, IPv6 by /64, no users, no countries, axum's route.
-    pub fn builder() -> ClientLayerBuilder {
-        ClientLayerBuilder {
+    pub fn builder() -> IdentifyLayerBuilder {
+        IdentifyLayerBuilder {
             trusted_proxies: TrustedProxies::default(),
             forwarded_header: ForwardedHeader::default(),
             ipv6_prefix: 64,
@@ -36,17 +34,17 @@ impl ClientLayer {
     }
 }
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = IdentifyClient<S>;
+impl<S> Layer<S> for IdentifyLayer {
+    type Service = Identify<S>;
 
-    fn layer(&self, inner: S) -> IdentifyClient<S> {
-        IdentifyClient::new(inner, Arc::clone(&self.config))
+    fn layer(&self, inner: S) -> Identify<S> {
+        Identify::new(inner, Arc::clone(&self.config))
     }
 }
 
-/// Settings of a [`ClientLayer`].
+/// Settings of a [`IdentifyLayer`].
 #[must_use = "a builder does nothing until `build`"]
-pub struct ClientLayerBuilder {
+pub struct IdentifyLayerBuilder {
     trusted_proxies: TrustedProxies,
     forwarded_header: ForwardedHeader,
     ipv6_prefix: u8,
@@ -56,7 +54,7 @@ pub struct ClientLayerBuilder {
     secret: Option<Secret>,
 }
 
-impl ClientLayerBuilder {
+impl IdentifyLayerBuilder {
     /// The networks whose hosts are believed about who connected to them.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.trusted_proxies = proxies;
@@ -104,7 +102,7 @@ impl ClientLayerBuilder {
     ///
     /// # Errors
     /// [`ConfigError`] for an IPv6 prefix outside 1 to 128, and when a secret must be drawn and cannot be.
-    pub fn build(self) -> Result<ClientLayer, ConfigError> {
+    pub fn build(self) -> Result<IdentifyLayer, ConfigError> {
         if !(1..=128).contains(&self.ipv6_prefix) {
             return Err(ConfigError::new(
                 "ipv6_prefix",
@@ -117,7 +115,7 @@ impl ClientLayerBuilder {
             (Some(user), Some(secret)) => Some((user, secret)),
             (Some(user), None) => Some((user, Secret::random()?)),
         };
-        Ok(ClientLayer {
+        Ok(IdentifyLayer {
             config: Arc::new(Config {
                 trusted_proxies: self.trusted_proxies,
                 forwarded_header: self.forwarded_header,
@@ -131,9 +129,9 @@ impl ClientLayerBuilder {
     }
 }
 
-impl std::fmt::Debug for ClientLayerBuilder {
+impl std::fmt::Debug for IdentifyLayerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientLayerBuilder")
+        f.debug_struct("IdentifyLayerBuilder")
             .field("trusted_proxies", &self.trusted_proxies)
             .field("forwarded_header", &self.forwarded_header)
             .field("ipv6_prefix", &self.ipv6_prefix)

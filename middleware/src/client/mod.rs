@@ -1,4 +1,4 @@
-//! Finds out who is calling: address, user, country, route. [`ClientLayer`] leaves one [`Client`] extension in each request,
+//! Finds out who is calling: address, user, country, route. [`IdentifyLayer`] leaves one [`Client`] extension in each request,
 //! which every layer inside it and every handler reads.
 //!
 //! With axum:
@@ -8,9 +8,9 @@
 //! use std::net::SocketAddr;
 //!
 //! use axum::{Extension, Router, routing::get};
-//! use palisade::client::{Client, ClientLayer, TrustedProxies};
+//! use palisade::client::{Client, IdentifyLayer, TrustedProxies};
 //!
-//! let layer = ClientLayer::builder()
+//! let layer = IdentifyLayer::builder()
 //!     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"])?)
 //!     .build()?;
 //! let app = Router::new()
@@ -28,12 +28,12 @@
 //! use std::convert::Infallible;
 //!
 //! use http::{Request, Response};
-//! use palisade::client::{Client, ClientLayer, Peer};
+//! use palisade::client::{Client, IdentifyLayer, Peer};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let service = ClientLayer::builder().build()?.layer(service_fn(|request: Request<()>| async move {
+//! let service = IdentifyLayer::builder().build()?.layer(service_fn(|request: Request<()>| async move {
 //!     let client = request.extensions().get::<Client>().map(|client| client.network.to_string());
 //!     Ok::<_, Infallible>(Response::new(client))
 //! }));
@@ -64,9 +64,9 @@ mod tests;
 mod trust;
 
 pub use forwarded::ForwardedHeader;
-pub use layer::{ClientLayer, ClientLayerBuilder};
+pub use layer::{IdentifyLayer, IdentifyLayerBuilder};
 pub use origin::{ExtractUser, Origin, Peer, ResolveCountry};
-pub use service::IdentifyClient;
+pub use service::Identify;
 pub use trust::TrustedProxies;
 
 pub use crate::model::{

@@ -7,23 +7,23 @@ use tower_service::Service;
 use super::layer::Config;
 use crate::model::{Client, Country, Network};
 
-/// The service of a [`ClientLayer`](super::ClientLayer): inserts a [`Client`] into each request's extensions.
+/// The service of a [`IdentifyLayer`](super::IdentifyLayer): inserts a [`Client`] into each request's extensions.
 ///
 /// It is named for what it does, since `Client` is the extension. It never rejects, changes no response and needs
 /// no future of its own.
 #[derive(Debug, Clone)]
-pub struct IdentifyClient<S> {
+pub struct Identify<S> {
     inner: S,
     config: Arc<Config>,
 }
 
-impl<S> IdentifyClient<S> {
+impl<S> Identify<S> {
     pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
         Self { inner, config }
     }
 }
 
-impl<S, ReqBody> Service<Request<ReqBody>> for IdentifyClient<S>
+impl<S, ReqBody> Service<Request<ReqBody>> for Identify<S>
 where
     S: Service<Request<ReqBody>>,
 {

@@ -7,10 +7,10 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 use crate::log::Warnings;
 
-static_assertions::assert_impl_all!(ClientLayer: Send, Sync, Clone);
-static_assertions::assert_impl_all!(IdentifyClient<()>: Send, Sync, Clone);
+static_assertions::assert_impl_all!(IdentifyLayer: Send, Sync, Clone);
+static_assertions::assert_impl_all!(Identify<()>: Send, Sync, Clone);
 
-async fn identify(layer: &ClientLayer, request: Request<()>) -> Client {
+async fn identify(layer: &IdentifyLayer, request: Request<()>) -> Client {
     let service = layer.layer(service_fn(|request: Request<()>| async move {
         let client = request.extensions().get::<Client>().cloned();
         Ok::<_, Infallible>(Response::new(client))
@@ -30,13 +30,13 @@ fn with(mut request: Request<()>, name: &'static str, value: &str) -> Request<()
     request
 }
 
-fn behind_proxies() -> ClientLayerBuilder {
-    ClientLayer::builder().trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"]).unwrap())
+fn behind_proxies() -> IdentifyLayerBuilder {
+    IdentifyLayer::builder().trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"]).unwrap())
 }
 
 #[tokio::test]
 async fn a_bare_layer_knows_the_peer_and_nothing_else() {
-    let layer = ClientLayer::builder().build().unwrap();
+    let layer = IdentifyLayer::builder().build().unwrap();
     let request = with(
         from("[::ffff:192.0.2.1]:5000"),
         "x-forwarded-for",
@@ -76,7 +76,7 @@ async fn only_the_configured_header_of_a_trusted_peer_names_the_client() {
 
 #[tokio::test]
 async fn ipv6_clients_share_the_configured_prefix() {
-    let layer = ClientLayer::builder().ipv6_prefix(56).build().unwrap();
+    let layer = IdentifyLayer::builder().ipv6_prefix(56).build().unwrap();
     let client = identify(&layer, from("[2001:db8:1:2ff::1]:1")).await;
     assert_eq!(client.network.to_string(), "2001:db8:1:200::/56");
 }
@@ -84,10 +84,10 @@ async fn ipv6_clients_share_the_configured_prefix() {
 #[test]
 fn an_ipv6_prefix_is_1_to_128_bits() {
     for bits in [1, 64, 128] {
-        assert!(ClientLayer::builder().ipv6_prefix(bits).build().is_ok());
+        assert!(IdentifyLayer::builder().ipv6_prefix(bits).build().is_ok());
     }
     for bits in [0, 129] {
-        let message = ClientLayer::builder()
+        let message = IdentifyLayer::builder()
             .ipv6_prefix(bits)
             .build()
             .unwrap_err()
@@ -143,7 +143,7 @@ async fn extractors_see_the_request_and_only_configured_countries_become_labels(
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn axum_connect_info_is_the_peer_and_an_explicit_peer_beats_it() {
-    let layer = ClientLayer::builder().build().unwrap();
+    let layer = IdentifyLayer::builder().build().unwrap();
     let info = axum::extract::ConnectInfo::<std::net::SocketAddr>("192.0.2.1:1".parse().unwrap());
     let mut request = Request::new(());
     request.extensions_mut().insert(info);

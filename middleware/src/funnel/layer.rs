@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::service::Funnel;
 use super::stage::Stage;
 use super::stages::Stages;
-use super::tally::Tally;
+use super::tally::FunnelTally;
 use super::visitors::{VisitorTally, Visitors};
 use crate::ConfigError;
 use crate::model::Countries;
@@ -32,7 +32,7 @@ impl FunnelLayer {
 
     /// How many responses reached each stage so far.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn tally(&self) -> Arc<FunnelTally> {
         Arc::clone(&self.stages.tally)
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use super::Visitors;
-use super::{Fate, Tally, VisitorTally};
+use super::{FunnelTally, ReachResult, VisitorTally};
 use crate::model::metrics::{Durations, Instrument, Metric, Metrics, Stopwatch};
 
-impl Metrics for Tally {
+impl Metrics for FunnelTally {
     const METRICS: &'static [Metric<Self>] = &[Metric::new(
         Instrument::counter(
             "funnel.stage",
@@ -49,8 +49,8 @@ impl Metrics for VisitorTally {
                 "Responses that reached a stage of the funnel, by whether they counted for their visitor.",
             ),
             |tally, series| {
-                for fate in Fate::ALL {
-                    series.add(&[fate.as_str()], tally.reaches(fate));
+                for result in ReachResult::ALL {
+                    series.add(&[result.as_str()], tally.reaches(result));
                 }
             },
         ),

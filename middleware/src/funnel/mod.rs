@@ -1,5 +1,5 @@
 //! Counts which stage of a service's funnel each response reached, by country and payment method. A [`Stage`] is declared by
-//! methods, route templates and a [`StatusClass`], 2xx unless set. Telemetry exports the [`Tally`] of the [`FunnelLayer`] as
+//! methods, route templates and a [`StatusClass`], 2xx unless set. Telemetry exports the [`FunnelTally`] of the [`FunnelLayer`] as
 //! `<namespace>_funnel_stage_total{stage, country, payment_method}`.
 //!
 //! Stages by their routes:
@@ -20,7 +20,7 @@
 //!     Ok::<_, std::convert::Infallible>(Response::new("a teapot"))
 //! }));
 //!
-//! // In a service, `ClientLayer` finds out who is asking for what.
+//! // In a service, `IdentifyLayer` finds out who is asking for what.
 //! let mut client = Client::new([192, 0, 2, 1].into(), 64);
 //! client.country = "GB".parse().unwrap();
 //! client.route = Route::from("/products/{id}");
@@ -42,7 +42,7 @@
 //! ```
 //! use http::{Method, Request, Response};
 //! use palisade::client::{Client, Route, Secret};
-//! use palisade::funnel::{Fate, FunnelLayer, Stage, Visitors};
+//! use palisade::funnel::{ReachResult, FunnelLayer, Stage, Visitors};
 //! use palisade::store::memory::MemoryStore;
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
@@ -65,12 +65,12 @@
 //! }
 //!
 //! let tally = layer.visitor_tally().unwrap();
-//! while tally.reaches(Fate::Counted) < 2 {
+//! while tally.reaches(ReachResult::Counted) < 2 {
 //!     tokio::task::yield_now().await;
 //! }
 //! let visitors: Vec<_> = tally.counts().map(|series| (series.stage, series.count)).collect();
 //! assert_eq!(visitors, [("browse_catalog", 1), ("view_product", 1)]);
-//! assert_eq!(tally.reaches(Fate::Repeated), 2);
+//! assert_eq!(tally.reaches(ReachResult::Repeated), 2);
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
@@ -155,7 +155,7 @@
 //!   stage is one write. A repeat is no call, as long as this process remembers the visitor (65,536 of them). A reach out of
 //!   order is brought again at most once a second, or when the stage before was reached since.
 //! - **When the store fails**, nobody is counted: counting once matters more than counting all.
-//!   `<namespace>_funnel_reaches_total{result}` has the [`Fate`] of each response. While its `dropped` and `failed` stand
+//!   `<namespace>_funnel_reaches_total{result}` has the [`ReachResult`] of each response. While its `dropped` and `failed` stand
 //!   still, no visitor is missing. Reaches that still wait when the process ends are lost.
 //! - **Loss on the server** (flush, failover, eviction under `maxmemory`): a lost visitor can count once more, by a process
 //!   that does not remember it. So can a visitor that a full memory store let go.
@@ -195,6 +195,6 @@ pub use metrics::Steps;
 pub use reached::Reached;
 pub use service::Funnel;
 pub use stage::{Stage, StatusClass};
-pub use tally::{StageCount, Tally};
-pub use visitors::{Fate, VisitorCount, VisitorTally, Visitors};
+pub use tally::{FunnelTally, StageCount};
 pub(crate) use visitors::{Journey, Moment};
+pub use visitors::{ReachResult, VisitorCount, VisitorTally, Visitors};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{FunnelLayer, Tally, VisitorTally};
+use super::{FunnelLayer, FunnelTally, VisitorTally};
 use crate::model::panel::{Fields, Panel, summed};
 
 struct FunnelPanel {
-    stages: Arc<Tally>,
+    stages: Arc<FunnelTally>,
     /// `None` where visitors are not counted.
     visitors: Option<Arc<VisitorTally>>,
 }

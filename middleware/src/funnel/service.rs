@@ -76,7 +76,7 @@ fn unidentified<B>(request: &Request<B>) -> Route {
             target: "palisade::funnel",
             event = "funnel_without_client",
             "the funnel found no `Client` in the request's extensions, so every country is `other` and visitors are not \
-             counted; add `ClientLayer` outside of `FunnelLayer`"
+             counted; add `IdentifyLayer` outside of `FunnelLayer`"
         );
     });
     MatchedRoute

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use super::reached::{Reached, What};
 use super::stage::Stage;
 use super::store::Reach;
-use super::tally::Tally;
+use super::tally::FunnelTally;
 use super::visitors::{Recorder, Visitors, Who};
 use crate::ConfigError;
 use crate::model::{Countries, Country, Route};
@@ -15,7 +15,7 @@ use crate::model::{Countries, Country, Route};
 #[derive(Debug, Default)]
 pub(super) struct Stages {
     stages: Box<[Stage]>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<FunnelTally>,
     pub(super) visitors: Option<Arc<Recorder>>,
     /// Whether a handler's unknown stage was reported: once for a layer, not for each response.
     warned: AtomicBool,
@@ -64,7 +64,7 @@ impl Stages {
         let visitors = visitors.map(|visitors| visitors.build(names, countries));
         Ok(Self {
             visitors: visitors.transpose()?,
-            tally: Arc::new(Tally::new(&stages, countries)),
+            tally: Arc::new(FunnelTally::new(&stages, countries)),
             stages: stages.into(),
             warned: AtomicBool::new(false),
         })

@@ -5,7 +5,7 @@ use crate::model::{Countries, Country};
 
 /// How many responses reached each stage: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct FunnelTally {
     stages: Box<[Series]>,
     /// Sorted. Any other country is `other`, which comes last.
     countries: Box<[Country]>,
@@ -36,7 +36,7 @@ pub struct StageCount<'a> {
     pub count: u64,
 }
 
-impl Tally {
+impl FunnelTally {
     pub(super) fn new(stages: &[Stage], countries: &Countries) -> Self {
         // In the order of the list, which is sorted.
         let countries: Box<[_]> = countries.iter().collect();

@@ -29,11 +29,11 @@ pub(crate) trait Ask {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer>;
 
     /// Calls the service inside, or refuses.
-    fn settle(self, answer: Self::Answer) -> Settlement<Self::Future, Self::After, Self::Response>;
+    fn resume(self, answer: Self::Answer) -> Resumed<Self::Future, Self::After, Self::Response>;
 }
 
-/// The next step after an answer.
-pub(crate) enum Settlement<F, A, R> {
+/// What a request does after its answer.
+pub(crate) enum Resumed<F, A, R> {
     Pass(F, Option<A>),
     Refuse(R),
 }
@@ -76,7 +76,7 @@ where
     /// A caller must not poll it again after it was done; it then stays pending.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         loop {
-            let settled = match self.as_mut().project() {
+            let resumed = match self.as_mut().project() {
                 WaitingProj::Inner { future, after } => {
                     let mut response = ready!(future.poll(cx))?;
                     if let Some(after) = after.take() {
@@ -98,12 +98,12 @@ where
                     let Some(answered) = question.take() else {
                         return Poll::Pending;
                     };
-                    answered.settle(answer)
+                    answered.resume(answer)
                 }
             };
-            self.set(match settled {
-                Settlement::Pass(future, after) => Self::inner(future, after),
-                Settlement::Refuse(response) => Self::refused(response),
+            self.set(match resumed {
+                Resumed::Pass(future, after) => Self::inner(future, after),
+                Resumed::Refuse(response) => Self::refused(response),
             });
         }
     }

@@ -9,7 +9,7 @@ use crate::model::ObserveExchange;
 
 /// Tells observers how each request ended; see the [module](crate::observe). Clones share the observers.
 ///
-/// It reads the `Client` of each request, so it belongs inside of [`ClientLayer`](crate::client::ClientLayer). The default
+/// It reads the `Client` of each request, so it belongs inside of [`IdentifyLayer`](crate::client::IdentifyLayer). The default
 /// has no observers, and costs a branch.
 #[derive(Clone, Default)]
 pub struct ObserveLayer {

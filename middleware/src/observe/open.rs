@@ -7,7 +7,7 @@ use http::{Method, Response};
 
 use super::layer::Observers;
 use crate::body;
-use crate::body::{Body, Watch};
+use crate::body::{Body, ObserveBody};
 use crate::http::grpc;
 use crate::http::grpc::Call;
 use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
@@ -75,7 +75,7 @@ impl Open {
                 begun.status = Some(response.status());
                 begun.rejected = response.extensions().get().cloned();
                 if begun.call.respond(response) {
-                    response.body_mut().watch_call(self);
+                    response.body_mut().observe_call(self);
                 } else {
                     begun.end = End::Responded;
                 }
@@ -85,7 +85,7 @@ impl Open {
     }
 }
 
-impl Watch for Open {
+impl ObserveBody for Open {
     fn polling(&mut self, is_polling: bool) {
         self.0.end = if is_polling {
             End::Panicked

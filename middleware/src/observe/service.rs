@@ -65,7 +65,7 @@ fn unidentified() -> Client {
             target: "palisade::observe",
             event = "observer_without_client",
             "observers cannot be told whose requests they are without a `Client` in the request's extensions; add \
-             `ClientLayer` outside of `ObserveLayer`"
+             `IdentifyLayer` outside of `ObserveLayer`"
         );
     });
     Client::new(Ipv4Addr::UNSPECIFIED.into(), 64)

@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower_service::Service;
 
-use crate::http::waiting::{Ask, Settlement, Waiting};
+use crate::http::waiting::{Ask, Resumed, Waiting};
 use crate::model::Answer;
 
 pin_project! {
@@ -78,7 +78,7 @@ where
         }
     }
 
-    fn settle(mut self, (): ()) -> Settlement<S::Future, (), S::Response> {
-        Settlement::Pass(self.service.call(self.request), None)
+    fn resume(mut self, (): ()) -> Resumed<S::Future, (), S::Response> {
+        Resumed::Pass(self.service.call(self.request), None)
     }
 }

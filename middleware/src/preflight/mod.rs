@@ -7,7 +7,7 @@
 //! ```
 //! # #[cfg(feature = "redis")]
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! use palisade::client::{ClientLayer, Peer};
+//! use palisade::client::{IdentifyLayer, Peer};
 //! use palisade::preflight::PreflightLayer;
 //! use palisade::rate_limit::RateLimitLayer;
 //! use palisade::store::memory::MemoryStore;
@@ -22,7 +22,7 @@
 //! let suspicion = SuspicionLayer::shared(store.clone(), local.clone()).bans(bans).build()?;
 //! let rate_limit = RateLimitLayer::shared(store, local).build()?;
 //! let service = ServiceBuilder::new()
-//!     .layer(ClientLayer::builder().build()?)
+//!     .layer(IdentifyLayer::builder().build()?)
 //!     .layer(PreflightLayer::builder().ask(suspicion.clone()).ask(rate_limit.clone()).build()?)
 //!     .layer(suspicion)
 //!     .layer(rate_limit)
@@ -41,7 +41,7 @@
 //!
 //! - [`SuspicionLayer`](crate::suspicion::SuspicionLayer): whether the client is banned, in the same call as
 //! - [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies, which are not charged if it is;
-//! - [`SegmentLayer`](crate::segment::SegmentLayer): the customer's record, unless this process knows it.
+//! - [`ClassifyLayer`](crate::segment::ClassifyLayer): the customer's record, unless this process knows it.
 //!
 //! A layer of your own can be asked too, by [`Ask`]. The answers are extensions of the request, and each layer then only
 //! carries out its part. What the process knows by itself is not asked: a ban that it has heard of, a denial that still

@@ -3,7 +3,7 @@
 //!
 //! A policy is in a state from the first of its kind (a denial for lack of quota; a request in fallback) until none came
 //! for a while. Invariants: the lines of a state alternate, its beginning first; the numbers of all lines that end it add
-//! up to what the [`Tally`] had when the last was written; and it ends no sooner than its quiet time after the last of the
+//! up to what the [`PolicyTally`] had when the last was written; and it ends no sooner than its quiet time after the last of the
 //! kind, so that a state has at most one pair of lines in a quiet time, however many requests come. The request that
 //! begins it writes a line and starts a task; any other costs one relaxed load.
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::policy::{OnStoreFailure, Policy};
 use super::store::Admit;
-use super::tally::{PolicyCounts, Tally};
+use super::tally::{PolicyCounts, PolicyTally};
 
 /// How often a task looks whether its state lasts.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const FALLBACK_QUIET: Duration = Duration::from_secs(5);
 
 /// The states of each policy of a layer.
 pub(super) struct Changes {
-    tally: Arc<Tally>,
+    tally: Arc<PolicyTally>,
     /// The store that may fail, if it is one.
     store: Option<Arc<dyn Admit>>,
     policies: Box<[States]>,
@@ -51,7 +51,7 @@ struct State {
 
 /// A state that a policy can be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Trouble {
     Denying,
     Fallback,
 }
@@ -59,7 +59,7 @@ enum Kind {
 impl Changes {
     pub(super) fn new(
         policies: &[Policy],
-        tally: &Arc<Tally>,
+        tally: &Arc<PolicyTally>,
         store: Option<Arc<dyn Admit>>,
     ) -> Self {
         let states = policies.iter().map(|policy| States {
@@ -78,15 +78,15 @@ impl Changes {
 
     /// A policy denied for lack of quota, and the tally has it.
     pub(super) fn denies(self: &Arc<Self>, policy: usize) {
-        self.is_in(policy, Kind::Denying);
+        self.is_in(policy, Trouble::Denying);
     }
 
     /// A policy did without its store, and the tally has it.
     pub(super) fn falls_back(self: &Arc<Self>, policy: usize) {
-        self.is_in(policy, Kind::Fallback);
+        self.is_in(policy, Trouble::Fallback);
     }
 
-    fn is_in(self: &Arc<Self>, policy: usize, kind: Kind) {
+    fn is_in(self: &Arc<Self>, policy: usize, kind: Trouble) {
         let state = self.policies[policy].state(kind);
         // A load keeps the line shared between cores.
         if !state.lasts.load(Ordering::Relaxed) && !state.lasts.swap(true, Ordering::Relaxed) {
@@ -95,16 +95,16 @@ impl Changes {
     }
 
     #[cold]
-    fn begin(self: &Arc<Self>, policy: usize, kind: Kind) {
+    fn begin(self: &Arc<Self>, policy: usize, kind: Trouble) {
         let States { name, mode, .. } = &self.policies[policy];
         match kind {
-            Kind::Denying => tracing::warn!(
+            Trouble::Denying => tracing::warn!(
                 target: "palisade::rate_limit",
                 event = "rate_limit_denying",
                 policy = %name,
                 "a policy denies requests"
             ),
-            Kind::Fallback => tracing::warn!(
+            Trouble::Fallback => tracing::warn!(
                 target: "palisade::rate_limit",
                 event = "rate_limit_fallback",
                 policy = %name,
@@ -114,7 +114,7 @@ impl Changes {
         }
         // Without a runtime there is nobody to see the end.
         if let Ok(runtime) = Handle::try_current() {
-            let watch = Watch {
+            let watch = Monitor {
                 changes: Arc::downgrade(self),
                 policy,
                 kind,
@@ -123,7 +123,7 @@ impl Changes {
         }
     }
 
-    fn end(&self, policy: usize, kind: Kind) {
+    fn end(&self, policy: usize, kind: Trouble) {
         let states = &self.policies[policy];
         let state = states.state(kind);
         // Before the tally is read: a later count begins the state again.
@@ -135,14 +135,14 @@ impl Changes {
         };
         let policy = &states.name;
         match kind {
-            Kind::Denying => tracing::info!(
+            Trouble::Denying => tracing::info!(
                 target: "palisade::rate_limit",
                 event = "rate_limit_ceased",
                 %policy,
                 denied = since(0),
                 "a policy denies no more requests"
             ),
-            Kind::Fallback => tracing::info!(
+            Trouble::Fallback => tracing::info!(
                 target: "palisade::rate_limit",
                 event = "rate_limit_restored",
                 %policy,
@@ -156,22 +156,22 @@ impl Changes {
 }
 
 impl States {
-    fn state(&self, kind: Kind) -> &State {
+    fn state(&self, kind: Trouble) -> &State {
         match kind {
-            Kind::Denying => &self.denying,
-            Kind::Fallback => &self.in_fallback,
+            Trouble::Denying => &self.denying,
+            Trouble::Fallback => &self.in_fallback,
         }
     }
 
-    fn quiet(&self, kind: Kind) -> Duration {
+    fn quiet(&self, kind: Trouble) -> Duration {
         match kind {
-            Kind::Denying => self.quiet,
-            Kind::Fallback => FALLBACK_QUIET,
+            Trouble::Denying => self.quiet,
+            Trouble::Fallback => FALLBACK_QUIET,
         }
     }
 }
 
-impl Kind {
+impl Trouble {
     /// The count that rises while a state of the kind lasts.
     fn counted(self, counts: &PolicyCounts) -> [u64; 2] {
         match self {
@@ -182,13 +182,13 @@ impl Kind {
 }
 
 /// Looks for the end of a state. It holds no layer: one that is dropped meanwhile ends it.
-struct Watch {
+struct Monitor {
     changes: Weak<Changes>,
     policy: usize,
-    kind: Kind,
+    kind: Trouble,
 }
 
-impl Watch {
+impl Monitor {
     async fn until_over(mut self) {
         let mut counted = None;
         let mut quiet_since = Instant::now();
@@ -207,7 +207,7 @@ impl Watch {
             // While nobody asks a store that fails, nobody falls back either.
             let store = changes.store.as_ref();
             let fails =
-                self.kind == Kind::Fallback && store.is_some_and(|store| store.is_failing());
+                self.kind == Trouble::Fallback && store.is_some_and(|store| store.is_failing());
             if quiet_since.elapsed() >= quiet && !fails {
                 changes.end(self.policy, self.kind);
                 self.changes = Weak::new();
@@ -217,7 +217,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Monitor {
     /// When the runtime shuts down, the next request of the kind begins the state again, in another one. A panic is that of
     /// a runtime without a timer, where each request would begin it.
     fn drop(&mut self) {

@@ -15,7 +15,7 @@ use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::Rejecter;
 use super::store::{Admit, AdmitNow, Charge, Gate, Reply, Tier, Verdict};
-use super::tally::{Outcome, Tally};
+use super::tally::{Outcome, PolicyTally};
 use crate::model::{
     Client, Exemptions, PartitionKey, Pending, PolicyResult, Quota, Reason, Segment, StoreError,
 };
@@ -31,7 +31,7 @@ pub(super) struct Decider {
     pub(super) store: Bound,
     pub(super) renderer: Renderer,
     pub(super) rejecter: Rejecter,
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<PolicyTally>,
     pub(super) changes: Arc<Changes>,
 }
 
@@ -71,14 +71,14 @@ pub(super) type AllMet = SmallVec<[Met; 2]>;
 pub(super) enum Answer {
     /// No policy applies.
     Free,
-    Settled(Settled),
+    Concluded(Conclusion),
     /// The store answered at once.
     Answered {
         result: Result<Verdict, StoreError>,
         met: AllMet,
         sent: Duration,
     },
-    /// The store is asked; [`Decider::settle`] takes its answer.
+    /// The store is asked; [`Decider::decide_by`] takes its answer.
     Asked {
         pending: Pending<Verdict>,
         met: AllMet,
@@ -87,7 +87,7 @@ pub(super) enum Answer {
 }
 
 #[derive(Clone)]
-pub(super) enum Settled {
+pub(super) enum Conclusion {
     Pass {
         headers: Rendered,
         decision: Decision,
@@ -106,7 +106,7 @@ pub(super) struct Refusal {
     result: PolicyResult,
 }
 
-impl Settled {
+impl Conclusion {
     /// The verdict, as observers receive it.
     pub(super) fn result(&self) -> PolicyResult {
         match self {
@@ -137,7 +137,7 @@ impl Decider {
         match &self.store {
             Bound::Embedded(store) => {
                 let verdict = store.admit_now(&charges(&met));
-                Answer::Settled(self.decided(&met, &verdict))
+                Answer::Concluded(self.decided(&met, &verdict))
             }
             Bound::Shared {
                 store,
@@ -149,7 +149,7 @@ impl Decider {
                 if let Some(cache) = deny_cache
                     && let Some(refusal) = self.known_denial(cache, &met, sent, store.is_failing())
                 {
-                    return Answer::Settled(Settled::Refuse(refusal));
+                    return Answer::Concluded(Conclusion::Refuse(refusal));
                 }
                 let admission = match gate {
                     None => store.admit(&charges(&met)),
@@ -232,12 +232,12 @@ impl Decider {
     }
 
     /// Takes a shared store's answer to a call that was sent at `sent`.
-    pub(super) fn settle(
+    pub(super) fn decide_by(
         &self,
         met: &AllMet,
         sent: Duration,
         result: Result<Verdict, StoreError>,
-    ) -> Settled {
+    ) -> Conclusion {
         let (local, deny_cache) = match &self.store {
             Bound::Embedded(local) => (local, None),
             Bound::Shared {
@@ -260,7 +260,7 @@ impl Decider {
     }
 
     /// The store failed: each policy does as its failure mode says, and the request passes when all let it.
-    fn without_store(&self, met: &AllMet, local: &dyn AdmitNow) -> Settled {
+    fn without_store(&self, met: &AllMet, local: &dyn AdmitNow) -> Conclusion {
         let closed: SmallVec<[Violated; 2]> = met
             .iter()
             .filter(|met| met.enforced && self.mode(met) == OnStoreFailure::Closed)
@@ -275,7 +275,7 @@ impl Decider {
                 .filter(|met| met.enforced)
                 .map(|met| self.line(met, None))
                 .collect();
-            return Settled::Refuse(Refusal {
+            return Conclusion::Refuse(Refusal {
                 reason: Reason::StoreUnavailable,
                 violated: closed,
                 retry: None,
@@ -317,11 +317,11 @@ impl Decider {
             self.count(met.policy, outcome);
             result = result.max(outcome.into());
         }
-        self.settled(met, admitted, checked.iter().copied(), result)
+        self.concluded(met, admitted, checked.iter().copied(), result)
     }
 
     /// Counts the store's decision.
-    fn decided(&self, met: &AllMet, verdict: &Verdict) -> Settled {
+    fn decided(&self, met: &AllMet, verdict: &Verdict) -> Conclusion {
         let mut result = PolicyResult::None;
         for (met, tier) in met.iter().zip(&verdict.tiers) {
             let outcome = match (tier.retry.is_some(), met.enforced) {
@@ -334,7 +334,7 @@ impl Decider {
             self.count(met.policy, outcome);
             result = result.max(outcome.into());
         }
-        self.settled(
+        self.concluded(
             met,
             verdict.admitted,
             verdict.tiers.iter().copied().map(Some),
@@ -343,13 +343,13 @@ impl Decider {
     }
 
     /// Turns a decision into pass or refuse; a tier is `None` where its policy was not checked.
-    fn settled(
+    fn concluded(
         &self,
         met: &AllMet,
         admitted: bool,
         tiers: impl Iterator<Item = Option<Tier>> + Clone,
         result: PolicyResult,
-    ) -> Settled {
+    ) -> Conclusion {
         let enforced = met.iter().zip(tiers).filter(|(met, _)| met.enforced);
         let lines: SmallVec<[_; 2]> = enforced
             .clone()
@@ -366,7 +366,7 @@ impl Decider {
             .collect();
         let headers = self.renderer.render(&lines);
         if admitted {
-            return Settled::Pass {
+            return Conclusion::Pass {
                 headers,
                 decision: Decision::new(&self.names, &lines),
                 result,
@@ -381,7 +381,7 @@ impl Decider {
                 met.violated()
             })
             .collect();
-        Settled::Refuse(Refusal {
+        Conclusion::Refuse(Refusal {
             reason: Reason::QuotaExceeded,
             violated,
             retry: Some(longest).filter(|retry| *retry < Duration::MAX),

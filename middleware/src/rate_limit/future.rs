@@ -8,10 +8,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::decide::{AllMet, Decider, Settled};
+use super::decide::{AllMet, Conclusion, Decider};
 use super::headers::Rendered;
 use crate::body::Body;
-use crate::http::waiting::{After, Ask, Settlement, Waiting};
+use crate::http::waiting::{After, Ask, Resumed, Waiting};
 use crate::model::{Notes, Pending, StoreError};
 use crate::rate_limit::store::Verdict;
 
@@ -80,7 +80,7 @@ where
         self.pending.as_mut().poll(cx)
     }
 
-    fn settle(self, result: Self::Answer) -> Settlement<S::Future, Rendered, S::Response> {
+    fn resume(self, result: Self::Answer) -> Resumed<S::Future, Rendered, S::Response> {
         let Self {
             met,
             sent,
@@ -89,20 +89,20 @@ where
             decider,
             ..
         } = self;
-        let settled = decider.settle(&met, sent, result);
+        let concluded = decider.decide_by(&met, sent, result);
         if let Some(notes) = request.extensions().get::<Notes>() {
-            notes.result(settled.result());
+            notes.result(concluded.result());
         }
-        match settled {
-            Settled::Pass {
+        match concluded {
+            Conclusion::Pass {
                 headers, decision, ..
             } => {
                 request.extensions_mut().insert(decision);
-                Settlement::Pass(service.call(request), Some(headers))
+                Resumed::Pass(service.call(request), Some(headers))
             }
-            Settled::Refuse(refusal) => {
+            Conclusion::Refuse(refusal) => {
                 let (parts, _) = request.into_parts();
-                Settlement::Refuse(decider.respond(refusal, &parts).map(Body::refusal))
+                Resumed::Refuse(decider.respond(refusal, &parts).map(Body::refusal))
             }
         }
     }

@@ -55,10 +55,10 @@ pub(super) struct Room {
 
 /// The rendered headers of one response.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rendered(Option<Kind>);
+pub(super) struct Rendered(Option<Fields>);
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum Fields {
     Draft11 {
         policy: HeaderValue,
         limit: Option<HeaderValue>,
@@ -103,7 +103,7 @@ impl Renderer {
         }
         Rendered(match self.headers {
             Headers::None => None,
-            Headers::Draft11 => self.policies(lines).map(|policy| Kind::Draft11 {
+            Headers::Draft11 => self.policies(lines).map(|policy| Fields::Draft11 {
                 policy,
                 limit: limits(lines),
             }),
@@ -116,7 +116,7 @@ impl Renderer {
                         |remaining: u32, limit: &u32| u64::from(remaining) * u64::from(*limit);
                     share(room.remaining, b).cmp(&share(other.remaining, a))
                 })
-                .map(|(limit, room)| Kind::Legacy {
+                .map(|(limit, room)| Fields::Legacy {
                     limit,
                     remaining: room.remaining,
                     reset: seconds_up(room.reset),
@@ -149,13 +149,13 @@ impl Rendered {
     pub(super) fn append_to(self, headers: &mut HeaderMap) {
         match self.0 {
             None => {}
-            Some(Kind::Draft11 { policy, limit }) => {
+            Some(Fields::Draft11 { policy, limit }) => {
                 headers.append(RATELIMIT_POLICY, policy);
                 if let Some(limit) = limit {
                     headers.append(RATELIMIT, limit);
                 }
             }
-            Some(Kind::Legacy {
+            Some(Fields::Legacy {
                 limit,
                 remaining,
                 reset,

@@ -14,7 +14,7 @@ use super::policy::Policy;
 use super::reject::{RejectWith, Rejecter, Rejection};
 use super::service::RateLimit;
 use super::store::{LocalStore, Store};
-use super::tally::Tally;
+use super::tally::PolicyTally;
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::model::Exemptions;
@@ -41,7 +41,7 @@ impl RateLimitLayer {
 
     /// The decisions of the layer's policies so far.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn tally(&self) -> Arc<PolicyTally> {
         Arc::clone(&self.decider.tally)
     }
 
@@ -190,7 +190,7 @@ impl RateLimitLayerBuilder {
             Bound::Embedded(_) => None,
             Bound::Shared { store, .. } => Some(Arc::clone(store)),
         };
-        let tally = Arc::new(Tally::new(names.iter().cloned()));
+        let tally = Arc::new(PolicyTally::new(names.iter().cloned()));
         let decider = Decider {
             changes: Arc::new(Changes::new(&policies, &tally, shared)),
             tally,

@@ -1,9 +1,9 @@
 //! The policies' decisions, as metrics.
 
-use super::Tally;
+use super::PolicyTally;
 use crate::model::metrics::{Instrument, Metric, Metrics};
 
-impl Metrics for Tally {
+impl Metrics for PolicyTally {
     const METRICS: &'static [Metric<Self>] = &[
         Metric::new(
             Instrument::counter(

@@ -5,14 +5,14 @@
 //! Limits of one process, by client address:
 //!
 //! ```
-//! use palisade::client::{ClientLayer, Peer};
+//! use palisade::client::{IdentifyLayer, Peer};
 //! use palisade::rate_limit::{Policy, RateLimitLayer};
 //! use palisade::store::memory::MemoryStore;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let mut service = ServiceBuilder::new()
-//!     .layer(ClientLayer::builder().build()?)
+//!     .layer(IdentifyLayer::builder().build()?)
 //!     .layer(RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip().quota("1/1m".parse()?)).build()?)
 //!     .service_fn(|_request: http::Request<()>| async {
 //!         Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::<bytes::Bytes>::from("hello")))
@@ -116,7 +116,7 @@ pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use policy::{OnStoreFailure, PartitionBy, Policy};
 pub use reject::Rejection;
 pub use service::RateLimit;
-pub use tally::{Outcome, PolicyCounts, Tally};
+pub use tally::{Outcome, PolicyCounts, PolicyTally};
 
 pub use crate::model::{
     Exemptions, PartitionKey, Quota, Reason, Rejected, RouteFilter, StoreError, StoreErrorKind,

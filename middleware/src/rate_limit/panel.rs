@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{OnStoreFailure, PartitionBy, Policy, PolicyCounts, RateLimitLayer, Tally};
+use super::{OnStoreFailure, PartitionBy, Policy, PolicyCounts, PolicyTally, RateLimitLayer};
 use crate::model::panel::{Fields, Panel};
 
 struct RateLimitPanel {
     limits: Vec<Limit>,
-    tally: Arc<Tally>,
+    tally: Arc<PolicyTally>,
 }
 
 /// A policy's settings.

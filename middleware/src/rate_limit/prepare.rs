@@ -8,14 +8,14 @@ use http::Extensions;
 use http::request::Parts;
 
 use super::RateLimitLayer;
-use super::decide::{self, AllMet, Bound, Decider, Settled};
+use super::decide::{self, AllMet, Bound, Conclusion, Decider};
 use super::store::Verdict;
 use crate::model::{Answer, Ask, Asked, Client, Pending, Screened, StoreError, Turn};
 
 /// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.
 #[derive(Clone)]
-pub(crate) struct Prepared(pub(super) Option<Settled>);
+pub(crate) struct Prepared(pub(super) Option<Conclusion>);
 
 impl Ask for RateLimitLayer {
     fn room(&self) -> &'static str {
@@ -43,16 +43,16 @@ impl Ask for RateLimitLayer {
         let gate = screened.and_then(Screened::gate);
         match self.decider.ask(gate, request, client) {
             decide::Answer::Free => prepare(None, &mut request.extensions),
-            decide::Answer::Settled(settled) => {
+            decide::Answer::Concluded(concluded) => {
                 if gate.is_some() {
                     // Denied without a question, so that no flood reaches the store: nor about its ban.
                     request.extensions.insert(Screened::Heard(None));
                 }
-                prepare(Some(settled), &mut request.extensions)
+                prepare(Some(concluded), &mut request.extensions)
             }
             decide::Answer::Answered { result, met, sent } => {
                 let extensions = &mut request.extensions;
-                self.decider.conclude(&met, sent, result, extensions)
+                self.decider.leave_answer(&met, sent, result, extensions)
             }
             decide::Answer::Asked { pending, met, sent } => Asked::Waits(Box::new(Question {
                 pending,
@@ -82,14 +82,14 @@ impl Answer for Question {
     fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()> {
         let result = ready!(self.pending.as_mut().poll(cx));
         self.decider
-            .conclude(&self.met, self.sent, result, extensions);
+            .leave_answer(&self.met, self.sent, result, extensions);
         Poll::Ready(())
     }
 }
 
 impl Decider {
     /// Leaves what the store said where suspicion and the limits find it.
-    fn conclude(
+    fn leave_answer(
         &self,
         met: &AllMet,
         sent: Duration,
@@ -106,8 +106,8 @@ impl Decider {
             // The request of a banned client is not to reach the limits.
             Asked::Refused
         } else {
-            let settled = (!met.is_empty()).then(|| self.settle(met, sent, result));
-            prepare(settled, extensions)
+            let concluded = (!met.is_empty()).then(|| self.decide_by(met, sent, result));
+            prepare(concluded, extensions)
         };
         if let Some(screened) = extensions.get_mut::<Screened>() {
             screened.hear(banned);
@@ -116,9 +116,9 @@ impl Decider {
     }
 }
 
-fn prepare(settled: Option<Settled>, extensions: &mut Extensions) -> Asked {
-    let is_refused = matches!(settled, Some(Settled::Refuse(_)));
-    extensions.insert(Prepared(settled));
+fn prepare(concluded: Option<Conclusion>, extensions: &mut Extensions) -> Asked {
+    let is_refused = matches!(concluded, Some(Conclusion::Refuse(_)));
+    extensions.insert(Prepared(concluded));
     if is_refused {
         Asked::Refused
     } else {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::decide::{Answer, Decider, Settled};
+use super::decide::{Answer, Conclusion, Decider};
 use super::future::{Asked, ResponseFuture};
 use super::prepare::Prepared;
 use crate::body::Body;
@@ -41,7 +41,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S, ReqBody> {
         let (mut parts, body) = request.into_parts();
         let answer = match parts.extensions.remove::<Prepared>() {
-            Some(Prepared(settled)) => settled.map_or(Answer::Free, Answer::Settled),
+            Some(Prepared(concluded)) => concluded.map_or(Answer::Free, Answer::Concluded),
             None => match parts.extensions.get::<Client>() {
                 Some(client) => self.decider.ask(None, &parts, client),
                 None => self.decider.ask(None, &parts, &unidentified(&parts)),
@@ -51,10 +51,10 @@ where
             Answer::Free => {
                 ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)), None)
             }
-            Answer::Settled(settled) => self.carry_out(settled, parts, body),
+            Answer::Concluded(concluded) => self.carry_out(concluded, parts, body),
             Answer::Answered { result, met, sent } => {
-                let settled = self.decider.settle(&met, sent, result);
-                self.carry_out(settled, parts, body)
+                let concluded = self.decider.decide_by(&met, sent, result);
+                self.carry_out(concluded, parts, body)
             }
             Answer::Asked { pending, met, sent } => {
                 // The service that was polled ready goes with the request; a clone waits for the next.
@@ -77,7 +77,7 @@ where
 impl<S> RateLimit<S> {
     fn carry_out<ReqBody, B>(
         &mut self,
-        settled: Settled,
+        concluded: Conclusion,
         mut parts: Parts,
         body: ReqBody,
     ) -> ResponseFuture<S, ReqBody>
@@ -85,10 +85,10 @@ impl<S> RateLimit<S> {
         S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
     {
         if let Some(notes) = parts.extensions.get::<Notes>() {
-            notes.result(settled.result());
+            notes.result(concluded.result());
         }
-        match settled {
-            Settled::Pass {
+        match concluded {
+            Conclusion::Pass {
                 headers, decision, ..
             } => {
                 parts.extensions.insert(decision);
@@ -97,7 +97,7 @@ impl<S> RateLimit<S> {
                     Some(headers),
                 )
             }
-            Settled::Refuse(refusal) => {
+            Conclusion::Refuse(refusal) => {
                 // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
                 self.inner = self.inner.clone();
                 ResponseFuture::refused(self.decider.respond(refusal, &parts).map(Body::refusal))
@@ -115,7 +115,7 @@ fn unidentified(request: &Parts) -> Client {
             target: "palisade::rate_limit",
             event = "rate_limit_without_client",
             "rate limits found no `Client` in the request's extensions, so all requests count as one client; add \
-             `ClientLayer` outside of `RateLimitLayer`"
+             `IdentifyLayer` outside of `RateLimitLayer`"
         );
     });
     let mut client = Client::new(Ipv4Addr::UNSPECIFIED.into(), 64);

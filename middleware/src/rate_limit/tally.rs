@@ -5,7 +5,7 @@ use crate::sync::Striped;
 
 /// How often each policy decided what: plain counters, so that counting costs a request next to nothing.
 #[derive(Debug)]
-pub struct Tally {
+pub struct PolicyTally {
     names: Box<[Arc<str>]>,
     /// Of each policy.
     counters: Box<[Striped<6>]>,
@@ -47,7 +47,7 @@ pub struct PolicyCounts {
 
 const EXCEEDED: usize = 5;
 
-impl Tally {
+impl PolicyTally {
     pub(super) fn new(policies: impl IntoIterator<Item = Arc<str>>) -> Self {
         let names: Box<[_]> = policies.into_iter().collect();
         Self {

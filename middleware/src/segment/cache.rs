@@ -219,7 +219,7 @@ impl Cache {
 
     /// The store has a change, the `last` of its customer's activities that were written together, and sent when the
     /// customer was at `version`; returns when later activity is to be written, if that is to be scheduled.
-    pub(super) fn settle(
+    pub(super) fn confirm(
         &self,
         change: &Change,
         last: bool,

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::registry::Registry;
 use super::store::Applied;
-use super::tally::{ChangeKind, Fate};
+use super::tally::{ChangeKind, ChangeResult};
 use super::writer::{Next, Taken};
 use super::{Change, Event};
 use crate::log::News;
@@ -55,7 +55,7 @@ impl Drain {
                     let batch = std::mem::take(&mut self.batch);
                     match answer {
                         Ok(applied) => {
-                            self.registry.settle(&batch, &versions, &applied);
+                            self.registry.confirm(&batch, &versions, &applied);
                             self.registry.writer.done();
                             wait = Self::FIRST_WAIT;
                             // Memory applies without a wait, and a flood must not keep this thread from its requests.
@@ -122,7 +122,7 @@ impl Registry {
     }
 
     /// The store has these changes, which were sent at these versions of their customers.
-    pub(super) fn settle(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
+    pub(super) fn confirm(&self, changes: &[Change], versions: &[u64], applied: &[Applied]) {
         self.note(None);
         let now = self.now();
         let answers = versions.iter().copied().zip(applied);
@@ -130,15 +130,15 @@ impl Registry {
             let last = changes.get(index + 1).is_none_or(|next| {
                 next.event != Event::Activity || next.customer != change.customer
             });
-            if let Some(due) = self.cache.settle(change, last, (version, applied), now) {
+            if let Some(due) = self.cache.confirm(change, last, (version, applied), now) {
                 self.writer.schedule(change.customer.clone(), due);
             }
-            let fate = if applied.fresh {
-                Fate::Written
+            let result = if applied.fresh {
+                ChangeResult::Written
             } else {
-                Fate::Repeated
+                ChangeResult::Repeated
             };
-            self.tally.settle(ChangeKind::from(&change.event), fate);
+            self.tally.add(ChangeKind::from(&change.event), result);
         }
     }
 

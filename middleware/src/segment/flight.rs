@@ -40,10 +40,10 @@ impl Leading {
 
     /// Takes the store's answer; returns the customer's view.
     pub(super) fn land(mut self, fetched: Result<Option<Record>, StoreError>) -> Found {
-        self.settle(fetched.map_err(|_| Unknown))
+        self.deliver(fetched.map_err(|_| Unknown))
     }
 
-    fn settle(&mut self, fetched: Found) -> Found {
+    fn deliver(&mut self, fetched: Found) -> Found {
         self.landed = true;
         let now = self.registry.now();
         let found = self.registry.cache.land(&self.user, self.id, fetched, now);
@@ -62,7 +62,7 @@ impl Leading {
 impl Drop for Leading {
     fn drop(&mut self) {
         if !self.landed {
-            let _ = self.settle(Err(Unknown));
+            let _ = self.deliver(Err(Unknown));
         }
     }
 }

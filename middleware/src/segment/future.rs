@@ -10,10 +10,10 @@ use tower_service::Service;
 use super::Standing;
 use super::events::CustomerEvents;
 use super::registry::{Awaited, Registry, Visit};
-use crate::http::waiting::{After, Ask, Settlement, Waiting};
+use crate::http::waiting::{After, Ask, Resumed, Waiting};
 
 pin_project! {
-    /// The response of a [`Segmented`](super::Segmented) service.
+    /// The response of a [`Classify`](super::Classify) service.
     pub struct ResponseFuture<S, ReqBody>
     where
         S: Service<Request<ReqBody>>,
@@ -76,7 +76,7 @@ where
         self.pending.as_mut().poll(cx)
     }
 
-    fn settle(self, standing: Option<Standing>) -> Settlement<S::Future, Visited, S::Response> {
+    fn resume(self, standing: Option<Standing>) -> Resumed<S::Future, Visited, S::Response> {
         let Self {
             mut service,
             mut request,
@@ -84,7 +84,7 @@ where
             ..
         } = self;
         visited.enter(standing.map(Standing::segment), false, &mut request);
-        Settlement::Pass(service.call(request), Some(visited))
+        Resumed::Pass(service.call(request), Some(visited))
     }
 }
 

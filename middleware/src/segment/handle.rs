@@ -14,11 +14,11 @@ use crate::task::ticker;
 ///
 /// ```
 /// use palisade::client::{Secret, UserId};
-/// use palisade::segment::{Currency, Money, Order, Refund, Segment, SegmentLayer};
+/// use palisade::segment::{Currency, Money, Order, Refund, Segment, ClassifyLayer};
 /// use palisade::store::memory::MemoryStore;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// let layer = SegmentLayer::builder(MemoryStore::new()).build()?;
+/// let layer = ClassifyLayer::builder(MemoryStore::new()).build()?;
 /// let customers = layer.customers().unwrap();
 /// let ada = UserId::new("ada", &Secret::random()?);
 ///
@@ -80,7 +80,7 @@ impl Customers {
         let versions = self.registry.versions(&changes);
         let applied = self.registry.store.apply(&changes).await;
         let applied = applied.map_err(RecordError::Store)?;
-        self.registry.settle(&changes, &versions, &applied);
+        self.registry.confirm(&changes, &versions, &applied);
         Ok(applied.iter().any(|applied| applied.fresh))
     }
 

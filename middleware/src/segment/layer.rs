@@ -8,9 +8,9 @@ use super::action::{Action, Actions};
 use super::cache::Cache;
 use super::handle::Customers;
 use super::registry::{Convert, Registry, system_clock};
-use super::service::Segmented;
+use super::service::Classify;
 use super::store::CustomerStore;
-use super::tally::Tally;
+use super::tally::SegmentTally;
 use super::writer::Writer;
 use super::{Criteria, Keeping, Money, WallClock};
 use crate::ConfigError;
@@ -22,21 +22,21 @@ use crate::task::ticker::Ticker;
 ///
 /// The default is off: it does nothing, and costs a branch.
 #[derive(Clone, Default)]
-pub struct SegmentLayer {
+pub struct ClassifyLayer {
     pub(super) registry: Option<Arc<Registry>>,
 }
 
-impl SegmentLayer {
+impl ClassifyLayer {
     /// A layer whose customers are kept in a store.
     ///
     /// It writes and sweeps by tasks that need tokio's timer: a runtime of your own needs `enable_time`.
-    pub fn builder(store: impl CustomerStore) -> SegmentLayerBuilder {
-        SegmentLayerBuilder::new(Box::new(store))
+    pub fn builder(store: impl CustomerStore) -> ClassifyLayerBuilder {
+        ClassifyLayerBuilder::new(Box::new(store))
     }
 
     /// The layer's counts so far; `None` when it is off.
     #[must_use]
-    pub fn tally(&self) -> Option<Arc<Tally>> {
+    pub fn tally(&self) -> Option<Arc<SegmentTally>> {
         let registry = self.registry.as_ref()?;
         Some(Arc::clone(&registry.tally))
     }
@@ -49,31 +49,31 @@ impl SegmentLayer {
 }
 
 #[cfg(test)]
-impl SegmentLayer {
+impl ClassifyLayer {
     pub(super) fn registry(&self) -> Option<Arc<Registry>> {
         self.registry.clone()
     }
 }
 
-impl<S> Layer<S> for SegmentLayer {
-    type Service = Segmented<S>;
+impl<S> Layer<S> for ClassifyLayer {
+    type Service = Classify<S>;
 
-    fn layer(&self, inner: S) -> Segmented<S> {
-        Segmented::new(inner, self.registry.clone())
+    fn layer(&self, inner: S) -> Classify<S> {
+        Classify::new(inner, self.registry.clone())
     }
 }
 
-impl fmt::Debug for SegmentLayer {
+impl fmt::Debug for ClassifyLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentLayer")
+        f.debug_struct("ClassifyLayer")
             .field("is_on", &self.registry.is_some())
             .finish_non_exhaustive()
     }
 }
 
-/// Settings of a [`SegmentLayer`].
+/// Settings of a [`ClassifyLayer`].
 #[must_use]
-pub struct SegmentLayerBuilder {
+pub struct ClassifyLayerBuilder {
     store: Box<dyn CustomerStore>,
     keeping: Keeping,
     actions: Vec<Action>,
@@ -85,7 +85,7 @@ pub struct SegmentLayerBuilder {
     queue: usize,
 }
 
-impl SegmentLayerBuilder {
+impl ClassifyLayerBuilder {
     /// Some 25 MB when full.
     const CACHE: usize = 100_000;
     const CACHE_FOR: Duration = Duration::from_secs(60);
@@ -173,7 +173,7 @@ impl SegmentLayerBuilder {
     /// Thresholds that are not in order, a retention that is not above [`Criteria::churned_after`], a sweep outside 1 s to
     /// 1 h, a cache or a queue outside 1 to 16,777,216, more than 64 actions or 2,000 series, and actions that cannot be
     /// labels or are not distinct.
-    pub fn build(self) -> Result<SegmentLayer, ConfigError> {
+    pub fn build(self) -> Result<ClassifyLayer, ConfigError> {
         const MOST: usize = 16_777_216;
         if let Some((key, value, allowed)) = self.keeping.refused("") {
             let value = humantime::format_duration(value);
@@ -185,8 +185,8 @@ impl SegmentLayerBuilder {
             }
         }
         let actions = Actions::new(self.actions, &self.countries)?;
-        let tally = Arc::new(Tally::new(&actions, &self.countries));
-        Ok(SegmentLayer {
+        let tally = Arc::new(SegmentTally::new(&actions, &self.countries));
+        Ok(ClassifyLayer {
             registry: Some(Arc::new(Registry {
                 store: self.store.keep_customers(&self.keeping),
                 criteria: self.keeping.criteria,
@@ -204,9 +204,9 @@ impl SegmentLayerBuilder {
     }
 }
 
-impl fmt::Debug for SegmentLayerBuilder {
+impl fmt::Debug for ClassifyLayerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentLayerBuilder")
+        f.debug_struct("ClassifyLayerBuilder")
             .field("keeping", &self.keeping)
             .field("actions", &self.actions)
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use http::Extensions;
 use http::request::Parts;
 
 use super::registry::{Awaited, Sought};
-use super::{SegmentLayer, Standing};
+use super::{ClassifyLayer, Standing};
 use crate::model::{Answer, Ask, Asked, Client, Segment, Turn};
 
 /// What a client is as a customer.
@@ -24,7 +24,7 @@ pub(super) enum Lookup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Looked(pub(super) Option<Segment>);
 
-impl SegmentLayer {
+impl ClassifyLayer {
     /// What the client is as a customer, without an activity of theirs.
     pub(super) fn lookup(&self, client: &Client) -> Lookup {
         let (Some(registry), Some(user)) = (&self.registry, &client.user) else {
@@ -37,7 +37,7 @@ impl SegmentLayer {
     }
 }
 
-impl Ask for SegmentLayer {
+impl Ask for ClassifyLayer {
     fn room(&self) -> &'static str {
         "segment"
     }

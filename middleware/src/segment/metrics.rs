@@ -1,12 +1,12 @@
-//! Actions of customers, their number, and the fate of their records, as metrics.
+//! Actions of customers, their number, and the result of their records, as metrics.
 
-use super::{ChangeKind, Fate, Tally};
+use super::{ChangeKind, ChangeResult, SegmentTally};
 use crate::model::{
     Segment,
     metrics::{Instrument, Metric, Metrics},
 };
 
-impl Metrics for Tally {
+impl Metrics for SegmentTally {
     const METRICS: &'static [Metric<Self>] = &[
         Metric::new(
             Instrument::counter(
@@ -59,8 +59,11 @@ impl Metrics for Tally {
             ),
             |tally, series| {
                 for kind in ChangeKind::ALL {
-                    for fate in Fate::ALL {
-                        series.add(&[kind.as_str(), fate.as_str()], tally.changes(kind, fate));
+                    for result in ChangeResult::ALL {
+                        series.add(
+                            &[kind.as_str(), result.as_str()],
+                            tally.changes(kind, result),
+                        );
                     }
                 }
             },

@@ -4,16 +4,16 @@
 //! The segment of each customer, in the memory of this process:
 //!
 //! ```
-//! use palisade::client::{ClientLayer, Peer};
-//! use palisade::segment::{Segment, SegmentLayer};
+//! use palisade::client::{IdentifyLayer, Peer};
+//! use palisade::segment::{Segment, ClassifyLayer};
 //! use palisade::store::memory::MemoryStore;
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-//! let client = ClientLayer::builder().user(|_: &http::request::Parts| Some("ada".to_owned()));
+//! let client = IdentifyLayer::builder().user(|_: &http::request::Parts| Some("ada".to_owned()));
 //! let mut service = ServiceBuilder::new()
 //!     .layer(client.build()?)
-//!     .layer(SegmentLayer::builder(MemoryStore::new()).build()?)
+//!     .layer(ClassifyLayer::builder(MemoryStore::new()).build()?)
 //!     .service_fn(|request: http::Request<()>| async move {
 //!         let segment = request.extensions().get::<Segment>().copied();
 //!         Ok::<_, std::convert::Infallible>(http::Response::new(segment))
@@ -34,13 +34,13 @@
 //! use std::time::Duration;
 //!
 //! use http::Method;
-//! use palisade::segment::{Action, Criteria, SegmentLayer};
+//! use palisade::segment::{Action, Criteria, ClassifyLayer};
 //! use palisade::store::memory::MemoryStore;
 //!
 //! let mut criteria = Criteria::default();
 //! criteria.vip_spend = 100_000;
 //! criteria.vip_orders = 10;
-//! let layer = SegmentLayer::builder(MemoryStore::new())
+//! let layer = ClassifyLayer::builder(MemoryStore::new())
 //!     .criteria(criteria)
 //!     .retention(Duration::from_secs(800 * 86_400))
 //!     .actions([
@@ -86,13 +86,13 @@
 //!
 //! - Orders and refunds go out at once, up to 32 changes in a call. While the store fails, they wait in a bounded queue.
 //! - Activity waits in the cache, which evicts no customer with an unwritten change.
-//! - A change that finds no room is lost, counted as lost ([`Tally::changes`]) and logged once a minute.
+//! - A change that finds no room is lost, counted as lost ([`SegmentTally::changes`]) and logged once a minute.
 //! - [`Customers::flush`] writes all that wait. Call it before the process ends.
 //! - An order counts twice in this process's view while it waits here, if the store has already counted it: for another
 //!   process, or in a call whose confirmation was lost. It counts once as soon as the store has answered.
 //!
 //! # Population
-//! A sweep counts the customers of each segment ([`Tally::population`]), so churn is seen without a visit. Over a shared store
+//! A sweep counts the customers of each segment ([`SegmentTally::population`]), so churn is seen without a visit. Over a shared store
 //! one process at a time sweeps.
 mod action;
 mod cache;
@@ -128,11 +128,11 @@ pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
 pub use kind::{Recency, Standing};
-pub use layer::{SegmentLayer, SegmentLayerBuilder};
+pub use layer::{ClassifyLayer, ClassifyLayerBuilder};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp, WallClock};
-pub use service::Segmented;
+pub use service::Classify;
 pub use store::{Change, Event, Export, Keeping, OrderKey, Population};
-pub use tally::{ActionCount, ChangeKind, Fate, Tally};
+pub use tally::{ActionCount, ChangeKind, ChangeResult, SegmentTally};
 
 pub use crate::model::Segment;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{SegmentLayer, Tally};
+use super::{ClassifyLayer, SegmentTally};
 use crate::model::Segment;
 use crate::model::panel::{Fields, Panel, summed};
 
 /// Without a tally, customers are not told apart.
-struct SegmentPanel(Option<Arc<Tally>>);
+struct SegmentPanel(Option<Arc<SegmentTally>>);
 
-impl SegmentLayer {
+impl ClassifyLayer {
     /// The panel of the segments on the live page.
     pub(crate) fn panel(&self) -> impl Panel + use<> {
         SegmentPanel(self.tally())

@@ -13,7 +13,7 @@ use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
 use super::store::{KeepCustomers, Reply};
-use super::tally::{ChangeKind, Fate, Tally};
+use super::tally::{ChangeKind, ChangeResult, SegmentTally};
 use super::writer::Writer;
 use super::{Change, Criteria, Event, Money, OrderKey, Record, Standing, Timestamp, WallClock};
 use crate::log::{Fallback, Losses};
@@ -27,7 +27,7 @@ pub(super) struct Registry {
     pub(super) cache: Cache,
     pub(super) writer: Writer,
     pub(super) actions: Actions,
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<SegmentTally>,
     pub(super) convert: Option<Convert>,
     pub(super) sweeps: Ticker,
     /// Whether the store takes changes.
@@ -184,7 +184,7 @@ impl Registry {
         if (0..=Self::MOST).contains(&amount) {
             return Ok(amount);
         }
-        if self.tally.settle(kind, Fate::Refused) == 0 {
+        if self.tally.add(kind, ChangeResult::Refused) == 0 {
             tracing::warn!(
                 target: "palisade::segment",
                 event = "amount_refused",
@@ -212,10 +212,10 @@ impl Registry {
     }
 
     fn lose(&self, kind: ChangeKind) {
-        self.tally.settle(kind, Fate::Lost);
+        self.tally.add(kind, ChangeResult::Lost);
         if self.losses.count(self.now().as_millis()).is_some() {
             let [activities, orders, refunds] =
-                ChangeKind::ALL.map(|kind| self.tally.changes(kind, Fate::Lost));
+                ChangeKind::ALL.map(|kind| self.tally.changes(kind, ChangeResult::Lost));
             tracing::error!(
                 target: "palisade::segment",
                 event = "customers_lost",

@@ -12,14 +12,14 @@ use super::registry::{Registry, Sought, Visit};
 use crate::model::{Client, Notes, Segment};
 use crate::task::ticker;
 
-/// A service that knows which kind of customer sends its requests; see [`SegmentLayer`](super::SegmentLayer).
+/// A service that knows which kind of customer sends its requests; see [`ClassifyLayer`](super::ClassifyLayer).
 #[derive(Clone)]
-pub struct Segmented<S> {
+pub struct Classify<S> {
     inner: S,
     registry: Option<Arc<Registry>>,
 }
 
-impl<S> Segmented<S> {
+impl<S> Classify<S> {
     pub(super) fn new(inner: S, registry: Option<Arc<Registry>>) -> Self {
         Self { inner, registry }
     }
@@ -45,7 +45,7 @@ impl<S> Segmented<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Segmented<S>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Classify<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
 {
@@ -119,15 +119,15 @@ fn warn_of_nobody() {
         tracing::warn!(
             target: "palisade::segment",
             event = "segments_without_client",
-            "customers cannot be told without a `Client` in the request's extensions; add `ClientLayer` outside of \
-             `SegmentLayer`"
+            "customers cannot be told without a `Client` in the request's extensions; add `IdentifyLayer` outside of \
+             `ClassifyLayer`"
         );
     });
 }
 
-impl<S: fmt::Debug> fmt::Debug for Segmented<S> {
+impl<S: fmt::Debug> fmt::Debug for Classify<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segmented")
+        f.debug_struct("Classify")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use crate::segment::store::Sweep;
 
 /// The counts of a layer since start: a table of plain counters, all of them there from the start.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct SegmentTally {
     actions: Box<[Box<str>]>,
     /// Sorted. Any other country is `other`, which comes last.
     countries: Box<[Country]>,
@@ -17,7 +17,7 @@ pub struct Tally {
     counts: Box<[AtomicU64]>,
     unclassified: AtomicU64,
     unconverted: AtomicU64,
-    changes: [[AtomicU64; Fate::ALL.len()]; ChangeKind::ALL.len()],
+    changes: [[AtomicU64; ChangeResult::ALL.len()]; ChangeKind::ALL.len()],
     checked: AtomicU64,
     mended: AtomicU64,
     population: Mutex<Option<Held>>,
@@ -60,7 +60,7 @@ pub enum ChangeKind {
 /// How a change ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum ChangeResult {
     /// The store has it.
     Written,
     /// The store had counted it before, or has erased the customer since.
@@ -96,8 +96,8 @@ impl From<&Event> for ChangeKind {
     }
 }
 
-impl Fate {
-    /// Every fate.
+impl ChangeResult {
+    /// Every result.
     pub const ALL: [Self; 4] = [Self::Written, Self::Repeated, Self::Refused, Self::Lost];
 
     /// The label's value.
@@ -112,7 +112,7 @@ impl Fate {
     }
 }
 
-impl Tally {
+impl SegmentTally {
     pub(super) fn new(actions: &Actions, countries: &Countries) -> Self {
         let actions: Box<[Box<str>]> = actions.names().map(Into::into).collect();
         // In the order of the list, which is sorted.
@@ -143,9 +143,9 @@ impl Tally {
         self.unconverted.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns how many had this fate before.
-    pub(super) fn settle(&self, kind: ChangeKind, fate: Fate) -> u64 {
-        self.changes[kind as usize][fate as usize].fetch_add(1, Ordering::Release)
+    /// Returns how many had this result before.
+    pub(super) fn add(&self, kind: ChangeKind, result: ChangeResult) -> u64 {
+        self.changes[kind as usize][result as usize].fetch_add(1, Ordering::Release)
     }
 
     /// A sweep that was asked for at that moment; `None` when another process holds the lease.
@@ -206,8 +206,8 @@ impl Tally {
 
     /// Changes by how they ended; changes that still wait are not counted.
     #[must_use]
-    pub fn changes(&self, kind: ChangeKind, fate: Fate) -> u64 {
-        self.changes[kind as usize][fate as usize].load(Ordering::Acquire)
+    pub fn changes(&self, kind: ChangeKind, result: ChangeResult) -> u64 {
+        self.changes[kind as usize][result as usize].load(Ordering::Acquire)
     }
 
     /// Index entries that this process's sweeps checked.

@@ -14,7 +14,9 @@ use super::stores::Stores;
 #[cfg(feature = "redis")]
 use super::stores::{CallObserver, shared};
 use crate::ConfigError;
-use crate::client::{ClientLayer, ClientLayerBuilder, ExtractUser, ResolveCountry, TrustedProxies};
+use crate::client::{
+    ExtractUser, IdentifyLayer, IdentifyLayerBuilder, ResolveCountry, TrustedProxies,
+};
 use crate::config::{Config, CountVisitors};
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
@@ -28,13 +30,13 @@ use crate::ops::Ops;
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
 use crate::segment::store::CustomerStore;
-use crate::segment::{Action, Money, SegmentLayer, SegmentLayerBuilder};
+use crate::segment::{Action, ClassifyLayer, ClassifyLayerBuilder, Money};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
-use crate::suspicion::{Bans, Kind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
+use crate::suspicion::{Bans, IncidentKind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetricsLayer, Telemetry};
 
@@ -42,7 +44,7 @@ use crate::telemetry::{HttpMetricsLayer, Telemetry};
 #[must_use]
 pub struct StackBuilder {
     config: Config,
-    client: ClientLayerBuilder,
+    client: IdentifyLayerBuilder,
     countries: Countries,
     stages: Vec<Stage>,
     visitors: CountVisitors,
@@ -73,7 +75,7 @@ impl StackBuilder {
     pub(super) fn new() -> Self {
         Self {
             config: Config::default(),
-            client: ClientLayer::builder(),
+            client: IdentifyLayer::builder(),
             countries: Countries::default(),
             stages: Vec::new(),
             visitors: CountVisitors::Off,
@@ -161,7 +163,7 @@ impl StackBuilder {
     }
 
     /// Makes amounts in another currency ones in minor units of the segments' currency; see
-    /// [`convert`](SegmentLayerBuilder::convert).
+    /// [`convert`](ClassifyLayerBuilder::convert).
     pub fn convert(
         mut self,
         convert: impl Fn(Money) -> Option<i64> + Send + Sync + 'static,
@@ -350,7 +352,7 @@ impl StackBuilder {
                     builder.bans(if dry_run { bans.dry_run() } else { bans })
                 }
             };
-            let builder = Kind::ALL
+            let builder = IncidentKind::ALL
                 .into_iter()
                 .fold(builder, SuspicionLayerBuilder::without)
                 .secret(secret.clone())
@@ -396,9 +398,9 @@ impl StackBuilder {
         let settings = settings.filter(|settings| settings.enabled);
         let segments = |store: Box<dyn CustomerStore>| {
             let Some(settings) = settings else {
-                return Ok(SegmentLayer::default());
+                return Ok(ClassifyLayer::default());
             };
-            let mut builder = SegmentLayerBuilder::new(store)
+            let mut builder = ClassifyLayerBuilder::new(store)
                 .criteria(settings.criteria)
                 .retention(settings.retention)
                 .sweep_every(settings.sweep_every)
@@ -432,7 +434,7 @@ impl StackBuilder {
 /// What these layers must ask the store, at once.
 fn preflight(
     suspicion: &SuspicionLayer,
-    segment: &SegmentLayer,
+    segment: &ClassifyLayer,
     rate_limit: &RateLimitLayer,
 ) -> Result<PreflightLayer, ConfigError> {
     PreflightLayer::builder()

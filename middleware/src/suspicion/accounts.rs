@@ -12,7 +12,7 @@ use super::recorder::Stores;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct AccountState {
-    /// Whether an episode of [`DistributedStuffing`](super::Kind::DistributedStuffing) has begun and not ended.
+    /// Whether an episode of [`DistributedStuffing`](super::IncidentKind::DistributedStuffing) has begun and not ended.
     pub under_attack: bool,
     /// Distinct networks whose login failed for the account: since the attack began, or else within the window.
     pub networks: u64,
@@ -47,27 +47,27 @@ impl Suspicions {
     /// Step up then: ask for a second factor, or answer a second later, to right and wrong passwords alike. Never lock the
     /// account, since anybody can bring it under attack. It is one read of the store, and at most its deadline; while
     /// the store fails, the memory of this process answers, so there is no error. Always quiet unless
-    /// [`DistributedStuffing`](super::Kind::DistributedStuffing) is on.
+    /// [`DistributedStuffing`](super::IncidentKind::DistributedStuffing) is on.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use http::{Request, Response};
     /// use http_body_util::BodyExt;
-    /// use palisade::client::{ClientLayer, Peer, Secret};
+    /// use palisade::client::{IdentifyLayer, Peer, Secret};
     /// use palisade::store::memory::MemoryStore;
-    /// use palisade::suspicion::{Kind, Login, SuspicionLayer};
+    /// use palisade::suspicion::{IncidentKind, Login, SuspicionLayer};
     /// use tower::{Service, ServiceBuilder, ServiceExt};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let layer = SuspicionLayer::embedded(MemoryStore::new())
-    ///     .threshold(Kind::DistributedStuffing, "4/1h".parse()?)
+    ///     .threshold(IncidentKind::DistributedStuffing, "4/1h".parse()?)
     ///     .secret(Secret::from_bytes(b"at least sixteen bytes, from a file"))
     ///     .build()?;
     /// let tally = layer.tally();
     /// let suspicions = layer.suspicions();
     /// let mut service = ServiceBuilder::new()
-    ///     .layer(ClientLayer::builder().build()?)
+    ///     .layer(IdentifyLayer::builder().build()?)
     ///     .layer(layer)
     ///     .service_fn(move |request: Request<&'static str>| {
     ///         let suspicions = suspicions.clone();
@@ -92,7 +92,7 @@ impl Suspicions {
     /// for octet in 1..=4 {
     ///     assert!(!guess(octet).await);
     /// }
-    /// while tally.incidents(Kind::DistributedStuffing) == 0 {
+    /// while tally.incidents(IncidentKind::DistributedStuffing) == 0 {
     ///     tokio::task::yield_now().await;
     /// }
     /// assert!(guess(5).await);
@@ -107,12 +107,12 @@ impl Suspicions {
             let Some(account) = account else {
                 return AccountState::default();
             };
-            let watches = &recorder.watches;
+            let rules = &recorder.rules;
             match &recorder.stores {
-                Stores::Embedded(store) => store.account_now(watches, account),
-                Stores::Shared { store, local } => match store.account(watches, account).await {
+                Stores::Embedded(store) => store.account_now(rules, account),
+                Stores::Shared { store, local } => match store.account(rules, account).await {
                     Ok(state) => state,
-                    Err(_) => local.account_now(watches, account),
+                    Err(_) => local.account_now(rules, account),
                 },
             }
         }

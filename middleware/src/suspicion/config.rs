@@ -3,7 +3,7 @@
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
-use super::{BanResponse, Kind, Sentence, Threshold};
+use super::{BanResponse, IncidentKind, Sentence, Threshold};
 use crate::model::Exemptions;
 
 /// Which failures are suspicious.
@@ -11,7 +11,7 @@ use crate::model::Exemptions;
 #[non_exhaustive]
 pub struct SuspicionConfig {
     /// The kinds that are counted, and when each is suspicious.
-    pub thresholds: Vec<(Kind, Threshold)>,
+    pub thresholds: Vec<(IncidentKind, Threshold)>,
     /// Clients, users and routes whose failures never count.
     pub exempt: Exemptions,
     /// Whether events name clients by a keyed hash instead of their network.
@@ -27,7 +27,7 @@ pub struct BansConfig {
     /// How long.
     pub sentence: Sentence,
     /// The kinds that are banned for.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<IncidentKind>,
     /// The answer to a banned client.
     pub response: BanResponse,
     /// Whether bans are imposed and counted, but refuse nothing.
@@ -37,7 +37,7 @@ pub struct BansConfig {
 impl Default for SuspicionConfig {
     fn default() -> Self {
         Self {
-            thresholds: Kind::BY_STATUS
+            thresholds: IncidentKind::BY_STATUS
                 .map(|kind| (kind, kind.default_threshold()))
                 .into(),
             exempt: Exemptions::new(),
@@ -51,7 +51,7 @@ impl Default for SuspicionConfig {
 mod section {
     use serde::Deserialize;
 
-    use super::{BanResponse, BansConfig, Kind, Sentence, SuspicionConfig, Threshold};
+    use super::{BanResponse, BansConfig, IncidentKind, Sentence, SuspicionConfig, Threshold};
     use crate::ConfigError;
     use crate::model::section::{Exempt, Mode, Section, duration, in_range};
 
@@ -108,16 +108,25 @@ mod section {
 
         fn read(written: Suspicion) -> Result<Self, ConfigError> {
             let texts = [
-                (Kind::CredentialStuffing, written.credential_stuffing),
-                (Kind::EndpointScanning, written.endpoint_scanning),
-                (Kind::Abuse, written.abuse),
                 (
-                    Kind::CredentialStuffingSlow,
+                    IncidentKind::CredentialStuffing,
+                    written.credential_stuffing,
+                ),
+                (IncidentKind::EndpointScanning, written.endpoint_scanning),
+                (IncidentKind::Abuse, written.abuse),
+                (
+                    IncidentKind::CredentialStuffingSlow,
                     written.credential_stuffing_slow,
                 ),
-                (Kind::PasswordSpraying, written.password_spraying),
-                (Kind::DistributedStuffing, written.distributed_stuffing),
-                (Kind::SuccessAfterFailures, written.success_after_failures),
+                (IncidentKind::PasswordSpraying, written.password_spraying),
+                (
+                    IncidentKind::DistributedStuffing,
+                    written.distributed_stuffing,
+                ),
+                (
+                    IncidentKind::SuccessAfterFailures,
+                    written.success_after_failures,
+                ),
             ];
             let mut thresholds = Vec::with_capacity(texts.len());
             for (kind, text) in texts {
@@ -142,7 +151,7 @@ mod section {
     }
 
     impl Bans {
-        fn read(self, counted: &[Kind]) -> Result<BansConfig, ConfigError> {
+        fn read(self, counted: &[IncidentKind]) -> Result<BansConfig, ConfigError> {
             let default = Sentence::default();
             let read = |key, text: Option<String>, default| {
                 text.map_or(Ok(default), |text| duration(key, &text))
@@ -182,9 +191,9 @@ mod section {
         }
     }
 
-    fn parse_threshold(kind: Kind, text: &str) -> Result<Threshold, ConfigError> {
+    fn parse_threshold(kind: IncidentKind, text: &str) -> Result<Threshold, ConfigError> {
         let refused = |allowed| ConfigError::new(kind.as_str(), text, allowed);
-        if kind == Kind::SuccessAfterFailures {
+        if kind == IncidentKind::SuccessAfterFailures {
             // It has no count of its own: a window alone.
             let threshold = match text {
                 "on" => Some(kind.default_threshold()),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::store::{FailedRequest, Incident};
-use super::{Ban, BanReason, Kind};
+use super::{Ban, BanReason, IncidentKind};
 use crate::log::Sampler;
 use crate::model::{Network, Route, Secret, UserId};
 use crate::task::shielded;
@@ -76,14 +76,14 @@ pub(super) struct Reporter {
     observers: Vec<ObserveEvent>,
     started: Instant,
     /// By kind.
-    incidents: [Sampler; Kind::ALL.len()],
+    incidents: [Sampler; IncidentKind::ALL.len()],
     /// By the kind that they are for.
-    bans: [Sampler; Kind::ALL.len()],
+    bans: [Sampler; IncidentKind::ALL.len()],
 }
 
 impl Reporter {
     pub(super) fn new(hash_clients: Option<Secret>, observers: Vec<ObserveEvent>) -> Self {
-        let samplers = || Kind::ALL.map(|_| Sampler::new(LINES));
+        let samplers = || IncidentKind::ALL.map(|_| Sampler::new(LINES));
         Self {
             hash_clients,
             observers,
@@ -110,22 +110,22 @@ impl Reporter {
             .unwrap_or(SystemTime::UNIX_EPOCH);
         let account = request
             .login
-            .filter(|_| incident.watch.kind.is_of_an_account());
+            .filter(|_| incident.rule.kind.is_of_an_account());
         let account = account.map(|login| login.account);
         let name = self.name(request.client);
-        if let Some(represents) = self.represents(&self.incidents[incident.watch.kind as usize]) {
+        if let Some(represents) = self.represents(&self.incidents[incident.rule.kind as usize]) {
             tracing::warn!(
                 target: "palisade::security",
                 event = "suspicious_activity",
-                kind = incident.watch.kind.as_str(),
+                kind = incident.rule.kind.as_str(),
                 client = %name,
                 user = user.map(tracing::field::display),
                 account = account.map(tracing::field::display),
                 status = request.status.as_u16(),
                 count = incident.count,
                 estimated = incident.estimated.then_some(true),
-                threshold = incident.watch.threshold.count(),
-                window = %humantime::format_duration(incident.watch.threshold.window()),
+                threshold = incident.rule.threshold.count(),
+                window = %humantime::format_duration(incident.rule.threshold.window()),
                 routes = ?Routes(&incident.routes),
                 first_seen = %humantime::format_rfc3339_millis(first_seen),
                 last_seen = %humantime::format_rfc3339_millis(last_seen),

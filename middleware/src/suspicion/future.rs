@@ -10,9 +10,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::recorder::{Recorder, Sender};
-use crate::body::{Body, End, Watch};
+use crate::body::{Body, End, ObserveBody};
 use crate::http::grpc::{Call, UNKNOWN};
-use crate::http::waiting::{After, Ask, Settlement, Waiting};
+use crate::http::waiting::{After, Ask, Resumed, Waiting};
 use crate::model::{Rejected, Reply, StoreError};
 
 pin_project! {
@@ -87,7 +87,7 @@ where
         Pin::new(&mut self.pending).poll(cx)
     }
 
-    fn settle(self, answer: Self::Answer) -> Settlement<S::Future, Watched, S::Response> {
+    fn resume(self, answer: Self::Answer) -> Resumed<S::Future, Watched, S::Response> {
         let Self {
             mut service,
             request,
@@ -95,13 +95,13 @@ where
             ..
         } = self;
         if let Some(warden) = &watched.recorder.warden
-            && let Some(left) = warden.settle(watched.sender.client, answer)
+            && let Some(left) = warden.judge(watched.sender.client, answer)
             && warden.turns_away()
         {
             let (parts, _) = request.into_parts();
-            return Settlement::Refuse(warden.respond(left, &parts).map(Body::refusal));
+            return Resumed::Refuse(warden.respond(left, &parts).map(Body::refusal));
         }
-        Settlement::Pass(service.call(request), Some(watched))
+        Resumed::Pass(service.call(request), Some(watched))
     }
 }
 
@@ -132,7 +132,7 @@ impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
             recorder.note(status, login, sender);
         }
         if let Some(later) = later {
-            response.body_mut().watch_call(later);
+            response.body_mut().observe_call(later);
         }
     }
 }
@@ -144,7 +144,7 @@ struct Called {
     recorder: Arc<Recorder>,
 }
 
-impl Watch for Called {
+impl ObserveBody for Called {
     fn end(&mut self, end: End) {
         if let End::Complete(Some(status)) = end
             && let Some(status) = failure_of(status)

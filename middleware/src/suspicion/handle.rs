@@ -103,7 +103,7 @@ impl Suspicions {
 impl fmt::Debug for Suspicions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Suspicions")
-            .field("watches", &self.recorder.watches)
+            .field("rules", &self.recorder.rules)
             .finish_non_exhaustive()
     }
 }

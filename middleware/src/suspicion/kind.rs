@@ -7,7 +7,7 @@ use super::Threshold;
 /// The kind of an incident; the label `type` of `security.suspicious_activity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum IncidentKind {
     /// 401, 5 in 5 minutes: passwords or tokens are tried.
     CredentialStuffing,
     /// 404, 10 in 5 minutes: paths are tried.
@@ -30,7 +30,7 @@ pub enum Kind {
     SuccessAfterFailures,
 }
 
-impl Kind {
+impl IncidentKind {
     /// Every kind.
     pub const ALL: [Self; 7] = [
         Self::CredentialStuffing,
@@ -128,7 +128,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for IncidentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

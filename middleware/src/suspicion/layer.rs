@@ -8,9 +8,9 @@ use super::handle::Suspicions;
 use super::login::Logins;
 use super::recorder::{Recorder, Stores};
 use super::service::Suspicion;
-use super::store::{FailureStore, LocalFailureStore, Watch};
-use super::tally::Tally;
-use super::{Bans, Kind, Threshold};
+use super::store::{FailureStore, LocalFailureStore, Rule};
+use super::tally::SuspicionTally;
+use super::{Bans, IncidentKind, Threshold};
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::log::{Fallback, Losses};
@@ -42,7 +42,7 @@ impl SuspicionLayer {
 
     /// The layer's counts so far.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn tally(&self) -> Arc<SuspicionTally> {
         Arc::clone(&self.recorder.tally)
     }
 
@@ -71,7 +71,7 @@ impl<S> Layer<S> for SuspicionLayer {
 impl fmt::Debug for SuspicionLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SuspicionLayer")
-            .field("watches", &self.recorder.watches)
+            .field("rules", &self.recorder.rules)
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +80,7 @@ impl fmt::Debug for SuspicionLayer {
 #[must_use]
 pub struct SuspicionLayerBuilder {
     stores: Stores,
-    watches: Vec<Watch>,
+    rules: Vec<Rule>,
     exempt: Exemptions,
     hash_clients: Option<Secret>,
     observers: Vec<ObserveEvent>,
@@ -95,13 +95,13 @@ impl SuspicionLayerBuilder {
     const MOST_QUEUE: usize = 1_048_576;
 
     fn new(stores: Stores) -> Self {
-        let watch = |kind: Kind| Watch {
+        let rule = |kind: IncidentKind| Rule {
             kind,
             threshold: kind.default_threshold(),
         };
         Self {
             stores,
-            watches: Kind::BY_STATUS.map(watch).into(),
+            rules: IncidentKind::BY_STATUS.map(rule).into(),
             exempt: Exemptions::default(),
             hash_clients: None,
             observers: Vec::new(),
@@ -111,16 +111,16 @@ impl SuspicionLayerBuilder {
         }
     }
 
-    /// When a kind is suspicious, instead of [`Kind::default_threshold`]; turns a kind of logins on.
-    pub fn threshold(mut self, kind: Kind, threshold: Threshold) -> Self {
+    /// When a kind is suspicious, instead of [`IncidentKind::default_threshold`]; turns a kind of logins on.
+    pub fn threshold(mut self, kind: IncidentKind, threshold: Threshold) -> Self {
         self = self.without(kind);
-        self.watches.push(Watch { kind, threshold });
+        self.rules.push(Rule { kind, threshold });
         self
     }
 
     /// Does not count a kind.
-    pub fn without(mut self, kind: Kind) -> Self {
-        self.watches.retain(|watch| watch.kind != kind);
+    pub fn without(mut self, kind: IncidentKind) -> Self {
+        self.rules.retain(|rule| rule.kind != kind);
         self
     }
 
@@ -173,26 +173,26 @@ impl SuspicionLayerBuilder {
     ///
     /// # Errors
     /// A queue outside 1 to 1,048,576 failures, a threshold of a kind of logins above
-    /// [`Kind::MOST_DISTINCT`] (of [`Kind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
+    /// [`IncidentKind::MOST_DISTINCT`] (of [`IncidentKind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
     pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
             let allowed = "1 to 1048576 failures";
             return Err(ConfigError::new("queue", self.queue, allowed));
         }
-        for Watch { kind, threshold } in &self.watches {
+        for Rule { kind, threshold } in &self.rules {
             if let Some(allowed) = kind.refuses(*threshold) {
                 return Err(ConfigError::new(kind.as_str(), threshold, allowed));
             }
         }
         let logins = match self.secret {
-            _ if !self.watches.iter().any(|watch| watch.kind.is_of_logins()) => None,
-            Some(secret) => Some(Logins::new(&self.watches, secret)),
-            None => Some(Logins::new(&self.watches, Secret::random()?)),
+            _ if !self.rules.iter().any(|rule| rule.kind.is_of_logins()) => None,
+            Some(secret) => Some(Logins::new(&self.rules, secret)),
+            None => Some(Logins::new(&self.rules, Secret::random()?)),
         };
         let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
-                watches: self.watches.into(),
+                rules: self.rules.into(),
                 exempt: self.exempt,
                 logins,
                 stores: self.stores,
@@ -210,7 +210,7 @@ impl SuspicionLayerBuilder {
 impl fmt::Debug for SuspicionLayerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SuspicionLayerBuilder")
-            .field("watches", &self.watches)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

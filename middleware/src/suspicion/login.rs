@@ -4,16 +4,16 @@ use std::fmt;
 
 use http::Extensions;
 
-use super::store::Watch;
+use super::store::Rule;
 use crate::model::{Network, Secret};
 
-/// How a login went: a response extension that the handler sets, for the [kinds of logins](super::Kind::is_of_logins).
+/// How a login went: a response extension that the handler sets, for the [kinds of logins](super::IncidentKind::is_of_logins).
 ///
 /// The account is whatever text the client named, known or not. It is trimmed, put into lower case and cut to 512 bytes,
 /// so that `Ada ` and `ada` are one account; nothing of it is stored or logged but a keyed hash ([`AccountHash`]).
 ///
 /// With axum, a handler answers `(Extension(Login::failed(&name)), StatusCode::UNAUTHORIZED)`. A failure counts whatever
-/// the response's status, and a success only where [`SuccessAfterFailures`](super::Kind::SuccessAfterFailures) is on.
+/// the response's status, and a success only where [`SuccessAfterFailures`](super::IncidentKind::SuccessAfterFailures) is on.
 ///
 /// ```
 /// use palisade::suspicion::Login;
@@ -152,9 +152,10 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    pub(super) fn new(watches: &[Watch], secret: Secret) -> Self {
-        let of_logins = || watches.iter().filter(|watch| watch.kind.is_of_logins());
-        let successes = of_logins().any(|watch| watch.kind == super::Kind::SuccessAfterFailures);
+    pub(super) fn new(rules: &[Rule], secret: Secret) -> Self {
+        let of_logins = || rules.iter().filter(|rule| rule.kind.is_of_logins());
+        let successes =
+            of_logins().any(|rule| rule.kind == super::IncidentKind::SuccessAfterFailures);
         Self {
             secret,
             failures: of_logins().count() > usize::from(successes),

@@ -1,9 +1,9 @@
 //! Failures, incidents and bans, as metrics.
 
-use super::{BanReason, Fate, Kind, Tally, Turned};
+use super::{BanReason, FailureResult, IncidentKind, SuspicionTally, Turned};
 use crate::model::metrics::{Instrument, Metric, Metrics};
 
-impl Metrics for Tally {
+impl Metrics for SuspicionTally {
     const METRICS: &'static [Metric<Self>] = &[
         Metric::new(
             Instrument::counter(
@@ -13,7 +13,7 @@ impl Metrics for Tally {
                 "Incidents: clients whose failures reached a threshold, and again for each window that they go on.",
             ),
             |tally, series| {
-                for kind in Kind::ALL {
+                for kind in IncidentKind::ALL {
                     series.add(&[kind.as_str()], tally.incidents(kind));
                 }
             },
@@ -26,8 +26,8 @@ impl Metrics for Tally {
                 "Failed requests by whether they were counted towards suspicious activity.",
             ),
             |tally, series| {
-                for fate in Fate::ALL {
-                    series.add(&[fate.as_str()], tally.failures(fate));
+                for result in FailureResult::ALL {
+                    series.add(&[result.as_str()], tally.failures(result));
                 }
             },
         ),

@@ -4,16 +4,16 @@
 //! Counts in the memory of this process, by client address:
 //!
 //! ```
-//! use palisade::client::{ClientLayer, Peer};
+//! use palisade::client::{IdentifyLayer, Peer};
 //! use palisade::store::memory::MemoryStore;
-//! use palisade::suspicion::{Fate, Kind, SuspicionLayer};
+//! use palisade::suspicion::{FailureResult, IncidentKind, SuspicionLayer};
 //! use tower::{Service, ServiceBuilder, ServiceExt};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let layer = SuspicionLayer::embedded(MemoryStore::new()).build()?;
 //! let tally = layer.tally();
 //! let mut service = ServiceBuilder::new()
-//!     .layer(ClientLayer::builder().build()?)
+//!     .layer(IdentifyLayer::builder().build()?)
 //!     .layer(layer)
 //!     .service_fn(|_request: http::Request<()>| async {
 //!         let mut response = http::Response::new(String::new());
@@ -25,10 +25,10 @@
 //!     request.extensions_mut().insert(Peer("192.0.2.1:5000".parse().unwrap()));
 //!     service.ready().await.unwrap().call(request).await.unwrap();
 //! }
-//! while tally.failures(Fate::Counted) < 10 {
+//! while tally.failures(FailureResult::Counted) < 10 {
 //!     tokio::task::yield_now().await;
 //! }
-//! assert_eq!(tally.incidents(Kind::EndpointScanning), 1);
+//! assert_eq!(tally.incidents(IncidentKind::EndpointScanning), 1);
 //! # Ok::<(), palisade::ConfigError>(())
 //! # }).unwrap();
 //! ```
@@ -41,26 +41,26 @@
 //! use palisade::client::Secret;
 //! use palisade::rate_limit::Exemptions;
 //! use palisade::store::memory::MemoryStore;
-//! use palisade::suspicion::{Bans, Kind, Sentence, SuspicionLayer};
+//! use palisade::suspicion::{Bans, IncidentKind, Sentence, SuspicionLayer};
 //!
 //! let store = MemoryStore::new();
 //! let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
 //! let bans = Bans::embedded(store.clone())
 //!     .sentence(Sentence::new(hour, day)?)
-//!     .kinds([Kind::EndpointScanning]);
+//!     .kinds([IncidentKind::EndpointScanning]);
 //! let layer = SuspicionLayer::embedded(store)
 //!     .bans(bans)
-//!     .threshold(Kind::EndpointScanning, "30/10m".parse()?)
-//!     .without(Kind::Abuse)
+//!     .threshold(IncidentKind::EndpointScanning, "30/10m".parse()?)
+//!     .without(IncidentKind::Abuse)
 //!     .exempt(Exemptions::new().cidrs(["10.0.0.0/8"])?.users(["monitoring"])?)
 //!     .hash_clients(Secret::from_bytes(b"at least sixteen bytes, from a file"))
 //!     .build()?;
-//! assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 0);
+//! assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 0);
 //! # Ok::<(), palisade::ConfigError>(())
 //! ```
 //!
 //! # Kinds
-//! | [`Kind`] | a failure is | suspicious at |
+//! | [`IncidentKind`] | a failure is | suspicious at |
 //! |---|---|---|
 //! | `credential_stuffing` | 401 | 5 in 5 minutes |
 //! | `endpoint_scanning` | 404 | 10 in 5 minutes |
@@ -81,7 +81,7 @@
 //! in the window. So a client that hovers around the threshold is reported once a window, and not at each crossing. The
 //! store decides, so processes that share it agree.
 //!
-//! Each incident is counted ([`Tally`]) and is one event of the target `palisade::security`: `kind`, `client`, `user` if
+//! Each incident is counted ([`SuspicionTally`]) and is one event of the target `palisade::security`: `kind`, `client`, `user` if
 //! it is known, the `status` of the last failure, `count` (failures since the episode began), `threshold`, `window`,
 //! `routes` (the last eight distinct templates), `first_seen` and `last_seen`.
 //!
@@ -95,7 +95,7 @@
 //! - **Estimates.** A `count` beyond 64, or of an episode that outlives its window, is an estimate by HyperLogLog. Its
 //!   standard error is 0.81 % in Redis and 1.6 % in memory. The event then says `estimated`.
 //! - **Events** name the `account`, where there is one, by a keyed hash.
-//! - **Bans.** Anybody can bring an account under attack. So the kinds [of an account](Kind::is_of_an_account) ban nobody.
+//! - **Bans.** Anybody can bring an account under attack. So the kinds [of an account](IncidentKind::is_of_an_account) ban nobody.
 //!   Instead the handler asks [`Suspicions::account`] and steps up.
 //!
 //! # Off the request's path
@@ -154,9 +154,9 @@ use bans::{Known, Warden};
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
 pub use handle::Suspicions;
-pub use kind::Kind;
+pub use kind::IncidentKind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
-pub use tally::{Fate, Tally, Turned};
+pub use tally::{FailureResult, SuspicionTally, Turned};
 pub use threshold::Threshold;

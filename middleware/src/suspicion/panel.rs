@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use self::bans::BanWatch;
 pub(crate) use self::events::Events;
-use super::store::Watch;
-use super::{Kind, Sentence, Suspicions, Tally};
+use super::store::Rule;
+use super::{IncidentKind, Sentence, SuspicionTally, Suspicions};
 use crate::model::Network;
 use crate::model::panel::{Acted, Acting, Action, Fields, Panel, shown};
 
@@ -23,7 +23,7 @@ const STORE: Duration = Duration::from_secs(15);
 /// The panel.
 pub(crate) struct SuspicionPanel {
     suspicions: Suspicions,
-    tally: Arc<Tally>,
+    tally: Arc<SuspicionTally>,
     events: Arc<Events>,
     bans: Arc<BanWatch>,
 }
@@ -48,7 +48,11 @@ struct BanSetting {
 }
 
 impl SuspicionPanel {
-    pub(crate) fn new(suspicions: Suspicions, tally: Arc<Tally>, events: Arc<Events>) -> Self {
+    pub(crate) fn new(
+        suspicions: Suspicions,
+        tally: Arc<SuspicionTally>,
+        events: Arc<Events>,
+    ) -> Self {
         Self {
             suspicions,
             tally,
@@ -66,8 +70,8 @@ impl SuspicionPanel {
 
 impl Suspicions {
     /// The kinds that are counted.
-    fn watches(&self) -> &[Watch] {
-        &self.recorder.watches
+    fn rules(&self) -> &[Rule] {
+        &self.recorder.rules
     }
 
     /// How long bans are, and whether they refuse anybody; `None` where they are off.
@@ -87,12 +91,12 @@ impl Panel for SuspicionPanel {
     }
 
     fn hello(&self, fields: &mut Fields) {
-        let watches = self.suspicions.watches().iter().map(|watch| Watched {
-            kind: watch.kind.as_str(),
-            count: watch.threshold.count(),
-            window: humantime::format_duration(watch.threshold.window()).to_string(),
+        let rules = self.suspicions.rules().iter().map(|rule| Watched {
+            kind: rule.kind.as_str(),
+            count: rule.threshold.count(),
+            window: humantime::format_duration(rule.threshold.window()).to_string(),
         });
-        fields.add("watches", &watches.collect::<Vec<_>>());
+        fields.add("watches", &rules.collect::<Vec<_>>());
         let bans = self.suspicions.sentence();
         let bans = bans.map(|(sentence, enforced)| BanSetting {
             first: humantime::format_duration(sentence.first()).to_string(),
@@ -106,9 +110,9 @@ impl Panel for SuspicionPanel {
         fields.add("events", &self.events.newest_first());
         let bans = self.suspicions.sentence().map(|_| self.bans.now().0);
         fields.add("bans", &bans);
-        let watches = self.suspicions.watches();
-        let is_watched = |kind: &Kind| watches.iter().any(|watch| watch.kind == *kind);
-        let incidents = Kind::ALL.into_iter().filter(is_watched);
+        let rules = self.suspicions.rules();
+        let is_watched = |kind: &IncidentKind| rules.iter().any(|rule| rule.kind == *kind);
+        let incidents = IncidentKind::ALL.into_iter().filter(is_watched);
         let incidents = incidents.map(|kind| (kind.as_str(), self.tally.incidents(kind)));
         fields.add("incidents", &incidents.collect::<Vec<_>>());
     }

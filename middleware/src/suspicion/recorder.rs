@@ -7,23 +7,23 @@ use http::StatusCode;
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
-use super::store::{FailedRequest, FailureStore, Incident, LocalFailureStore, Watch};
-use super::tally::{Fate, Tally};
-use super::{Ban, BanReason, Kind, Warden};
+use super::store::{FailedRequest, FailureStore, Incident, LocalFailureStore, Rule};
+use super::tally::{FailureResult, SuspicionTally};
+use super::{Ban, BanReason, IncidentKind, Warden};
 use crate::log::{Fallback, Losses, News, now};
 use crate::model::{Exemptions, Network, Route, UserId};
 use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share.
 pub(super) struct Recorder {
-    pub(super) watches: Box<[Watch]>,
+    pub(super) rules: Box<[Rule]>,
     pub(super) exempt: Exemptions,
     /// `None` unless a kind of logins is on.
     pub(super) logins: Option<Logins>,
     pub(super) stores: Stores,
     pub(super) queue: Queue<Noted>,
     pub(super) losses: Losses,
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<SuspicionTally>,
     pub(super) reporter: Reporter,
     /// Where bans are on.
     pub(super) warden: Option<Warden>,
@@ -63,7 +63,7 @@ impl Recorder {
         login: Option<&Login>,
         sender: Sender,
     ) {
-        if login.is_none() && !self.watches.iter().any(|watch| watch.kind.counts(status)) {
+        if login.is_none() && !self.rules.iter().any(|rule| rule.kind.counts(status)) {
             return;
         }
         let Sender {
@@ -91,7 +91,7 @@ impl Recorder {
         if leave(self, noted).is_ok() {
             return;
         }
-        self.tally.settle(Fate::Dropped, 1);
+        self.tally.add(FailureResult::Dropped, 1);
         if let Some(dropped) = self.losses.count(now()) {
             tracing::warn!(
                 target: "palisade::suspicion",
@@ -102,11 +102,14 @@ impl Recorder {
         }
     }
 
-    async fn count(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
+    async fn count(&self, requests: &[FailedRequest]) -> (FailureResult, Vec<Incident>) {
         match &self.stores {
-            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Embedded(store) => (
+                FailureResult::Counted,
+                store.count_now(&self.rules, requests),
+            ),
             Stores::Shared { store, local } => {
-                let answer = store.count(&self.watches, requests).await;
+                let answer = store.count(&self.rules, requests).await;
                 match self.fallback.heed(answer.as_ref().err()) {
                     Some(News::Failed(error, cause)) => tracing::warn!(
                         target: "palisade::suspicion",
@@ -123,29 +126,32 @@ impl Recorder {
                     None => {}
                 }
                 match answer {
-                    Ok(incidents) => (Fate::Counted, incidents),
+                    Ok(incidents) => (FailureResult::Counted, incidents),
                     Err(_) => (
-                        Fate::CountedLocally,
-                        local.count_now(&self.watches, requests),
+                        FailureResult::CountedLocally,
+                        local.count_now(&self.rules, requests),
                     ),
                 }
             }
         }
     }
 
-    fn count_here(&self, requests: &[FailedRequest]) -> (Fate, Vec<Incident>) {
+    fn count_here(&self, requests: &[FailedRequest]) -> (FailureResult, Vec<Incident>) {
         match &self.stores {
-            Stores::Embedded(store) => (Fate::Counted, store.count_now(&self.watches, requests)),
+            Stores::Embedded(store) => (
+                FailureResult::Counted,
+                store.count_now(&self.rules, requests),
+            ),
             Stores::Shared { local, .. } => (
-                Fate::CountedLocally,
-                local.count_now(&self.watches, requests),
+                FailureResult::CountedLocally,
+                local.count_now(&self.rules, requests),
             ),
         }
     }
 
     fn report(&self, batch: &Batch, incidents: &[Incident]) {
         for incident in incidents {
-            self.tally.report(incident.watch.kind);
+            self.tally.report(incident.rule.kind);
             let Some((request, (user, at))) = batch
                 .requests
                 .get(incident.request)
@@ -158,13 +164,17 @@ impl Recorder {
     }
 
     /// The bans for these incidents and the store that imposes each: one for each client, however many incidents it has.
-    fn convicted(&self, batch: &Batch, incidents: &[Incident]) -> Vec<(&Warden, Network, Kind)> {
+    fn convicted(
+        &self,
+        batch: &Batch,
+        incidents: &[Incident],
+    ) -> Vec<(&Warden, Network, IncidentKind)> {
         let mut convicted = Vec::new();
         let Some(warden) = &self.warden else {
             return convicted;
         };
         for incident in incidents {
-            let kind = incident.watch.kind;
+            let kind = incident.rule.kind;
             if let Some(request) = batch.requests.get(incident.request)
                 && warden.bans_for(kind)
                 && convicted
@@ -218,8 +228,8 @@ impl Work for Recorder {
     async fn finish(&self, batch: Vec<Noted>) {
         let batch = Batch::from(batch);
         let mut taken = Taken::new(&self.tally, &batch);
-        let (fate, incidents) = self.count(&batch.requests).await;
-        taken.fate = fate;
+        let (result, incidents) = self.count(&batch.requests).await;
+        taken.result = result;
         self.report(&batch, &incidents);
         for (warden, client, kind) in self.convicted(&batch, &incidents) {
             if let Some(ban) = warden.convict(client, kind).await {
@@ -231,8 +241,8 @@ impl Work for Recorder {
     fn finish_here(&self, batch: Vec<Noted>) {
         let batch = Batch::from(batch);
         let mut taken = Taken::new(&self.tally, &batch);
-        let (fate, incidents) = self.count_here(&batch.requests);
-        taken.fate = fate;
+        let (result, incidents) = self.count_here(&batch.requests);
+        taken.result = result;
         self.report(&batch, &incidents);
         for (warden, client, kind) in self.convicted(&batch, &incidents) {
             if let Some(ban) = warden.convict_here(client, kind) {
@@ -242,18 +252,18 @@ impl Work for Recorder {
     }
 }
 
-/// Failures taken from the queue, with their fate so far: dropped, if the task ends before they are counted.
+/// Failures taken from the queue, with their result so far: dropped, if the task ends before they are counted.
 struct Taken<'a> {
-    tally: &'a Tally,
-    fate: Fate,
+    tally: &'a SuspicionTally,
+    result: FailureResult,
     failures: usize,
 }
 
 impl<'a> Taken<'a> {
-    fn new(tally: &'a Tally, batch: &Batch) -> Self {
+    fn new(tally: &'a SuspicionTally, batch: &Batch) -> Self {
         Self {
             tally,
-            fate: Fate::Dropped,
+            result: FailureResult::Dropped,
             failures: batch.requests.len(),
         }
     }
@@ -261,7 +271,7 @@ impl<'a> Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.tally.settle(self.fate, self.failures);
+        self.tally.add(self.result, self.failures);
     }
 }
 

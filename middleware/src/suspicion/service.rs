@@ -113,7 +113,7 @@ fn warn_of_nobody() {
         tracing::warn!(
             target: "palisade::suspicion",
             event = "suspicion_without_client",
-            "suspicious activity cannot be told without a `Client` in the request's extensions; add `ClientLayer` \
+            "suspicious activity cannot be told without a `Client` in the request's extensions; add `IdentifyLayer` \
              outside of `SuspicionLayer`"
         );
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 pub use super::bans::store::{BanStore, LocalBanStore};
-use super::{AccountHash, AccountState, Kind, LoginAttempt, Threshold};
+use super::{AccountHash, AccountState, IncidentKind, LoginAttempt, Threshold};
 pub use crate::model::Reply;
 use crate::model::{Network, Route};
 
@@ -19,7 +19,7 @@ use crate::model::{Network, Route};
 /// the first failure a whole window or more after the last incident is another; it ends when fewer than half the
 /// threshold are left in the window.
 ///
-/// Of the [kinds of logins](Kind::is_of_logins), distinct items are counted instead of failures, each by when it was last
+/// Of the [kinds of logins](IncidentKind::is_of_logins), distinct items are counted instead of failures, each by when it was last
 /// seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
 /// account under suspicion. The logins of a call are counted after all of its failures, in their order.
 ///
@@ -30,27 +30,27 @@ pub trait FailureStore: Send + Sync + 'static {
     /// Counts each request for every one of these kinds that counts its status, all in one round trip.
     ///
     /// The reply times out by itself. A call that failed may have been executed.
-    fn count(&self, watches: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
+    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
 
-    /// Looks an account up: one read, which changes nothing. Without [`Kind::DistributedStuffing`] among the kinds, no
+    /// Looks an account up: one read, which changes nothing. Without [`IncidentKind::DistributedStuffing`] among the kinds, no
     /// account is under attack.
-    fn account(&self, watches: &[Watch], account: AccountHash) -> Reply<AccountState>;
+    fn account(&self, rules: &[Rule], account: AccountHash) -> Reply<AccountState>;
 }
 
 /// A store inside the process: as [`FailureStore`], but it answers at once and cannot fail.
 pub trait LocalFailureStore: Send + Sync + 'static {
     /// As [`FailureStore::count`].
-    fn count_now(&self, watches: &[Watch], requests: &[FailedRequest]) -> Vec<Incident>;
+    fn count_now(&self, rules: &[Rule], requests: &[FailedRequest]) -> Vec<Incident>;
 
     /// As [`FailureStore::account`].
-    fn account_now(&self, watches: &[Watch], account: AccountHash) -> AccountState;
+    fn account_now(&self, rules: &[Rule], account: AccountHash) -> AccountState;
 }
 
 /// A kind and when it is suspicious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watch {
+pub struct Rule {
     /// The kind.
-    pub kind: Kind,
+    pub kind: IncidentKind,
     /// How many failures in which window.
     pub threshold: Threshold,
 }
@@ -74,7 +74,7 @@ pub struct Incident {
     /// The request that made it an incident, by its place in the call.
     pub request: usize,
     /// The kind of failures and its threshold.
-    pub watch: Watch,
+    pub rule: Rule,
     /// Failures since the episode began, those that led to it included; for a kind of logins, distinct ones.
     pub count: u64,
     /// Whether the count is an estimate, as it can be for the kinds of logins beyond 64 or beyond a window.

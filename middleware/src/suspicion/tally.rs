@@ -1,21 +1,21 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BanReason, Kind};
+use super::{BanReason, IncidentKind};
 
 /// The counts of a layer since start: plain counters.
 #[derive(Debug, Default)]
-pub struct Tally {
-    incidents: [AtomicU64; Kind::ALL.len()],
+pub struct SuspicionTally {
+    incidents: [AtomicU64; IncidentKind::ALL.len()],
     failures: [AtomicU64; 3],
     /// By kind, and by hand.
-    bans: [AtomicU64; Kind::ALL.len() + 1],
+    bans: [AtomicU64; IncidentKind::ALL.len() + 1],
     turned: [AtomicU64; 2],
 }
 
 /// How a failed request, or a login, was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum FailureResult {
     /// Counted by the store.
     Counted,
     /// The store failed: counted in the memory of this process.
@@ -24,8 +24,8 @@ pub enum Fate {
     Dropped,
 }
 
-impl Fate {
-    /// Every fate.
+impl FailureResult {
+    /// Every result.
     pub const ALL: [Self; 3] = [Self::Counted, Self::CountedLocally, Self::Dropped];
 
     /// The label's value.
@@ -63,7 +63,7 @@ impl Turned {
     }
 }
 
-impl Tally {
+impl SuspicionTally {
     pub(super) fn ban(&self, reason: BanReason) {
         self.bans[reason.place()].fetch_add(1, Ordering::Relaxed);
     }
@@ -84,24 +84,24 @@ impl Tally {
         self.turned[turned as usize].load(Ordering::Relaxed)
     }
 
-    pub(super) fn report(&self, kind: Kind) {
+    pub(super) fn report(&self, kind: IncidentKind) {
         self.incidents[kind as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A reader of the count also sees the incidents of the failures in it.
-    pub(super) fn settle(&self, fate: Fate, failures: usize) {
-        self.failures[fate as usize].fetch_add(failures as u64, Ordering::Release);
+    pub(super) fn add(&self, result: FailureResult, failures: usize) {
+        self.failures[result as usize].fetch_add(failures as u64, Ordering::Release);
     }
 
     /// Incidents of a kind.
     #[must_use]
-    pub fn incidents(&self, kind: Kind) -> u64 {
+    pub fn incidents(&self, kind: IncidentKind) -> u64 {
         self.incidents[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Failed requests, and logins that a kind counts, by how they were counted; those that still wait are left out.
     #[must_use]
-    pub fn failures(&self, fate: Fate) -> u64 {
-        self.failures[fate as usize].load(Ordering::Acquire)
+    pub fn failures(&self, result: FailureResult) -> u64 {
+        self.failures[result as usize].load(Ordering::Acquire)
     }
 }

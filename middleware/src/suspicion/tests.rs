@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceExt};
 mod events;
 mod logins;
 
-use super::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
+use super::store::{FailedRequest, FailureStore, Incident, Reply, Rule};
 use super::*;
 use crate::body::Body;
 use crate::model::{Client, Exemptions, Route, Secret, StoreError, StoreErrorKind, UserId};
@@ -79,8 +79,8 @@ impl Watched {
     async fn settled(&self, failures: u64) {
         let tally = self.layer.tally();
         let all = || {
-            Fate::ALL
-                .map(|fate| tally.failures(fate))
+            FailureResult::ALL
+                .map(|result| tally.failures(result))
                 .iter()
                 .sum::<u64>()
         };
@@ -90,16 +90,17 @@ impl Watched {
         assert_eq!(all(), failures);
     }
 
-    /// Incidents in the order of [`Kind::BY_STATUS`].
+    /// Incidents in the order of [`IncidentKind::BY_STATUS`].
     fn incidents(&self) -> [u64; 4] {
         let tally = self.layer.tally();
-        Kind::BY_STATUS.map(|kind| tally.incidents(kind))
+        IncidentKind::BY_STATUS.map(|kind| tally.incidents(kind))
     }
 }
 
 #[test]
 fn the_defaults_are_the_documented_ones() {
-    let thresholds = Kind::BY_STATUS.map(|kind| format!("{kind} {}", kind.default_threshold()));
+    let thresholds =
+        IncidentKind::BY_STATUS.map(|kind| format!("{kind} {}", kind.default_threshold()));
     assert_eq!(
         thresholds,
         [
@@ -111,7 +112,7 @@ fn the_defaults_are_the_documented_ones() {
     );
     let kinds = |status: u16| {
         let status = StatusCode::from_u16(status).unwrap();
-        Kind::BY_STATUS.map(|kind| u8::from(kind.counts(status)))
+        IncidentKind::BY_STATUS.map(|kind| u8::from(kind.counts(status)))
     };
     assert_eq!(kinds(401), [1, 0, 1, 1]);
     assert_eq!(kinds(404), [0, 1, 1, 0]);
@@ -197,8 +198,11 @@ async fn a_refusal_of_the_rate_limits_never_counts_whatever_its_status() {
     tokio::task::yield_now().await;
     assert_eq!(refused, 99);
     let tally = layer.tally();
-    assert_eq!(tally.failures(Fate::Counted), 0);
-    assert_eq!(Kind::BY_STATUS.map(|kind| tally.incidents(kind)), [0; 4]);
+    assert_eq!(tally.failures(FailureResult::Counted), 0);
+    assert_eq!(
+        IncidentKind::BY_STATUS.map(|kind| tally.incidents(kind)),
+        [0; 4]
+    );
 }
 
 #[tokio::test]
@@ -289,9 +293,9 @@ async fn exempt_networks_and_users_never_count() {
 async fn thresholds_can_be_set_and_kinds_left_out() {
     let (_, store) = hand_store();
     let builder = SuspicionLayer::embedded(store)
-        .threshold(Kind::CredentialStuffing, "1/1m".parse().unwrap())
-        .without(Kind::Abuse)
-        .without(Kind::CredentialStuffingSlow);
+        .threshold(IncidentKind::CredentialStuffing, "1/1m".parse().unwrap())
+        .without(IncidentKind::Abuse)
+        .without(IncidentKind::CredentialStuffingSlow);
     let mut watched = Watched::new(builder);
     watched.fail(1, 401).await;
     assert_eq!(watched.incidents(), [1, 0, 0, 0]);
@@ -310,7 +314,7 @@ struct Broken {
 }
 
 impl FailureStore for Broken {
-    fn account(&self, _: &[Watch], _: AccountHash) -> Reply<AccountState> {
+    fn account(&self, _: &[Rule], _: AccountHash) -> Reply<AccountState> {
         if self.fails.load(Ordering::Relaxed) {
             Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
         } else {
@@ -318,7 +322,7 @@ impl FailureStore for Broken {
         }
     }
 
-    fn count(&self, _: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, _: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
             Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))
@@ -343,7 +347,7 @@ async fn a_store_that_hangs_delays_no_response_and_the_queue_drops_what_it_canno
         };
         assert_eq!(response.status(), 404);
     };
-    let dropped = || layer.tally().failures(Fate::Dropped);
+    let dropped = || layer.tally().failures(FailureResult::Dropped);
     fail();
     // The first is under way to the store.
     while hung.asked.lock().unwrap().is_empty() {
@@ -371,7 +375,13 @@ async fn what_waits_is_counted_together_and_locally_while_the_store_fails() {
     }
     watched.settled(50).await;
     assert_eq!(*failing.asked.lock().unwrap(), [32, 18]);
-    assert_eq!(watched.layer.tally().failures(Fate::CountedLocally), 50);
+    assert_eq!(
+        watched
+            .layer
+            .tally()
+            .failures(FailureResult::CountedLocally),
+        50
+    );
     assert_eq!(watched.incidents(), [0, 1, 1, 0]);
 }
 
@@ -393,16 +403,19 @@ fn a_runtime_that_ends_midway_leaves_a_queue_that_works_and_counts_what_it_took_
         }
         watched.ask(request(1, 404, None)).await;
     });
-    assert_eq!(watched.layer.tally().failures(Fate::Dropped), 0);
+    assert_eq!(watched.layer.tally().failures(FailureResult::Dropped), 0);
     drop(first);
     // The first went with its runtime.
-    assert_eq!(watched.layer.tally().failures(Fate::Dropped), 1);
+    assert_eq!(watched.layer.tally().failures(FailureResult::Dropped), 1);
     hung.fails.store(true, Ordering::Relaxed);
     runtime().block_on(async {
         watched.ask(request(1, 404, None)).await;
         watched.settled(3).await;
     });
-    let counted = watched.layer.tally().failures(Fate::CountedLocally);
+    let counted = watched
+        .layer
+        .tally()
+        .failures(FailureResult::CountedLocally);
     assert_eq!(counted, 2);
 }
 
@@ -416,7 +429,7 @@ fn counts_in_place_without_a_runtime_and_no_more_than_one_batch_for_a_request() 
         let mut context = Context::from_waker(Waker::noop());
         let mut response = Box::pin(service.call(request(1, 404, None)));
         assert!(response.as_mut().poll(&mut context).is_ready());
-        layer.tally().failures(Fate::CountedLocally)
+        layer.tally().failures(FailureResult::CountedLocally)
     };
     // A task that never runs again holds the queue, until its runtime ends.
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -430,7 +443,7 @@ fn counts_in_place_without_a_runtime_and_no_more_than_one_batch_for_a_request() 
     drop(runtime);
     let counted: Vec<_> = (0..5).map(|_| fail()).collect();
     assert_eq!(counted, [32, 64, 96, 104, 105]);
-    assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 1);
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
     assert!(hung.asked.lock().unwrap().is_empty());
 }
 
@@ -455,7 +468,7 @@ fn refuses_a_queue_of_nothing_and_thresholds_out_of_range() {
     assert!(error.to_string().contains("`1001/1m`"), "{error}");
     assert_eq!(
         Threshold::new(5, Duration::from_secs(300)).unwrap(),
-        Kind::CredentialStuffing.default_threshold()
+        IncidentKind::CredentialStuffing.default_threshold()
     );
 }
 

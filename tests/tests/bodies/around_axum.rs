@@ -15,15 +15,15 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Channel, Empty};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use palisade::client::ClientLayer;
+use palisade::client::IdentifyLayer;
 use palisade::config::Config;
 use palisade::funnel::{FunnelLayer, Stage};
 use palisade::observe::{AccessLog, Exchange, ObserveLayer};
 use palisade::rate_limit::{Policy, RateLimitLayer};
-use palisade::segment::SegmentLayer;
+use palisade::segment::ClassifyLayer;
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::{Fate, SuspicionLayer};
+use palisade::suspicion::{FailureResult, SuspicionLayer};
 use palisade::telemetry::Telemetry;
 use palisade_tests::http::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,12 +78,12 @@ fn funnel() -> FunnelLayer {
 #[tokio::test]
 async fn each_layer_goes_around_a_router_alone() {
     let telemetry = Telemetry::builder("shop").build().unwrap();
-    let segments = SegmentLayer::builder(MemoryStore::new()).build().unwrap();
+    let segments = ClassifyLayer::builder(MemoryStore::new()).build().unwrap();
     let observe = ObserveLayer::new(vec![Box::new(AccessLog::new(10))]);
     for (name, app) in [
         (
             "client",
-            app().layer(ClientLayer::builder().build().unwrap()),
+            app().layer(IdentifyLayer::builder().build().unwrap()),
         ),
         ("observe", app().layer(observe)),
         ("suspicion", app().layer(suspicion())),
@@ -115,11 +115,11 @@ async fn layers_that_are_put_together_by_hand_do_what_a_stack_does() {
     let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(policy);
     let layers = ServiceBuilder::new()
         .layer(telemetry.http_layer())
-        .layer(ClientLayer::builder().build().unwrap())
+        .layer(IdentifyLayer::builder().build().unwrap())
         .layer(ObserveLayer::new(vec![Box::new(|_: &Exchange<'_>| {})]))
         .layer(suspicion)
         .layer(limit.build().unwrap())
-        .layer(SegmentLayer::builder(MemoryStore::new()).build().unwrap())
+        .layer(ClassifyLayer::builder(MemoryStore::new()).build().unwrap())
         .layer(funnel);
     let client = Client::new(serve(app().layer(layers)).await);
     assert_eq!(client.get("/", &[]).await.body, "hello");
@@ -129,7 +129,7 @@ async fn layers_that_are_put_together_by_hand_do_what_a_stack_does() {
     assert_eq!(refused.json()["status"], 429);
     assert_eq!(stages.counts().map(|stage| stage.count).sum::<u64>(), 1);
     let start = Instant::now();
-    while failures.failures(Fate::Counted) < 1 {
+    while failures.failures(FailureResult::Counted) < 1 {
         assert!(start.elapsed() < SOON);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

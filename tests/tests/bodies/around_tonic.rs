@@ -14,7 +14,7 @@ use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::observe::{End, Exchange};
 use palisade::stack::Stack;
-use palisade::suspicion::Kind;
+use palisade::suspicion::IncidentKind;
 use palisade::telemetry::Telemetry;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -139,7 +139,7 @@ struct Served {
     address: SocketAddr,
     telemetry: Telemetry,
     told: Told,
-    incidents: Arc<palisade::suspicion::Tally>,
+    incidents: Arc<palisade::suspicion::SuspicionTally>,
 }
 
 /// A greeter behind a stack that finds each client where tonic leaves it.
@@ -193,7 +193,7 @@ impl Served {
         self.told.lock().unwrap().clone()
     }
 
-    async fn until_incident(&self, kind: Kind) {
+    async fn until_incident(&self, kind: IncidentKind) {
         let start = Instant::now();
         while self.incidents.incidents(kind) == 0 {
             assert!(start.elapsed() < SOON, "no {kind}");
@@ -319,12 +319,17 @@ async fn calls_that_fail_in_their_head_or_in_their_trailers_add_up_to_an_inciden
         assert_eq!(failed.code(), Code::Unauthenticated);
     }
     for _ in 0..3 {
-        assert_eq!(served.incidents.incidents(Kind::CredentialStuffing), 0);
+        assert_eq!(
+            served.incidents.incidents(IncidentKind::CredentialStuffing),
+            0
+        );
         let (greetings, end) = stream(&mut client, "ada 16 grace").await;
         assert_eq!(greetings, ["hello, ada"]);
         assert_eq!(end.unwrap_err().code(), Code::Unauthenticated);
     }
-    served.until_incident(Kind::CredentialStuffing).await;
+    served
+        .until_incident(IncidentKind::CredentialStuffing)
+        .await;
     // 5 and 12 count as 404: things and methods that are tried.
     for _ in 0..5 {
         let unknown = unary(&mut client, "/test.Greeter/Guess", "ada").await;
@@ -332,7 +337,7 @@ async fn calls_that_fail_in_their_head_or_in_their_trailers_add_up_to_an_inciden
         let (_, end) = stream(&mut client, "ada 5").await;
         assert_eq!(end.unwrap_err().code(), Code::NotFound);
     }
-    served.until_incident(Kind::EndpointScanning).await;
+    served.until_incident(IncidentKind::EndpointScanning).await;
     for (status, calls) in [("16", 5.0), ("12", 5.0), ("5", 5.0)] {
         until_ended(
             &served.telemetry,

@@ -13,7 +13,7 @@ use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::observe::{End, Exchange};
 use palisade::stack::Stack;
-use palisade::suspicion::Kind;
+use palisade::suspicion::IncidentKind;
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 use tower::{Layer, Service, service_fn};
 
@@ -96,9 +96,9 @@ impl Watched {
         let (end, status) = told[0];
         let tally = self.stack.suspicion_tally();
         let kinds = [
-            Kind::CredentialStuffing,
-            Kind::EndpointScanning,
-            Kind::Abuse,
+            IncidentKind::CredentialStuffing,
+            IncidentKind::EndpointScanning,
+            IncidentKind::Abuse,
         ];
         (end, status, kinds.map(|kind| tally.incidents(kind)))
     }
@@ -352,7 +352,7 @@ async fn a_refusal_of_ours_has_a_status_and_never_counts() {
         tokio::task::yield_now().await;
     }
     let tally = stack.suspicion_tally();
-    assert_eq!(Kind::ALL.map(|kind| tally.incidents(kind)), [0; 7]);
+    assert_eq!(IncidentKind::ALL.map(|kind| tally.incidents(kind)), [0; 7]);
     assert_eq!(
         ended(&telemetry, &[("rpc_grpc_status_code", "16")]).await,
         19.0

@@ -5,21 +5,21 @@ use std::net::Ipv4Addr;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::Kind;
-use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
+use palisade::suspicion::IncidentKind;
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Rule};
 use palisade_tests::memory::{is_alone, resident};
 
 const CLIENTS: u32 = 100_000;
 
 /// One 404 of each of these clients.
-fn fail(store: &MemoryStore, watch: Watch, clients: std::ops::Range<u32>) -> usize {
+fn fail(store: &MemoryStore, rule: Rule, clients: std::ops::Range<u32>) -> usize {
     let failed = |client| FailedRequest {
         client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
         status: StatusCode::NOT_FOUND,
         route: Route::UNMATCHED,
         login: None,
     };
-    let incidents = clients.map(|client| store.count_now(&[watch], &[failed(client)]).len());
+    let incidents = clients.map(|client| store.count_now(&[rule], &[failed(client)]).len());
     incidents.sum()
 }
 
@@ -30,17 +30,17 @@ fn scanning_clients_stay_within_the_stated_number_and_memory() {
     }
     let before = resident();
     let store = MemoryStore::new();
-    let watch = Watch {
-        kind: Kind::EndpointScanning,
-        threshold: Kind::EndpointScanning.default_threshold(),
+    let rule = Rule {
+        kind: IncidentKind::EndpointScanning,
+        threshold: IncidentKind::EndpointScanning.default_threshold(),
     };
-    assert_eq!(fail(&store, watch, 0..CLIENTS), 0);
+    assert_eq!(fail(&store, rule, 0..CLIENTS), 0);
     let taken = resident() - before;
     println!("{} bytes a client", taken / CLIENTS as usize);
     assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");
 
     // Five times as many more: the number of clients, and so the memory, stays.
-    assert_eq!(fail(&store, watch, CLIENTS..6 * CLIENTS), 0);
+    assert_eq!(fail(&store, rule, CLIENTS..6 * CLIENTS), 0);
     assert_eq!(store.keys(), CLIENTS as usize);
     let taken = resident() - before;
     assert!(taken < 200 * CLIENTS as usize, "{taken} bytes");

@@ -13,7 +13,7 @@ use palisade::body::Body;
 use palisade::client::Client;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
-use palisade::suspicion::{Fate, Kind, SuspicionLayer, Tally};
+use palisade::suspicion::{FailureResult, IncidentKind, SuspicionLayer, SuspicionTally};
 use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
 use tower::{Layer, Service};
@@ -45,8 +45,11 @@ where
     assert_eq!(response.status(), status);
 }
 
-fn sum(tally: &Tally) -> u64 {
-    Fate::ALL.iter().map(|fate| tally.failures(*fate)).sum()
+fn sum(tally: &SuspicionTally) -> u64 {
+    FailureResult::ALL
+        .iter()
+        .map(|fate| tally.failures(*fate))
+        .sum()
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -70,20 +73,20 @@ async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses(
         .queue(QUEUE as usize)
         .build()
         .unwrap();
-    let tally: Arc<Tally> = layer.tally();
+    let tally: Arc<SuspicionTally> = layer.tally();
     let mut service = layer.layer(tower::service_fn(answer));
     let scanner = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n);
     let guesser = Ipv4Addr::new(203, 0, 113, 7);
 
     fail(&mut service, scanner(0), StatusCode::NOT_FOUND);
     until("the first is counted", || {
-        tally.failures(Fate::Counted) == 1
+        tally.failures(FailureResult::Counted) == 1
     })
     .await;
     server.pause();
     let mut sent = 1;
     for breaker_open in [false, true] {
-        let dropped = tally.failures(Fate::Dropped);
+        let dropped = tally.failures(FailureResult::Dropped);
         for n in 0..20_000 {
             fail(&mut service, scanner(n), StatusCode::NOT_FOUND);
         }
@@ -91,19 +94,22 @@ async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses(
             fail(&mut service, guesser, StatusCode::UNAUTHORIZED);
         }
         sent += 20_010;
-        assert_eq!(tally.failures(Fate::Dropped) - dropped, 20_010 - QUEUE);
+        assert_eq!(
+            tally.failures(FailureResult::Dropped) - dropped,
+            20_010 - QUEUE
+        );
         assert_eq!(health.is_breaker_open(), breaker_open);
         until("each is counted or dropped", || sum(&tally) == sent).await;
         until("the breaker is open", || health.is_breaker_open()).await;
         // The ten guesses took the places of other failures.
-        assert_eq!(tally.incidents(Kind::CredentialStuffing), 1);
+        assert_eq!(tally.incidents(IncidentKind::CredentialStuffing), 1);
     }
     assert_eq!(
-        tally.incidents(Kind::CredentialStuffingSlow),
+        tally.incidents(IncidentKind::CredentialStuffingSlow),
         1,
         "twenty guesses"
     );
-    assert_eq!(tally.failures(Fate::Counted), 1);
-    assert_eq!(tally.failures(Fate::CountedLocally), 2 * QUEUE);
+    assert_eq!(tally.failures(FailureResult::Counted), 1);
+    assert_eq!(tally.failures(FailureResult::CountedLocally), 2 * QUEUE);
     server.resume();
 }

@@ -201,7 +201,7 @@ fn the_rules_refuse_the_stack_other_rooms_and_what_could_hide_them() {
         "client",
         "client::Client",
         "client::*",
-        "suspicion::Kind",
+        "suspicion::IncidentKind",
         "preflight::Ask",
         "*",
         "",
@@ -217,7 +217,7 @@ fn the_rules_refuse_the_stack_other_rooms_and_what_could_hide_them() {
     assert!(!allowed("store", "funnel::FunnelLayer"));
     assert!(!allowed("store", "stack::Stack"));
     assert!(!allowed("suspicion", "rate_limit::Policy"));
-    assert!(!allowed("rate_limit", "suspicion::Kind"));
+    assert!(!allowed("rate_limit", "suspicion::IncidentKind"));
     assert!(!allowed("funnel", "rate_limit::Policy"));
     assert!(allowed("model", "log::Fallback"));
     assert!(!allowed("model", "client::Client"));

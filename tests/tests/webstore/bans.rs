@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use palisade::client::Network;
 use palisade::config::Config;
 use palisade::stack::Stack;
-use palisade::suspicion::{BanReason, Kind, Suspicions};
+use palisade::suspicion::{BanReason, IncidentKind, Suspicions};
 use palisade_tests::SOON;
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::metrics::Scrape;
@@ -171,7 +171,10 @@ async fn a_ban_and_its_lift_reach_every_process_within_a_second() {
     let bans = elsewhere.bans().await.unwrap();
     assert_eq!(bans.len(), 1);
     assert_eq!(bans[0].client, network(SCANNER));
-    assert_eq!(bans[0].reason, BanReason::Incident(Kind::EndpointScanning));
+    assert_eq!(
+        bans[0].reason,
+        BanReason::Incident(IncidentKind::EndpointScanning)
+    );
     assert!(elsewhere.lift(network(SCANNER)).await.unwrap());
     for client in &clients {
         let took = freed(client, SCANNER).await;

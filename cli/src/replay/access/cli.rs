@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use palisade::rate_limit::Quota;
-use palisade::suspicion::{Kind, Threshold};
+use palisade::suspicion::{IncidentKind, Threshold};
 
 #[derive(Debug, Args)]
 pub(crate) struct Access {
@@ -107,7 +107,7 @@ Exit status: 0 with a report, 1 when a file or every line cannot be read, 2 for 
 /// When a kind of suspicious activity is reported.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Suspicious {
-    pub(crate) kind: Kind,
+    pub(crate) kind: IncidentKind,
     /// `None` to count nothing.
     pub(crate) threshold: Option<Threshold>,
 }
@@ -119,11 +119,13 @@ impl FromStr for Suspicious {
         let (name, threshold) = text
             .split_once('=')
             .ok_or("allowed is `<kind>=<count>/<duration>` or `<kind>=off`")?;
-        let kind = Kind::BY_STATUS
+        let kind = IncidentKind::BY_STATUS
             .into_iter()
             .find(|kind| kind.as_str() == name);
         let kind = kind.ok_or_else(|| {
-            let known = Kind::BY_STATUS.map(|kind| format!("`{kind}`")).join(", ");
+            let known = IncidentKind::BY_STATUS
+                .map(|kind| format!("`{kind}`"))
+                .join(", ");
             format!(
                 "there is no kind `{}`: allowed are {known}",
                 name.escape_debug()

@@ -3,7 +3,7 @@ use std::time::Duration;
 use palisade::client::Route;
 use palisade::config::{BansConfig, Config};
 use palisade::rate_limit::{PartitionBy, Policy, Quota, RouteFilter};
-use palisade::suspicion::{Kind, Sentence};
+use palisade::suspicion::{IncidentKind, Sentence};
 
 use super::cli::{Access, Suspicious};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ pub(super) struct Limits {
 #[derive(Clone)]
 pub(super) struct Banning {
     pub(super) sentence: Sentence,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<IncidentKind>,
     pub(super) dry_run: bool,
 }
 
@@ -38,7 +38,7 @@ impl Banning {
             None if first.is_none() => return Ok(None),
             None => Self {
                 sentence: Sentence::default(),
-                kinds: Kind::BY_STATUS.into(),
+                kinds: IncidentKind::BY_STATUS.into(),
                 dry_run: false,
             },
         };

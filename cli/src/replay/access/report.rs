@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use palisade::rate_limit::Policy;
-use palisade::suspicion::{Kind, Threshold};
+use palisade::suspicion::{IncidentKind, Threshold};
 use serde::{Serialize, Serializer};
 
 use super::clients::Clients;
@@ -72,7 +72,7 @@ pub(super) struct Limited {
 /// The clients whose failures add up to something.
 #[derive(Debug)]
 pub(super) struct KindReport {
-    pub(super) kind: Kind,
+    pub(super) kind: IncidentKind,
     /// `None` where the kind is not counted.
     pub(super) threshold: Option<Threshold>,
     /// The first convicted first.

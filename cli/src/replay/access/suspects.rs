@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use palisade::rate_limit::Exemptions;
-use palisade::suspicion::Kind;
-use palisade::suspicion::store::{FailedRequest, LocalBanStore, LocalFailureStore, Watch};
+use palisade::suspicion::IncidentKind;
+use palisade::suspicion::store::{FailedRequest, LocalBanStore, LocalFailureStore, Rule};
 
 use super::clients::Clients;
 use super::limits::{Banning, Limits};
@@ -16,12 +16,12 @@ use crate::replay::log::Log;
 /// since the layer would have answered in the service's place, and never counts its own refusals.
 pub(super) struct Suspects<'a> {
     clients: &'a Clients<'a>,
-    watches: Vec<Watch>,
+    rules: Vec<Rule>,
     exempt: &'a Exemptions,
     failures: Box<dyn LocalFailureStore>,
     /// By client, how many requests have passed.
     passed: Vec<u64>,
-    /// By kind (its place in [`Kind::BY_STATUS`]) and client.
+    /// By kind (its place in [`IncidentKind::BY_STATUS`]) and client.
     convicted: BTreeMap<(usize, usize), Conviction>,
     banning: Option<&'a Banning>,
     store: Box<dyn LocalBanStore>,
@@ -38,14 +38,14 @@ struct Conviction {
 impl<'a> Suspects<'a> {
     pub(super) fn new(limits: &'a Limits, replay: &Replay, clients: &'a Clients<'a>) -> Self {
         let settings = &limits.config.suspicion;
-        let watches = settings.thresholds.iter();
-        let watches: Vec<Watch> = watches
-            .map(|&(kind, threshold)| Watch { kind, threshold })
+        let rules = settings.thresholds.iter();
+        let rules: Vec<Rule> = rules
+            .map(|&(kind, threshold)| Rule { kind, threshold })
             .collect();
         Self {
             clients,
             failures: Box::new(replay.store()),
-            watches,
+            rules,
             exempt: &settings.exempt,
             passed: vec![0; clients.networks()],
             convicted: BTreeMap::new(),
@@ -75,7 +75,7 @@ impl<'a> Suspects<'a> {
             return;
         }
         let incidents = self.failures.count_now(
-            &self.watches,
+            &self.rules,
             &[FailedRequest {
                 client: client.network,
                 status: entry.status,
@@ -86,9 +86,9 @@ impl<'a> Suspects<'a> {
         // One ban for each response, as the layer imposes.
         let mut banning = self.banning;
         for incident in incidents {
-            let kind = Kind::BY_STATUS
+            let kind = IncidentKind::BY_STATUS
                 .iter()
-                .position(|kind| *kind == incident.watch.kind);
+                .position(|kind| *kind == incident.rule.kind);
             let Some(kind) = kind else { continue };
             let conviction = self.convicted.entry((kind, number));
             let conviction = conviction.or_insert(Conviction {
@@ -99,11 +99,11 @@ impl<'a> Suspects<'a> {
             conviction.incidents += 1;
             // As in the layer, what passes a ban in a dry run is no repeat offence.
             let is_banned = self.store.banned_for_now(client.network).is_some();
-            let bans = banning.take_if(|it| !is_banned && it.kinds.contains(&incident.watch.kind));
+            let bans = banning.take_if(|it| !is_banned && it.kinds.contains(&incident.rule.kind));
             if let Some(Banning { sentence, .. }) = bans {
                 let ban = self
                     .store
-                    .impose_now(client.network, incident.watch.kind, sentence, 0);
+                    .impose_now(client.network, incident.rule.kind, sentence, 0);
                 let banned = self.banned.entry(number).or_insert_with(|| Banned {
                     client: self.clients.name(number, false),
                     reason: ban.reason.as_str(),
@@ -118,7 +118,7 @@ impl<'a> Suspects<'a> {
 
     /// One entry for each kind there is, counted or not, and who was banned.
     pub(super) fn report(self) -> (Vec<KindReport>, Vec<Banned>) {
-        let of_kind = |(place, kind): (usize, Kind)| {
+        let of_kind = |(place, kind): (usize, IncidentKind)| {
             let range = (place, 0)..(place + 1, 0);
             let mut clients: Vec<Convicted> = self
                 .convicted
@@ -131,14 +131,14 @@ impl<'a> Suspects<'a> {
                 })
                 .collect();
             clients.sort_by(|a, b| (a.first, &a.client).cmp(&(b.first, &b.client)));
-            let watch = self.watches.iter().find(|watch| watch.kind == kind);
+            let rule = self.rules.iter().find(|rule| rule.kind == kind);
             KindReport {
                 kind,
-                threshold: watch.map(|watch| watch.threshold),
+                threshold: rule.map(|rule| rule.threshold),
                 clients,
             }
         };
-        let kinds = Kind::BY_STATUS
+        let kinds = IncidentKind::BY_STATUS
             .into_iter()
             .enumerate()
             .map(of_kind)

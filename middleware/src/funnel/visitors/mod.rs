@@ -15,7 +15,7 @@ use super::store::Visitor;
 pub(crate) use journey::{Journey, Moment};
 pub(super) use recorder::Recorder;
 pub use settings::Visitors;
-pub use tally::{Fate, VisitorCount, VisitorTally};
+pub use tally::{ReachResult, VisitorCount, VisitorTally};
 
 /// A visitor as a request shows it; hashing is left to the task that asks the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

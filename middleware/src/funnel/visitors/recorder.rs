@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Who;
 use super::seen::{Call, Seen};
-use super::tally::{Fate, VisitorTally};
+use super::tally::{ReachResult, VisitorTally};
 use crate::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore};
 use crate::log::{Fallback, News};
 use crate::model::{Country, Secret};
@@ -45,7 +45,7 @@ impl Recorder {
         // A funnel has at most 16 stages.
         let (stage, now) = (stage as u8, Instant::now());
         if !self.seen.is_news(&who, stage, now) {
-            self.tally.settle(Fate::Repeated, 1);
+            self.tally.add(ReachResult::Repeated, 1);
             return;
         }
         let noted = Noted {
@@ -55,7 +55,7 @@ impl Recorder {
             at: now,
         };
         if let Err(dropped) = leave(self, noted) {
-            self.tally.settle(Fate::Dropped, 1);
+            self.tally.add(ReachResult::Dropped, 1);
             if dropped.first {
                 tracing::warn!(
                     target: "palisade::funnel",
@@ -88,12 +88,12 @@ impl Recorder {
             });
         let (noted, reaches): (Vec<_>, Vec<_>) = fresh.unzip();
         if reaches.len() < size {
-            self.tally.settle(Fate::Dropped, size - reaches.len());
+            self.tally.add(ReachResult::Dropped, size - reaches.len());
         }
         (noted, reaches)
     }
 
-    fn settle(&self, noted: &Noted, progress: &Progress, call: &Call) {
+    fn record(&self, noted: &Noted, progress: &Progress, call: &Call) {
         let counted = progress.counted();
         self.seen.learn(&noted.who, progress, noted.at, call);
         for (stage, step) in (usize::from(progress.before)..).zip(&progress.steps) {
@@ -105,14 +105,14 @@ impl Recorder {
                 observer(from, to, *step);
             }
         }
-        let fate = if noted.stage < progress.before {
-            Fate::Repeated
+        let result = if noted.stage < progress.before {
+            ReachResult::Repeated
         } else if noted.stage < counted {
-            Fate::Counted
+            ReachResult::Counted
         } else {
-            Fate::OutOfOrder
+            ReachResult::OutOfOrder
         };
-        self.tally.settle(fate, 1);
+        self.tally.add(result, 1);
     }
 }
 
@@ -158,7 +158,7 @@ impl Work for Recorder {
                 answered: Instant::now(),
             };
             for (noted, progress) in noted.iter().zip(&progress) {
-                self.settle(noted, progress, &call);
+                self.record(noted, progress, &call);
                 lost.reaches -= 1;
             }
         }
@@ -175,11 +175,11 @@ impl Work for Recorder {
                     answered: Instant::now(),
                 };
                 for (noted, progress) in noted.iter().zip(&progress) {
-                    self.settle(noted, progress, &call);
+                    self.record(noted, progress, &call);
                 }
             }
             // A server cannot be asked without a runtime.
-            Store::Shared(_) => self.tally.settle(Fate::Failed, reaches.len()),
+            Store::Shared(_) => self.tally.add(ReachResult::Failed, reaches.len()),
         }
     }
 }
@@ -192,7 +192,7 @@ struct Unsettled<'a> {
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        self.tally.settle(Fate::Failed, self.reaches);
+        self.tally.add(ReachResult::Failed, self.reaches);
     }
 }
 
@@ -235,6 +235,6 @@ mod tests {
         assert_eq!(kept.len(), reaches.len());
         let ages: Vec<_> = reaches.iter().map(|reach| reach.age.as_millis()).collect();
         assert_eq!(ages, [29_001, 1, 0]);
-        assert_eq!(recorder.tally.reaches(Fate::Dropped), 2);
+        assert_eq!(recorder.tally.reaches(ReachResult::Dropped), 2);
     }
 }

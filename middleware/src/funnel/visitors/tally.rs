@@ -10,7 +10,7 @@ pub struct VisitorTally {
     countries: Box<[Country]>,
     /// By stage, then by country.
     counts: Box<[AtomicU64]>,
-    reaches: [AtomicU64; Fate::ALL.len()],
+    reaches: [AtomicU64; ReachResult::ALL.len()],
 }
 
 /// One series: how many visitors since start.
@@ -28,7 +28,7 @@ pub struct VisitorCount<'a> {
 /// How a response that reached a stage was counted for its visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum ReachResult {
     /// The visitor's first in the window, after the stage before: counted.
     Counted,
     /// The visitor's stage was counted before, or the same reach was brought to the store less than a second ago.
@@ -41,8 +41,8 @@ pub enum Fate {
     Failed,
 }
 
-impl Fate {
-    /// Every fate.
+impl ReachResult {
+    /// Every result.
     pub const ALL: [Self; 5] = [
         Self::Counted,
         Self::Repeated,
@@ -87,9 +87,9 @@ impl VisitorTally {
         }
     }
 
-    /// A reader of the fates also sees the visitors that they stand for.
-    pub(super) fn settle(&self, fate: Fate, reaches: usize) {
-        self.reaches[fate as usize].fetch_add(reaches as u64, Ordering::Release);
+    /// A reader of the results also sees the visitors that they stand for.
+    pub(super) fn add(&self, result: ReachResult, reaches: usize) {
+        self.reaches[result as usize].fetch_add(reaches as u64, Ordering::Release);
     }
 
     pub(super) fn stage(&self, stage: usize) -> Option<&str> {
@@ -98,8 +98,8 @@ impl VisitorTally {
 
     /// Responses that reached a stage, by how they were counted; those that still wait are left out.
     #[must_use]
-    pub fn reaches(&self, fate: Fate) -> u64 {
-        self.reaches[fate as usize].load(Ordering::Acquire)
+    pub fn reaches(&self, result: ReachResult) -> u64 {
+        self.reaches[result as usize].load(Ordering::Acquire)
     }
 
     /// Every series with its count so far, those at 0 too.

@@ -62,14 +62,14 @@ async fn reach(layer: &FunnelLayer, client: Client, stage: usize) {
     service.oneshot(request).await.unwrap();
 }
 
-/// What became of the reaches, in the order of [`Fate::ALL`], once so many are settled.
+/// What became of the reaches, in the order of [`ReachResult::ALL`], once so many are settled.
 async fn settled(layer: &FunnelLayer, reaches: u64) -> [u64; 5] {
     let tally = layer.visitor_tally().unwrap();
     loop {
-        let fates = Fate::ALL.map(|fate| tally.reaches(fate));
-        if fates.iter().sum::<u64>() >= reaches {
-            assert_eq!(fates.iter().sum::<u64>(), reaches);
-            return fates;
+        let results = ReachResult::ALL.map(|result| tally.reaches(result));
+        if results.iter().sum::<u64>() >= reaches {
+            assert_eq!(results.iter().sum::<u64>(), reaches);
+            return results;
         }
         tokio::task::yield_now().await;
     }
@@ -288,7 +288,7 @@ fn a_full_queue_drops_and_counts_and_what_the_end_cuts_short_has_failed() {
         assert_eq!(settled(&layer, 95).await, [0, 0, 0, 95, 0]);
     });
     drop(runtime);
-    assert_eq!(tally.reaches(Fate::Failed), 1);
+    assert_eq!(tally.reaches(ReachResult::Failed), 1);
 }
 
 #[test]
@@ -299,7 +299,10 @@ fn without_a_runtime_a_server_counts_nobody() {
     let waker = std::task::Waker::noop();
     let mut context = std::task::Context::from_waker(waker);
     assert!(reached.as_mut().poll(&mut context).is_ready());
-    assert_eq!(layer.visitor_tally().unwrap().reaches(Fate::Failed), 1);
+    assert_eq!(
+        layer.visitor_tally().unwrap().reaches(ReachResult::Failed),
+        1
+    );
 }
 
 #[test]

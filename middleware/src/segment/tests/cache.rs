@@ -18,7 +18,7 @@ async fn a_flood_of_customers_keeps_the_cache_bounded_and_loses_no_activity() {
         assert!(shop.store.record(&format!("user-{n}")).is_some(), "{n}");
     }
     let tally = shop.tally();
-    assert_eq!(tally.changes(ChangeKind::Activity, Fate::Lost), 0);
+    assert_eq!(tally.changes(ChangeKind::Activity, ChangeResult::Lost), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn while_the_store_is_away_a_flood_loses_what_has_no_room_and_nothing_that
     assert_eq!(registry.cache.len(), 100);
     assert!(registry.writer.left() <= 150, "{}", registry.writer.left());
     let tally = shop.tally();
-    let lost = |kind| tally.changes(kind, Fate::Lost);
+    let lost = |kind| tally.changes(kind, ChangeResult::Lost);
     assert_eq!(
         (lost(ChangeKind::Activity), lost(ChangeKind::Order)),
         (900, 950)

@@ -103,7 +103,7 @@ async fn amounts_that_cannot_be_are_refused_and_ids_may_be_any_text() {
         let refused = shop.customers().record_refund(&user("ada"), &refund).await;
         assert!(matches!(refused, Err(RecordError::Amount)), "{amount}");
     }
-    let refused = |kind| shop.tally().changes(kind, Fate::Refused);
+    let refused = |kind| shop.tally().changes(kind, ChangeResult::Refused);
     assert_eq!(
         (refused(ChangeKind::Order), refused(ChangeKind::Refund)),
         (4, 8)
@@ -145,5 +145,9 @@ async fn another_currency_counts_the_order_and_adds_what_the_conversion_says() {
     let record = shop.store.record("ada").unwrap();
     assert_eq!((record.spend, record.orders), (44_000, 2));
     assert_eq!(shop.tally().unconverted(), 1);
-    assert_eq!(shop.tally().changes(ChangeKind::Order, Fate::Refused), 1);
+    assert_eq!(
+        shop.tally()
+            .changes(ChangeKind::Order, ChangeResult::Refused),
+        1
+    );
 }

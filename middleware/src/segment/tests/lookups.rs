@@ -88,7 +88,7 @@ async fn anonymous_requests_and_a_layer_that_is_off_ask_nothing_and_write_nothin
     );
     assert!(matches!(shop.layer.lookup(&anonymous), Lookup::Anonymous));
     let off = Shop {
-        layer: SegmentLayer::default(),
+        layer: ClassifyLayer::default(),
         ..Shop::new()
     };
     assert_eq!(off.respond("ada", StatusCode::OK, events).await, None);

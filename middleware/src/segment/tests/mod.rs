@@ -231,7 +231,7 @@ impl KeepCustomers for Fake {
 struct Shop {
     store: Fake,
     wall: Wall,
-    layer: SegmentLayer,
+    layer: ClassifyLayer,
 }
 
 impl Shop {
@@ -239,14 +239,14 @@ impl Shop {
         Self::with(|builder| builder)
     }
 
-    fn with(set: impl FnOnce(SegmentLayerBuilder) -> SegmentLayerBuilder) -> Self {
+    fn with(set: impl FnOnce(ClassifyLayerBuilder) -> ClassifyLayerBuilder) -> Self {
         let (store, wall) = (Fake::new(), Wall::new());
-        let builder = SegmentLayer::builder(store.clone()).clock(wall.clone());
+        let builder = ClassifyLayer::builder(store.clone()).clock(wall.clone());
         let layer = set(builder).build().unwrap();
         Self { store, wall, layer }
     }
 
-    fn tally(&self) -> Arc<Tally> {
+    fn tally(&self) -> Arc<SegmentTally> {
         self.layer.tally().unwrap()
     }
 

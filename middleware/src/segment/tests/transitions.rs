@@ -100,7 +100,7 @@ fn thresholds_out_of_order_are_refused_with_the_key_the_value_and_what_is_allowe
     let build = |set: fn(&mut Criteria), retention: u64| {
         let mut criteria = Criteria::default();
         set(&mut criteria);
-        SegmentLayer::builder(Fake::new())
+        ClassifyLayer::builder(Fake::new())
             .criteria(criteria)
             .retention(Duration::from_millis(retention))
             .build()
@@ -115,7 +115,7 @@ fn thresholds_out_of_order_are_refused_with_the_key_the_value_and_what_is_allowe
     assert!(message.contains("more than `churned_after`"), "{message}");
     let message = build(|it| it.at_risk_after = it.churned_after, 400 * DAY).unwrap_err();
     assert!(message.starts_with("`at_risk_after`"), "{message}");
-    let builder = || SegmentLayer::builder(Fake::new());
+    let builder = || ClassifyLayer::builder(Fake::new());
     for (builder, key) in [
         (builder().queue(0), "queue"),
         (builder().cache(0, Duration::from_secs(1)), "cache"),

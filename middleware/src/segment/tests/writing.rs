@@ -99,8 +99,11 @@ async fn orders_recorded_while_the_store_fails_are_known_here_and_written_within
     let batches = shop.store.0.batches.lock().unwrap();
     assert!(batches.iter().all(|batch| batch.len() <= 32));
     let tally = shop.tally();
-    let orders = |fate| tally.changes(ChangeKind::Order, fate);
-    assert_eq!((orders(Fate::Written), orders(Fate::Lost)), (200, 0));
+    let orders = |result| tally.changes(ChangeKind::Order, result);
+    assert_eq!(
+        (orders(ChangeResult::Written), orders(ChangeResult::Lost)),
+        (200, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +130,7 @@ async fn answers_that_come_in_another_order_than_they_were_given_take_no_order_b
     }
     for late_first in [1, 0] {
         let (order, answer) = (&orders[late_first], &answers[late_first]);
-        registry.settle(order, &versions[late_first], answer);
+        registry.confirm(order, &versions[late_first], answer);
     }
     assert_eq!(shop.visit("ada").await, Some(Segment::Vip));
 }
@@ -141,11 +144,11 @@ async fn a_full_queue_loses_orders_counts_them_and_keeps_the_rest() {
             .await;
     }
     let tally = shop.tally();
-    assert_eq!(tally.changes(ChangeKind::Order, Fate::Lost), 15);
+    assert_eq!(tally.changes(ChangeKind::Order, ChangeResult::Lost), 15);
     shop.store.fail(false);
     shop.flush().await;
     assert_eq!(shop.store.record("ada").unwrap().orders, 10);
-    assert_eq!(tally.changes(ChangeKind::Order, Fate::Written), 10);
+    assert_eq!(tally.changes(ChangeKind::Order, ChangeResult::Written), 10);
     // What was lost is not part of what this process believes either.
     assert_eq!(shop.visit("ada").await, Some(Segment::Vip));
     let standing = shop.customers().standing(&user("ada")).await.unwrap();

@@ -9,7 +9,7 @@ use super::log::Micros;
 use super::{MemoryStore, lock};
 use crate::model::Network;
 use crate::suspicion::store::LocalBanStore;
-use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
+use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, micros};
 
 /// Banned clients, and clients with remembered offences: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///
@@ -162,7 +162,13 @@ fn told(client: Network, held: Held, now: Micros) -> Ban {
 }
 
 impl LocalBanStore for MemoryStore {
-    fn impose_now(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Ban {
+    fn impose_now(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Ban {
         let reason = BanReason::Incident(kind);
         let length = |offence| sentence.length(offence, roll);
         let bans = &self.0.bans;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::log::Micros;
 use super::shard::Entry;
 use super::sketch::{Sketch, Sketches};
-use crate::suspicion::{AccountState, Kind, Threshold};
+use crate::suspicion::{AccountState, IncidentKind, Threshold};
 
 /// The newest distinct items, each with when it was last seen, the latest last; at most [`Distinct::MOST`].
 ///
@@ -59,7 +59,7 @@ impl Entry for Distinct {
 
 impl Distinct {
     /// How many items are kept: as many as any threshold may ask for.
-    const MOST: usize = Kind::MOST_DISTINCT as usize;
+    const MOST: usize = IncidentKind::MOST_DISTINCT as usize;
 
     fn newest(&self) -> Micros {
         self.items.last().map_or(0, |seen| seen.at)

@@ -9,23 +9,23 @@ use super::sketch::Sketches;
 use super::table::Table;
 use super::trail::Trail;
 use crate::model::PartitionKey;
-use crate::suspicion::store::{FailedRequest, Incident, Watch};
-use crate::suspicion::{AccountHash, AccountState, Kind, Threshold};
+use crate::suspicion::store::{FailedRequest, Incident, Rule};
+use crate::suspicion::{AccountHash, AccountState, IncidentKind, Threshold};
 
-type Watched<E> = (Watch, Arc<Table<E>>);
+type Watched<E> = (Rule, Arc<Table<E>>);
 
 /// The trails of some kinds of logins.
 pub(super) struct Logins {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sketches: Sketches,
-    pub(super) watches: Vec<Watched<Distinct>>,
+    pub(super) rules: Vec<Watched<Distinct>>,
     /// The kinds whose episodes make a network suspicious by its failures.
     pub(super) failures: Vec<Watched<Trail>>,
 }
 
 impl Logins {
-    fn of(&self, kind: Kind) -> Option<&Watched<Distinct>> {
-        self.watches.iter().find(|(watch, _)| watch.kind == kind)
+    fn of(&self, kind: IncidentKind) -> Option<&Watched<Distinct>> {
+        self.rules.iter().find(|(rule, _)| rule.kind == kind)
     }
 
     /// Counts the logins among the requests, in their order.
@@ -37,13 +37,13 @@ impl Logins {
             let network = PartitionKey::from(request.client);
             let account = PartitionKey::of_ours(login.account.to_string());
             let mut count = |kind, key, item| {
-                let Some((watch, table)) = self.of(kind) else {
+                let Some((rule, table)) = self.of(kind) else {
                     return;
                 };
-                if let Some(counted) = self.count(table, key, watch.threshold, item) {
+                if let Some(counted) = self.count(table, key, rule.threshold, item) {
                     incidents.push(Incident {
                         request: place,
-                        watch: *watch,
+                        rule: *rule,
                         count: counted.count,
                         estimated: counted.estimated,
                         span: counted.span,
@@ -52,10 +52,14 @@ impl Logins {
                 }
             };
             if !login.succeeded {
-                count(Kind::PasswordSpraying, &network, login.account.item());
-                count(Kind::DistributedStuffing, &account, login.network);
+                count(
+                    IncidentKind::PasswordSpraying,
+                    &network,
+                    login.account.item(),
+                );
+                count(IncidentKind::DistributedStuffing, &account, login.network);
             } else if self.is_suspicious(&network, &account) {
-                count(Kind::SuccessAfterFailures, &account, login.network);
+                count(IncidentKind::SuccessAfterFailures, &account, login.network);
             }
         }
     }
@@ -82,22 +86,22 @@ impl Logins {
         counted
     }
 
-    /// Whether the account is in an episode of [`Kind::DistributedStuffing`], or the network in one of its own.
+    /// Whether the account is in an episode of [`IncidentKind::DistributedStuffing`], or the network in one of its own.
     fn is_suspicious(&self, network: &PartitionKey, account: &PartitionKey) -> bool {
         let distinct = |kind, key| {
-            self.of(kind).is_some_and(|(watch, table)| {
+            self.of(kind).is_some_and(|(rule, table)| {
                 look(table, key, |trail| {
-                    trail.is_in_episode(self.now(), watch.threshold)
+                    trail.is_in_episode(self.now(), rule.threshold)
                 })
             })
         };
-        let failures = |(watch, table): &Watched<Trail>| {
+        let failures = |(rule, table): &Watched<Trail>| {
             look(table, network, |trail| {
-                trail.is_in_episode(self.now(), watch.threshold)
+                trail.is_in_episode(self.now(), rule.threshold)
             })
         };
-        distinct(Kind::DistributedStuffing, account)
-            || distinct(Kind::PasswordSpraying, network)
+        distinct(IncidentKind::DistributedStuffing, account)
+            || distinct(IncidentKind::PasswordSpraying, network)
             || self.failures.iter().any(failures)
     }
 
@@ -106,13 +110,11 @@ impl Logins {
     }
 
     pub(super) fn account(&self, account: AccountHash) -> AccountState {
-        let Some((watch, table)) = self.of(Kind::DistributedStuffing) else {
+        let Some((rule, table)) = self.of(IncidentKind::DistributedStuffing) else {
             return AccountState::default();
         };
         let key = PartitionKey::of_ours(account.to_string());
-        look(table, &key, |trail| {
-            trail.state(self.now(), watch.threshold)
-        })
+        look(table, &key, |trail| trail.state(self.now(), rule.threshold))
     }
 }
 

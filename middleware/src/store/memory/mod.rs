@@ -94,8 +94,8 @@ use self::visits::Visit;
 use crate::ConfigError;
 use crate::funnel::store::{LocalVisitStore, Progress, Reach};
 use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Store};
-use crate::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Watch};
-use crate::suspicion::{AccountHash, AccountState, Kind};
+use crate::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Rule};
+use crate::suspicion::{AccountHash, AccountState, IncidentKind};
 
 #[cfg(test)]
 pub(crate) use clock::Hand;
@@ -276,12 +276,12 @@ fn named<E: Entry>(tables: &mut Vec<Arc<Table<E>>>, name: &str, max_keys: usize)
 }
 
 impl LocalFailureStore for MemoryStore {
-    fn count_now(&self, watches: &[Watch], requests: &[FailedRequest]) -> Vec<Incident> {
-        self.trails(watches).count(requests)
+    fn count_now(&self, rules: &[Rule], requests: &[FailedRequest]) -> Vec<Incident> {
+        self.trails(rules).count(requests)
     }
 
-    fn account_now(&self, watches: &[Watch], account: AccountHash) -> AccountState {
-        self.trails(watches).account(account)
+    fn account_now(&self, rules: &[Rule], account: AccountHash) -> AccountState {
+        self.trails(rules).account(account)
     }
 }
 
@@ -296,30 +296,30 @@ impl MemoryStore {
     /// Of each kind. A source that keeps more addresses than this busy with failures is no single client to report.
     const MOST_SUSPECTS: usize = 100_000;
 
-    fn trails(&self, watches: &[Watch]) -> Trails {
+    fn trails(&self, rules: &[Rule]) -> Trails {
         let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
-        let (of_logins, of_failures): (Vec<Watch>, _) =
-            watches.iter().partition(|watch| watch.kind.is_of_logins());
+        let (of_logins, of_failures): (Vec<Rule>, _) =
+            rules.iter().partition(|rule| rule.kind.is_of_logins());
         let by_kind = bound_tables(&self.0.by_kind, of_failures, max_keys);
         let of_credentials = |kind| {
             matches!(
                 kind,
-                Kind::CredentialStuffing | Kind::CredentialStuffingSlow
+                IncidentKind::CredentialStuffing | IncidentKind::CredentialStuffingSlow
             )
         };
         let logins = Logins {
             clock: Arc::clone(&self.0.clock),
             sketches: self.0.sketches.clone(),
-            watches: bound_tables(&self.0.by_login, of_logins, max_keys),
+            rules: bound_tables(&self.0.by_login, of_logins, max_keys),
             failures: by_kind
                 .iter()
-                .filter(|(watch, _)| of_credentials(watch.kind))
+                .filter(|(rule, _)| of_credentials(rule.kind))
                 .cloned()
                 .collect(),
         };
         Trails {
             clock: Arc::clone(&self.0.clock),
-            watches: by_kind,
+            rules: by_kind,
             logins,
         }
     }
@@ -328,12 +328,12 @@ impl MemoryStore {
 /// Each kind with its table.
 fn bound_tables<E: Entry>(
     tables: &Named<E>,
-    watches: Vec<Watch>,
+    rules: Vec<Rule>,
     max_keys: usize,
-) -> Vec<(Watch, Arc<Table<E>>)> {
+) -> Vec<(Rule, Arc<Table<E>>)> {
     let mut tables = lock(tables);
-    let table = |watch: Watch| (watch, named(&mut tables, watch.kind.as_str(), max_keys));
-    watches.into_iter().map(table).collect()
+    let table = |rule: Rule| (rule, named(&mut tables, rule.kind.as_str(), max_keys));
+    rules.into_iter().map(table).collect()
 }
 
 /// A panic while a lock was held cannot leave a log half written that a later request would misread for longer

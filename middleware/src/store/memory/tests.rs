@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Network, PartitionKey, Quota, Route};
 use crate::rate_limit::store::{Charge, Tier, Verdict};
-use crate::suspicion::Kind;
+use crate::suspicion::IncidentKind;
 use crate::suspicion::store::FailedRequest;
 
 fn key(n: u32) -> PartitionKey {
@@ -302,8 +302,8 @@ fn idle_keys_are_let_go_while_new_ones_come() {
 #[test]
 fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
     let (_, store, _) = store(1_000);
-    let watch = Watch {
-        kind: Kind::EndpointScanning,
+    let rule = Rule {
+        kind: IncidentKind::EndpointScanning,
         threshold: "2/1h".parse().unwrap(),
     };
     let fail = |n: u32| {
@@ -313,7 +313,7 @@ fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
             route: Route::UNMATCHED,
             login: None,
         };
-        store.count_now(&[watch], &[request]).len()
+        store.count_now(&[rule], &[request]).len()
     };
     assert_eq!((fail(0), fail(0)), (0, 1));
     assert_eq!((1..10_000).map(fail).sum::<usize>(), 0);

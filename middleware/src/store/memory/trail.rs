@@ -9,7 +9,7 @@ use super::logins::Logins;
 use super::shard::Entry;
 use super::table::Table;
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::store::{FailedRequest, Incident, Watch};
+use crate::suspicion::store::{FailedRequest, Incident, Rule};
 use crate::suspicion::{AccountHash, AccountState, Threshold};
 
 /// The times of the newest failures, as many as the threshold: whether that many, or half as many, lie in the window
@@ -115,7 +115,7 @@ impl Trail {
 /// The trails of some kinds.
 pub(super) struct Trails {
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) watches: Vec<(Watch, Arc<Table<Trail>>)>,
+    pub(super) rules: Vec<(Rule, Arc<Table<Trail>>)>,
     pub(super) logins: Logins,
 }
 
@@ -125,10 +125,10 @@ impl Trails {
         for (place, request) in requests.iter().enumerate() {
             let key = PartitionKey::from(request.client);
             let counting = self
-                .watches
+                .rules
                 .iter()
-                .filter(|(watch, _)| watch.kind.counts(request.status));
-            for (watch, table) in counting {
+                .filter(|(rule, _)| rule.kind.counts(request.status));
+            for (rule, table) in counting {
                 let hash = table.hash(&key);
                 let mut shard = table.shard(hash);
                 // Read with the lock held: two failures of one client see the times in the order of their counts.
@@ -136,17 +136,17 @@ impl Trails {
                 let slot = match shard.find(hash, &key) {
                     Some(slot) => slot,
                     None => {
-                        let window = watch.threshold.window_micros();
+                        let window = rule.threshold.window_micros();
                         shard.insert(table.hasher(), hash, &key, now, window)
                     }
                 };
                 let trail = shard.entry_mut(slot);
-                let counted = trail.count(now, watch.threshold, &request.route);
+                let counted = trail.count(now, rule.threshold, &request.route);
                 let suspicious = trail.episode.is_some();
                 if let Some((count, span)) = counted {
                     incidents.push(Incident {
                         request: place,
-                        watch: *watch,
+                        rule: *rule,
                         count,
                         estimated: false,
                         span,

@@ -12,7 +12,7 @@ use super::call::{Call, Script};
 use super::keys::Prefix;
 use crate::model::{Network, Operation};
 use crate::suspicion::store::{BanStore, Reply};
-use crate::suspicion::{Ban, BanReason, Kind, Sentence, micros};
+use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, micros};
 
 static IMPOSE_BAN: Script = Script::new(include_str!("lua/impose_ban.lua"));
 static LIFT_BAN: Script = Script::new(include_str!("lua/lift_ban.lua"));
@@ -22,7 +22,13 @@ static READ_BANS: Script = Script::new(include_str!("lua/read_bans.lua"));
 const MOST_READ: usize = 1_000;
 
 impl BanStore for RedisStore {
-    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban> {
+    fn impose(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Reply<Ban> {
         let reason = BanReason::Incident(kind);
         self.ban(client, || terms(reason, true, sentence.ladder(roll)))
     }
@@ -118,13 +124,13 @@ fn by_hand(length: Duration) -> Vec<u8> {
 const fn code(reason: BanReason) -> u8 {
     match reason {
         BanReason::Manual => 0,
-        BanReason::Incident(Kind::CredentialStuffing) => 1,
-        BanReason::Incident(Kind::EndpointScanning) => 2,
-        BanReason::Incident(Kind::Abuse) => 3,
-        BanReason::Incident(Kind::CredentialStuffingSlow) => 4,
-        BanReason::Incident(Kind::PasswordSpraying) => 5,
-        BanReason::Incident(Kind::DistributedStuffing) => 6,
-        BanReason::Incident(Kind::SuccessAfterFailures) => 7,
+        BanReason::Incident(IncidentKind::CredentialStuffing) => 1,
+        BanReason::Incident(IncidentKind::EndpointScanning) => 2,
+        BanReason::Incident(IncidentKind::Abuse) => 3,
+        BanReason::Incident(IncidentKind::CredentialStuffingSlow) => 4,
+        BanReason::Incident(IncidentKind::PasswordSpraying) => 5,
+        BanReason::Incident(IncidentKind::DistributedStuffing) => 6,
+        BanReason::Incident(IncidentKind::SuccessAfterFailures) => 7,
     }
 }
 
@@ -220,7 +226,7 @@ mod tests {
     fn reads_the_bans_that_the_scripts_tell() {
         let Answer { broken, answer } = imposed(reply(&[1, 2, 7, 10, 50, 20]), client(1)).unwrap();
         let micros = Duration::from_micros;
-        let scanning = BanReason::Incident(Kind::EndpointScanning);
+        let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
         let ban = Ban::new(client(1), scanning, 7, [micros(10), micros(50), micros(30)]);
         assert_eq!((broken, answer), (1, ban.clone()));
         let clients = [client(9), client(1)];
@@ -270,7 +276,7 @@ mod tests {
     #[test]
     fn writes_the_terms_as_the_script_reads_them() {
         let sentence = Sentence::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
-        let kind = BanReason::Incident(Kind::CredentialStuffing);
+        let kind = BanReason::Incident(IncidentKind::CredentialStuffing);
         let day = [0, 0, 0x14, 0x1d, 0xd7, 0x60, 0]; // 86,400,000,000
         let expected = [
             &[1, 1][..],
@@ -310,7 +316,7 @@ mod tests {
     fn every_reason_has_a_name_a_code_and_a_place_of_its_own() {
         let reasons: Vec<_> = BanReason::all().collect();
         for (n, reason) in reasons.iter().enumerate() {
-            assert!(reason.place() <= Kind::ALL.len());
+            assert!(reason.place() <= IncidentKind::ALL.len());
             for other in &reasons[..n] {
                 assert_ne!(reason.place(), other.place());
                 assert_ne!(code(*reason), code(*other));

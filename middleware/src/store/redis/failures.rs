@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::logins::{self, Logins};
 use super::{Core, RedisStore};
 use crate::model::{Operation, Route};
-use crate::suspicion::store::{FailedRequest, FailureStore, Incident, Reply, Watch};
+use crate::suspicion::store::{FailedRequest, FailureStore, Incident, Reply, Rule};
 use crate::suspicion::{AccountHash, AccountState};
 
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
@@ -23,15 +23,15 @@ static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua
 const MOST_REQUESTS: usize = 250;
 
 impl FailureStore for RedisStore {
-    fn count(&self, watches: &[Watch], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         if requests.len() > MOST_REQUESTS {
             let why = "more than 250 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
-        let watched = |watch: &Watch| (*watch, self.0.prefix.of_kind(watch.kind));
-        let of_failures = watches.iter().filter(|watch| !watch.kind.is_of_logins());
+        let watched = |rule: &Rule| (*rule, self.0.prefix.of_kind(rule.kind));
+        let of_failures = rules.iter().filter(|rule| !rule.kind.is_of_logins());
         let failures = failures(&of_failures.map(watched).collect::<Vec<_>>(), requests);
-        let logins = Logins::of(&self.0.prefix, watches).counting(requests);
+        let logins = Logins::of(&self.0.prefix, rules).counting(requests);
         if failures.is_none() && logins.is_none() {
             return Reply::Ready(Ok(Vec::new()));
         }
@@ -45,8 +45,8 @@ impl FailureStore for RedisStore {
         })
     }
 
-    fn account(&self, watches: &[Watch], account: AccountHash) -> Reply<AccountState> {
-        match Logins::of(&self.0.prefix, watches).looking_up(account) {
+    fn account(&self, rules: &[Rule], account: AccountHash) -> Reply<AccountState> {
+        match Logins::of(&self.0.prefix, rules).looking_up(account) {
             Some(call) => self.0.request(Operation::Account, || call, logins::state),
             None => Reply::Ready(Ok(AccountState::default())),
         }
@@ -63,7 +63,7 @@ impl Core {
     /// Counts failures and logins in one round trip: both calls leave before either is answered, failures first.
     async fn count(
         self: &Arc<Self>,
-        failures: Option<Counted<(usize, Watch)>>,
+        failures: Option<Counted<(usize, Rule)>>,
         logins: Option<Counted<logins::Origin>>,
     ) -> Result<Vec<Incident>, Failure> {
         if failures.is_some() && logins.is_some() {
@@ -96,25 +96,25 @@ impl Core {
 
 /// The call that counts the failures among the requests; `None` if no kind counts any of them.
 fn failures(
-    watches: &[(Watch, Box<str>)],
+    rules: &[(Rule, Box<str>)],
     requests: &[FailedRequest],
-) -> Option<Counted<(usize, Watch)>> {
+) -> Option<Counted<(usize, Rule)>> {
     const PLAN: usize = 8;
-    let most = requests.len() * watches.len();
+    let most = requests.len() * rules.len();
     let mut keys = Keys::with_room_for(most);
     let mut plan = Vec::with_capacity(most * PLAN);
     let mut origins = Vec::with_capacity(most);
     for (place, request) in requests.iter().enumerate() {
-        for (watch, prefix) in watches {
-            if !watch.kind.counts(request.status) {
+        for (rule, prefix) in rules {
+            if !rule.kind.counts(request.status) {
                 continue;
             }
             keys.push(prefix, &request.client.into());
             // At most 1,000, 86,400,000,000 and 249: the upper bytes are 0.
-            plan.extend_from_slice(&watch.threshold.count().to_be_bytes()[2..]);
-            plan.extend_from_slice(&watch.threshold.window_micros().to_be_bytes()[3..]);
+            plan.extend_from_slice(&rule.threshold.count().to_be_bytes()[2..]);
+            plan.extend_from_slice(&rule.threshold.window_micros().to_be_bytes()[3..]);
             plan.push(place as u8);
-            origins.push((place, *watch));
+            origins.push((place, *rule));
         }
     }
     if origins.is_empty() {
@@ -131,16 +131,16 @@ fn failures(
 /// Reads the incidents among failures of these requests and kinds.
 fn incidents(
     reply: Value,
-    origins: &[(usize, Watch)],
+    origins: &[(usize, Rule)],
 ) -> Result<Answer<Vec<Incident>>, MalformedReply> {
     Answer::read(reply, |elements| {
         let mut incidents = Vec::new();
         while !elements.is_empty() {
             let key = usize::try_from(elements.number()?)?;
-            let (request, watch) = *origins.get(key).ok_or(MalformedReply)?;
+            let (request, rule) = *origins.get(key).ok_or(MalformedReply)?;
             incidents.push(Incident {
                 request,
-                watch,
+                rule,
                 count: elements.number()?,
                 estimated: false,
                 span: Duration::from_micros(elements.number()?),
@@ -161,14 +161,14 @@ fn route(elements: &mut Elements) -> Result<Route, MalformedReply> {
 mod tests {
     use super::*;
     use crate::model::Network;
-    use crate::suspicion::Kind;
+    use crate::suspicion::IncidentKind;
 
-    fn origins(keys: usize) -> Vec<(usize, Watch)> {
-        let watch = Watch {
-            kind: Kind::Abuse,
-            threshold: Kind::Abuse.default_threshold(),
+    fn origins(keys: usize) -> Vec<(usize, Rule)> {
+        let rule = Rule {
+            kind: IncidentKind::Abuse,
+            threshold: IncidentKind::Abuse.default_threshold(),
         };
-        (0..keys).map(|key| (key * 10, watch)).collect()
+        (0..keys).map(|key| (key * 10, rule)).collect()
     }
 
     fn text(text: &str) -> Value {
@@ -191,7 +191,7 @@ mod tests {
         ]);
         let incident = |key: usize, count, seconds, routes| Incident {
             request: key * 10,
-            watch: origins(1)[0].1,
+            rule: origins(1)[0].1,
             count,
             estimated: false,
             span: Duration::from_secs(seconds),
@@ -238,14 +238,18 @@ mod tests {
 
     #[test]
     fn writes_the_failures_as_the_script_reads_them() {
-        let watch = |kind, threshold: &str, prefix: &str| {
+        let rule = |kind, threshold: &str, prefix: &str| {
             let threshold = threshold.parse().unwrap();
-            (Watch { kind, threshold }, Box::from(prefix))
+            (Rule { kind, threshold }, Box::from(prefix))
         };
-        let watches = [
-            watch(Kind::CredentialStuffing, "5/5m", "p:suspicious:401:"),
-            watch(Kind::EndpointScanning, "10/1s", "p:suspicious:404:"),
-            watch(Kind::Abuse, "1000/24h", "p:suspicious:4xx:"),
+        let rules = [
+            rule(
+                IncidentKind::CredentialStuffing,
+                "5/5m",
+                "p:suspicious:401:",
+            ),
+            rule(IncidentKind::EndpointScanning, "10/1s", "p:suspicious:404:"),
+            rule(IncidentKind::Abuse, "1000/24h", "p:suspicious:4xx:"),
         ];
         let request = |status, route| FailedRequest {
             client: Network::of("192.0.2.1".parse().unwrap(), 64),
@@ -258,18 +262,18 @@ mod tests {
             request(http::StatusCode::UNAUTHORIZED, Route::from("/login")),
             request(http::StatusCode::NOT_FOUND, long),
         ];
-        let Counted { call, origins } = failures(&watches, &requests).unwrap();
+        let Counted { call, origins } = failures(&rules, &requests).unwrap();
         let origins: Vec<_> = origins
             .iter()
-            .map(|(place, watch)| (*place, watch.kind))
+            .map(|(place, rule)| (*place, rule.kind))
             .collect();
         assert_eq!(
             origins,
             [
-                (0, Kind::CredentialStuffing),
-                (0, Kind::Abuse),
-                (1, Kind::EndpointScanning),
-                (1, Kind::Abuse)
+                (0, IncidentKind::CredentialStuffing),
+                (0, IncidentKind::Abuse),
+                (1, IncidentKind::EndpointScanning),
+                (1, IncidentKind::Abuse)
             ]
         );
         let packed = call.packed();

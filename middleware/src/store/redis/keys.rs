@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::ConfigError;
 use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::store::check_prefix;
-use crate::suspicion::Kind;
+use crate::suspicion::IncidentKind;
 
 /// The prefix of every key, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Prefix {
     }
 
     /// The prefix of a kind's failures: `<prefix>suspicious:<signal>:`.
-    pub(super) fn of_kind(&self, kind: Kind) -> Box<str> {
+    pub(super) fn of_kind(&self, kind: IncidentKind) -> Box<str> {
         format!("{}suspicious:{}:", self.0, signal(kind)).into()
     }
 
@@ -88,15 +88,15 @@ impl Prefix {
 }
 
 /// The kind's name in keys.
-const fn signal(kind: Kind) -> &'static str {
+const fn signal(kind: IncidentKind) -> &'static str {
     match kind {
-        Kind::CredentialStuffing => "401",
-        Kind::EndpointScanning => "404",
-        Kind::Abuse => "4xx",
-        Kind::CredentialStuffingSlow => "401-slow",
-        Kind::PasswordSpraying => "spray",
-        Kind::DistributedStuffing => "account",
-        Kind::SuccessAfterFailures => "success",
+        IncidentKind::CredentialStuffing => "401",
+        IncidentKind::EndpointScanning => "404",
+        IncidentKind::Abuse => "4xx",
+        IncidentKind::CredentialStuffingSlow => "401-slow",
+        IncidentKind::PasswordSpraying => "spray",
+        IncidentKind::DistributedStuffing => "account",
+        IncidentKind::SuccessAfterFailures => "success",
     }
 }
 
@@ -179,15 +179,18 @@ mod tests {
         );
         keys.push_text(&prefix.probe());
         let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
-        keys.push(&prefix.of_kind(Kind::Abuse), &client);
-        keys.push(&prefix.of_kind(Kind::CredentialStuffingSlow), &client);
+        keys.push(&prefix.of_kind(IncidentKind::Abuse), &client);
+        keys.push(
+            &prefix.of_kind(IncidentKind::CredentialStuffingSlow),
+            &client,
+        );
         keys.push(
             &prefix.of_visitors(),
             &PartitionKey::text("ada", &Secret::from_bytes(b"s")),
         );
-        keys.push_sketch(&prefix.of_kind(Kind::PasswordSpraying), &client);
+        keys.push_sketch(&prefix.of_kind(IncidentKind::PasswordSpraying), &client);
         let account = PartitionKey::of_ours("~00".into());
-        keys.push(&prefix.of_kind(Kind::DistributedStuffing), &account);
+        keys.push(&prefix.of_kind(IncidentKind::DistributedStuffing), &account);
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [

@@ -9,51 +9,51 @@ use super::call::{Call, Script};
 use super::failures::Counted;
 use super::keys::{Keys, Prefix};
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::store::{FailedRequest, Incident, Watch};
-use crate::suspicion::{AccountHash, AccountState, Kind, LoginAttempt};
+use crate::suspicion::store::{FailedRequest, Incident, Rule};
+use crate::suspicion::{AccountHash, AccountState, IncidentKind, LoginAttempt};
 
 static COUNT_DISTINCT: Script = Script::new(include_str!("lua/count_distinct.lua"));
 
 /// A kind, and the prefix of its keys.
-type Watched = (Watch, Box<str>);
+type Watched = (Rule, Box<str>);
 
 /// The request and the kind that a step is of, and the request's route.
-pub(super) type Origin = (usize, Watch, Route);
+pub(super) type Origin = (usize, Rule, Route);
 
 /// Kinds of logins.
 pub(super) struct Logins {
-    watches: Vec<Watched>,
+    rules: Vec<Watched>,
     /// The kinds whose episodes make a network suspicious by its failures.
     failures: Vec<Watched>,
 }
 
 impl Logins {
-    pub(super) fn of(prefix: &Prefix, watches: &[Watch]) -> Self {
-        let of = |kinds: &dyn Fn(Kind) -> bool| {
-            let watches = watches.iter().filter(|watch| kinds(watch.kind));
-            watches
-                .map(|watch| (*watch, prefix.of_kind(watch.kind)))
+    pub(super) fn of(prefix: &Prefix, rules: &[Rule]) -> Self {
+        let of = |kinds: &dyn Fn(IncidentKind) -> bool| {
+            let rules = rules.iter().filter(|rule| kinds(rule.kind));
+            rules
+                .map(|rule| (*rule, prefix.of_kind(rule.kind)))
                 .collect()
         };
         let of_credentials = |kind| {
             matches!(
                 kind,
-                Kind::CredentialStuffing | Kind::CredentialStuffingSlow
+                IncidentKind::CredentialStuffing | IncidentKind::CredentialStuffingSlow
             )
         };
         Self {
-            watches: of(&Kind::is_of_logins),
+            rules: of(&IncidentKind::is_of_logins),
             failures: of(&of_credentials),
         }
     }
 
-    fn get(&self, kind: Kind) -> Option<&Watched> {
-        self.watches.iter().find(|(watch, _)| watch.kind == kind)
+    fn get(&self, kind: IncidentKind) -> Option<&Watched> {
+        self.rules.iter().find(|(rule, _)| rule.kind == kind)
     }
 
     /// The call that counts the logins among the requests; `None` if no kind counts any of them.
     pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counted<Origin>> {
-        if self.watches.is_empty() {
+        if self.rules.is_empty() {
             return None;
         }
         let mut steps = Steps::with_room_for(requests.len() * 2);
@@ -77,8 +77,8 @@ impl Logins {
     ) {
         let network = &PartitionKey::from(request.client);
         let account = &PartitionKey::of_ours(login.account.to_string());
-        let spraying = self.get(Kind::PasswordSpraying);
-        let stuffing = self.get(Kind::DistributedStuffing);
+        let spraying = self.get(IncidentKind::PasswordSpraying);
+        let stuffing = self.get(IncidentKind::DistributedStuffing);
         if !login.succeeded {
             if let Some(watched) = spraying {
                 push(What::Count, watched, network, login.account.item());
@@ -86,7 +86,7 @@ impl Logins {
             if let Some(watched) = stuffing {
                 push(What::Count, watched, account, login.network);
             }
-        } else if let Some(success) = self.get(Kind::SuccessAfterFailures) {
+        } else if let Some(success) = self.get(IncidentKind::SuccessAfterFailures) {
             if let Some(watched) = stuffing {
                 push(What::IsDistinct, watched, account, 0);
             }
@@ -102,7 +102,7 @@ impl Logins {
 
     /// The call that reads the state of an account; `None` if no kind counts accounts.
     pub(super) fn looking_up(&self, account: AccountHash) -> Option<Call> {
-        let watched = self.get(Kind::DistributedStuffing)?;
+        let watched = self.get(IncidentKind::DistributedStuffing)?;
         let account = PartitionKey::of_ours(account.to_string());
         let mut steps = Steps::with_room_for(1);
         steps.push(What::State, watched, &account, 0);
@@ -135,7 +135,7 @@ impl Steps {
         }
     }
 
-    fn push(&mut self, what: What, (watch, prefix): &Watched, key: &PartitionKey, item: u64) {
+    fn push(&mut self, what: What, (rule, prefix): &Watched, key: &PartitionKey, item: u64) {
         self.keys.push(prefix, key);
         if !matches!(what, What::IsFailing | What::IsDistinct) {
             self.keys.push_sketch(prefix, key);
@@ -143,9 +143,9 @@ impl Steps {
         self.plan.push(what as u8);
         // At most 1,000 and 86,400,000,000: the upper bytes are 0.
         self.plan
-            .extend_from_slice(&watch.threshold.count().to_be_bytes()[2..]);
+            .extend_from_slice(&rule.threshold.count().to_be_bytes()[2..]);
         self.plan
-            .extend_from_slice(&watch.threshold.window_micros().to_be_bytes()[3..]);
+            .extend_from_slice(&rule.threshold.window_micros().to_be_bytes()[3..]);
         self.plan.extend_from_slice(&item.to_be_bytes());
     }
 
@@ -193,10 +193,10 @@ pub(super) fn incidents(
         let mut incidents = Vec::new();
         while !elements.is_empty() {
             let found = Finding::read(elements)?;
-            let (request, watch, route) = origins.get(found.step).ok_or(MalformedReply)?;
+            let (request, rule, route) = origins.get(found.step).ok_or(MalformedReply)?;
             incidents.push(Incident {
                 request: *request,
-                watch: *watch,
+                rule: *rule,
                 count: found.count,
                 estimated: found.estimated,
                 span: found.span,
@@ -233,16 +233,16 @@ mod tests {
     }
 
     fn origins() -> [Origin; 3] {
-        let kind = Kind::PasswordSpraying;
+        let kind = IncidentKind::PasswordSpraying;
         let threshold = kind.default_threshold();
-        [5, 6, 7].map(|place| (place, Watch { kind, threshold }, Route::from("/login")))
+        [5, 6, 7].map(|place| (place, Rule { kind, threshold }, Route::from("/login")))
     }
 
     #[test]
     fn reads_incidents_and_states() {
         let incident = |place, count, seconds, estimated| Incident {
             request: place,
-            watch: origins()[0].1,
+            rule: origins()[0].1,
             count,
             estimated,
             span: Duration::from_secs(seconds),
@@ -302,10 +302,10 @@ mod tests {
         let mut steps = Steps::with_room_for(2);
         let watched = |kind, threshold: &str, prefix: &str| {
             let threshold = threshold.parse().unwrap();
-            (Watch { kind, threshold }, Box::from(prefix))
+            (Rule { kind, threshold }, Box::from(prefix))
         };
-        let failing = watched(Kind::CredentialStuffing, "1000/1s", "p:401:");
-        let successes = watched(Kind::SuccessAfterFailures, "4/24h", "p:a:");
+        let failing = watched(IncidentKind::CredentialStuffing, "1000/1s", "p:401:");
+        let successes = watched(IncidentKind::SuccessAfterFailures, "4/24h", "p:a:");
         steps.push(What::IsFailing, &failing, &client, 0);
         steps.push(What::CountIfSuspicious, &successes, &account, 1 << 63 | 7);
         let packed = steps.call().packed();

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::model::Network;
-use crate::suspicion::Kind;
+use crate::suspicion::IncidentKind;
 
 /// A client that is refused for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Ban {
 #[non_exhaustive]
 pub enum BanReason {
     /// An incident of this kind.
-    Incident(Kind),
+    Incident(IncidentKind),
     /// The service said so: [`Suspicions::ban`](crate::suspicion::Suspicions::ban).
     Manual,
 }
@@ -63,7 +63,9 @@ impl Ban {
 impl BanReason {
     /// Every reason.
     pub fn all() -> impl Iterator<Item = Self> {
-        let kinds = Kind::ALL.into_iter().filter(|kind| kind.names_its_client());
+        let kinds = IncidentKind::ALL
+            .into_iter()
+            .filter(|kind| kind.names_its_client());
         kinds.map(Self::Incident).chain([Self::Manual])
     }
 
@@ -80,12 +82,12 @@ impl BanReason {
     pub(crate) const fn place(self) -> usize {
         match self {
             Self::Incident(kind) => kind as usize,
-            Self::Manual => Kind::ALL.len(),
+            Self::Manual => IncidentKind::ALL.len(),
         }
     }
 }
 
-impl Kind {
+impl IncidentKind {
     /// Whether an incident of the kind is its client's doing, so that the client can be banned for it.
     pub(crate) const fn names_its_client(self) -> bool {
         !self.is_of_an_account()

@@ -86,6 +86,6 @@ impl HearBan for Recorder {
         answer: Result<Option<Duration>, StoreErrorKind>,
     ) -> Option<Duration> {
         let warden = self.warden.as_ref()?;
-        warden.settle(client, answer.map_err(StoreError::new))
+        warden.judge(client, answer.map_err(StoreError::new))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::warden::{Stores, Warden};
 use super::{BanResponse, Sentence};
 use crate::suspicion::store::{BanStore, LocalBanStore};
-use crate::suspicion::{Kind, Tally};
+use crate::suspicion::{IncidentKind, SuspicionTally};
 
 /// The incidents that ban a client, the length of the ban, and the answer to a banned client; for
 /// [`SuspicionLayerBuilder::bans`](crate::suspicion::SuspicionLayerBuilder::bans).
@@ -12,7 +12,7 @@ use crate::suspicion::{Kind, Tally};
 pub struct Bans {
     pub(super) stores: Stores,
     pub(super) sentence: Sentence,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<IncidentKind>,
     pub(super) response: BanResponse,
     pub(super) enforced: bool,
 }
@@ -40,7 +40,7 @@ impl Bans {
             response: BanResponse::default(),
             enforced: true,
         }
-        .kinds(Kind::ALL)
+        .kinds(IncidentKind::ALL)
     }
 
     /// How long, 10 minutes up to 24 hours unless set.
@@ -50,7 +50,7 @@ impl Bans {
     }
 
     /// The kinds of incidents that ban, of those that are their client's doing; all unless set.
-    pub fn kinds(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = IncidentKind>) -> Self {
         let kinds = kinds.into_iter();
         self.kinds = kinds.filter(|kind| kind.names_its_client()).collect();
         self
@@ -68,7 +68,7 @@ impl Bans {
         self
     }
 
-    pub(in crate::suspicion) fn start(self, tally: &Arc<Tally>) -> Warden {
+    pub(in crate::suspicion) fn start(self, tally: &Arc<SuspicionTally>) -> Warden {
         Warden::new(self, Arc::clone(tally))
     }
 }

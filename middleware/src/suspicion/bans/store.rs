@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Ban, Sentence};
 use crate::model::{Network, Reply};
-use crate::suspicion::Kind;
+use crate::suspicion::IncidentKind;
 
 /// Keeps the bans that processes share.
 ///
@@ -15,7 +15,13 @@ use crate::suspicion::Kind;
 /// been executed.
 pub trait BanStore: Send + Sync + 'static {
     /// Counts an offence and bans the client for it; `roll` is that of [`Sentence::length`]. The ban as it then stands.
-    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban>;
+    fn impose(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Reply<Ban>;
 
     /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
     /// stands.
@@ -36,7 +42,13 @@ pub trait BanStore: Send + Sync + 'static {
 /// A store inside the process: as [`BanStore`], but it answers at once and cannot fail.
 pub trait LocalBanStore: Send + Sync + 'static {
     /// As [`BanStore::impose`].
-    fn impose_now(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Ban;
+    fn impose_now(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Ban;
 
     /// As [`BanStore::impose_for`].
     fn impose_for_now(&self, client: Network, length: Duration) -> Ban;

@@ -22,7 +22,9 @@ use crate::model::{
 };
 use crate::store::memory::{Hand, MemoryStore};
 use crate::suspicion::store::{BanStore, Reply};
-use crate::suspicion::{Fate, Kind, SuspicionLayer, SuspicionLayerBuilder, Turned};
+use crate::suspicion::{
+    FailureResult, IncidentKind, SuspicionLayer, SuspicionLayerBuilder, Turned,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -71,7 +73,7 @@ async fn status(layer: &SuspicionLayer, octet: u8) -> u16 {
 async fn fail(layer: &SuspicionLayer, octet: u8, failures: u64) {
     let counted = || {
         let tally = layer.tally();
-        tally.failures(Fate::Counted) + tally.failures(Fate::CountedLocally)
+        tally.failures(FailureResult::Counted) + tally.failures(FailureResult::CountedLocally)
     };
     let all = counted() + failures;
     for _ in 0..failures {
@@ -121,7 +123,10 @@ async fn the_tenth_404_bans_its_client_and_nobody_else_until_the_ban_ends() {
     hand.advance(Duration::from_micros(1));
     assert_eq!(status(&layer, 1).await, 200);
     let tally = layer.tally();
-    assert_eq!(tally.bans(BanReason::Incident(Kind::EndpointScanning)), 1);
+    assert_eq!(
+        tally.bans(BanReason::Incident(IncidentKind::EndpointScanning)),
+        1
+    );
     assert_eq!(tally.turned(Turned::Denied), 2);
     assert_eq!(tally.turned(Turned::DryRunDenied), 0);
 }
@@ -150,22 +155,28 @@ async fn refused_requests_are_no_failures() {
     }
     fail(&layer, 2, 1).await;
     let tally = layer.tally();
-    let failures: u64 = Fate::ALL.map(|fate| tally.failures(fate)).iter().sum();
+    let failures: u64 = FailureResult::ALL
+        .map(|result| tally.failures(result))
+        .iter()
+        .sum();
     assert_eq!(failures, 11);
-    assert_eq!(tally.incidents(Kind::Abuse), 0);
+    assert_eq!(tally.incidents(IncidentKind::Abuse), 0);
 }
 
 #[tokio::test]
 async fn only_the_kinds_that_are_named_are_banned_for() {
     let (_, store) = hand_store();
-    let bans = Bans::embedded(store.clone()).kinds([Kind::Abuse]);
+    let bans = Bans::embedded(store.clone()).kinds([IncidentKind::Abuse]);
     let layer = built(SuspicionLayer::embedded(store).bans(bans));
     fail(&layer, 1, 19).await;
-    assert_eq!(layer.tally().incidents(Kind::EndpointScanning), 1);
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
     assert_eq!(status(&layer, 1).await, 200);
     fail(&layer, 1, 1).await;
     assert_eq!(status(&layer, 1).await, 429);
-    assert_eq!(layer.tally().bans(BanReason::Incident(Kind::Abuse)), 1);
+    assert_eq!(
+        layer.tally().bans(BanReason::Incident(IncidentKind::Abuse)),
+        1
+    );
 }
 
 #[tokio::test]
@@ -176,7 +187,10 @@ async fn a_dry_run_decides_and_counts_but_lets_pass() {
     fail(&layer, 1, 10).await;
     assert_eq!(status(&layer, 1).await, 200);
     let tally = layer.tally();
-    assert_eq!(tally.bans(BanReason::Incident(Kind::EndpointScanning)), 1);
+    assert_eq!(
+        tally.bans(BanReason::Incident(IncidentKind::EndpointScanning)),
+        1
+    );
     assert_eq!(tally.turned(Turned::DryRunDenied), 1);
     assert_eq!(tally.turned(Turned::Denied), 0);
     assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Open);
@@ -197,7 +211,7 @@ async fn an_offence_during_a_longer_ban_counts_for_what_it_is() {
     );
     for reason in [
         BanReason::Manual,
-        BanReason::Incident(Kind::EndpointScanning),
+        BanReason::Incident(IncidentKind::EndpointScanning),
     ] {
         assert_eq!(layer.tally().bans(reason), 1, "{reason}");
     }
@@ -213,13 +227,16 @@ async fn what_was_under_way_before_a_ban_is_no_repeat_offence() {
             assert_eq!(response.await.unwrap().status(), 404);
         }
         let tally = layer.tally();
-        while tally.failures(Fate::Counted) < 20 {
+        while tally.failures(FailureResult::Counted) < 20 {
             tokio::task::yield_now().await;
         }
         // The 20th is an incident of another kind, and the ban is the first one still.
-        assert_eq!(tally.incidents(Kind::Abuse), 1);
-        assert_eq!(tally.bans(BanReason::Incident(Kind::EndpointScanning)), 1);
-        assert_eq!(tally.bans(BanReason::Incident(Kind::Abuse)), 0);
+        assert_eq!(tally.incidents(IncidentKind::Abuse), 1);
+        assert_eq!(
+            tally.bans(BanReason::Incident(IncidentKind::EndpointScanning)),
+            1
+        );
+        assert_eq!(tally.bans(BanReason::Incident(IncidentKind::Abuse)), 0);
         let refused = send(&layer, request(1, 200)).await;
         assert_eq!(refused.headers()[RETRY_AFTER], "600");
     }
@@ -231,7 +248,10 @@ async fn a_client_that_is_lifted_can_be_convicted_again_at_once() {
         fail(&layer, 1, 10).await;
         assert!(layer.suspicions().lift(network(1)).await.unwrap());
         fail(&layer, 1, 10).await;
-        assert_eq!(layer.tally().bans(BanReason::Incident(Kind::Abuse)), 1);
+        assert_eq!(
+            layer.tally().bans(BanReason::Incident(IncidentKind::Abuse)),
+            1
+        );
         assert_eq!(status(&layer, 1).await, 429);
     }
 }
@@ -286,7 +306,10 @@ async fn the_service_lists_imposes_and_lifts_bans() {
     // A ban by hand makes none shorter, and is no offence.
     let stands = suspicions.ban(network(1), MINUTE).await.unwrap();
     assert_eq!((stands.left, stands.strikes), (9 * MINUTE, 1));
-    assert_eq!(stands.reason, BanReason::Incident(Kind::EndpointScanning));
+    assert_eq!(
+        stands.reason,
+        BanReason::Incident(IncidentKind::EndpointScanning)
+    );
     for (octet, lifted) in [(1, true), (1, false), (3, false)] {
         assert_eq!(suspicions.lift(network(octet)).await.unwrap(), lifted);
     }
@@ -343,7 +366,13 @@ impl Shared {
 }
 
 impl BanStore for Shared {
-    fn impose(&self, client: Network, kind: Kind, sentence: &Sentence, roll: u32) -> Reply<Ban> {
+    fn impose(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Reply<Ban> {
         let length = sentence.length(1, roll);
         self.answer(move |state| {
             state.bans.insert(client, length);
@@ -457,7 +486,7 @@ async fn a_ban_that_holds_here_alone_is_listed_and_can_be_lifted_while_the_store
     assert_eq!(status(&layer, 3).await, 429);
     let bans = suspicions.bans().await.unwrap();
     let listed: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
-    let scanning = BanReason::Incident(Kind::EndpointScanning);
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
     assert_eq!(listed, [(network(2), scanning)]);
 }
 

@@ -13,9 +13,9 @@ use super::since::Since;
 use super::{Ban, BanReason, BanResponse, Bans, Sentence};
 use crate::log::{Fallback, News};
 use crate::model::{Network, Reply, Screened, StoreError};
-use crate::suspicion::Kind;
+use crate::suspicion::IncidentKind;
 use crate::suspicion::store::{BanStore, LocalBanStore};
-use crate::suspicion::tally::{Tally, Turned};
+use crate::suspicion::tally::{SuspicionTally, Turned};
 
 /// How long an answer of the shared store is good for. With the grace of the cache it is a second: a lift in another
 /// process is seen within it, and a banned client that floods costs one question in it.
@@ -31,10 +31,10 @@ pub(in crate::suspicion) struct Warden {
     convicted: BanCache,
     pub(super) started: Since,
     sentence: Sentence,
-    kinds: Box<[Kind]>,
+    kinds: Box<[IncidentKind]>,
     response: BanResponse,
     enforced: bool,
-    tally: Arc<Tally>,
+    tally: Arc<SuspicionTally>,
     /// Whether the shared store keeps the bans.
     fallback: Fallback,
 }
@@ -56,7 +56,7 @@ pub(in crate::suspicion) enum Known {
 }
 
 impl Warden {
-    pub(super) fn new(bans: Bans, tally: Arc<Tally>) -> Self {
+    pub(super) fn new(bans: Bans, tally: Arc<SuspicionTally>) -> Self {
         Self {
             stores: bans.stores,
             cache: BanCache::new(REMEMBERED),
@@ -89,7 +89,7 @@ impl Warden {
         self.sentence
     }
 
-    pub(in crate::suspicion) fn bans_for(&self, kind: Kind) -> bool {
+    pub(in crate::suspicion) fn bans_for(&self, kind: IncidentKind) -> bool {
         self.kinds.contains(&kind)
     }
 
@@ -119,7 +119,7 @@ impl Warden {
     }
 
     /// Whether a client is banned, by the store's answer, or without one by the bans that this process knows.
-    pub(in crate::suspicion) fn settle(
+    pub(in crate::suspicion) fn judge(
         &self,
         client: Network,
         answer: Result<Option<Duration>, StoreError>,
@@ -183,7 +183,11 @@ impl Warden {
     ///
     /// A failure during a ban was under way before it, or passes in a dry run. Either way it is no repeat
     /// offence, which a ban would have prevented.
-    pub(in crate::suspicion) async fn convict(&self, client: Network, kind: Kind) -> Option<Ban> {
+    pub(in crate::suspicion) async fn convict(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+    ) -> Option<Ban> {
         let Stores::Shared { store, local } = &self.stores else {
             return self.convict_here(client, kind);
         };
@@ -204,7 +208,11 @@ impl Warden {
     }
 
     /// As [`convict`](Self::convict), in this process alone.
-    pub(in crate::suspicion) fn convict_here(&self, client: Network, kind: Kind) -> Option<Ban> {
+    pub(in crate::suspicion) fn convict_here(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+    ) -> Option<Ban> {
         if self.is_serving(client) {
             return None;
         }

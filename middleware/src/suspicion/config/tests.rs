@@ -45,12 +45,12 @@ fn bans_are_off_without_their_section_and_its_defaults_are_the_documented_ones()
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     let sentence = Sentence::new(hours(1), hours(7 * 24)).unwrap();
     assert_eq!(bans.sentence, sentence.jitter(0).unwrap());
-    assert_eq!(bans.kinds, [Kind::EndpointScanning]);
+    assert_eq!(bans.kinds, [IncidentKind::EndpointScanning]);
     assert_eq!(bans.response, BanResponse::Forbidden);
     assert!(bans.dry_run);
     // What is off cannot be banned for, and a first ban that is not written is no longer than the longest.
     let bans = read("[suspicion]\nabuse = 'off'\n[suspicion.bans]\nlongest = '1m'").unwrap();
-    assert!(bans.kinds.len() == 3 && !bans.kinds.contains(&Kind::Abuse));
+    assert!(bans.kinds.len() == 3 && !bans.kinds.contains(&IncidentKind::Abuse));
     assert_eq!(bans.sentence.first(), Duration::from_secs(60));
 }
 
@@ -59,10 +59,12 @@ fn who_sprays_can_be_banned_for_it_and_nobody_for_what_an_account_met() {
     let logins = "[suspicion]\npassword_spraying = '5/5m'\ndistributed_stuffing = '4/1h'\nsuccess_after_failures = 'on'\n";
     let read = |bans: &str| Config::from_toml(&format!("{logins}[suspicion.bans]\n{bans}"));
     let kinds = |bans: &str| read(bans).unwrap().suspicion.bans.unwrap().kinds;
-    let expected = Kind::BY_STATUS.into_iter().chain([Kind::PasswordSpraying]);
+    let expected = IncidentKind::BY_STATUS
+        .into_iter()
+        .chain([IncidentKind::PasswordSpraying]);
     assert!(kinds("").into_iter().eq(expected));
     let named = kinds("kinds = ['password_spraying']");
-    assert_eq!(named, [Kind::PasswordSpraying]);
+    assert_eq!(named, [IncidentKind::PasswordSpraying]);
     for kind in ["distributed_stuffing", "success_after_failures"] {
         let error = read(&format!("kinds = ['{kind}']"))
             .unwrap_err()

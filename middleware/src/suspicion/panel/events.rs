@@ -69,7 +69,7 @@ impl Events {
 
 fn kind(occurrence: &Occurrence<'_>) -> &'static str {
     match occurrence {
-        Occurrence::Incident { incident, .. } => incident.watch.kind.as_str(),
+        Occurrence::Incident { incident, .. } => incident.rule.kind.as_str(),
         Occurrence::Banned { reason, .. } => reason.as_str(),
         Occurrence::Lifted => "",
     }
@@ -85,7 +85,7 @@ fn detail(occurrence: &Occurrence<'_>) -> String {
             ..
         } => {
             let about = if incident.estimated { "about " } else { "" };
-            let window = humantime::format_duration(incident.watch.threshold.window());
+            let window = humantime::format_duration(incident.rule.threshold.window());
             let status = request.status.as_u16();
             let mut detail = format!("{about}{} in {window}, last {status}", incident.count);
             if let Some(user) = user {

@@ -30,7 +30,7 @@ fn observed(
                 } => {
                     assert!(first_seen <= last_seen);
                     let user = user.map_or("nobody", UserId::as_str);
-                    format!("{} {} {user}", incident.watch.kind, request.status.as_u16())
+                    format!("{} {} {user}", incident.rule.kind, request.status.as_u16())
                 }
                 Occurrence::Banned { reason, ban } => format!("{reason} {}", ban.strikes),
                 Occurrence::Lifted => String::new(),
@@ -91,7 +91,7 @@ async fn an_observer_that_panics_harms_neither_the_counts_nor_the_other_observer
     watched.settled(10).await;
     assert_eq!(told.lock().unwrap().len(), 2);
     let tally = watched.layer.tally();
-    assert_eq!(tally.failures(Fate::Counted), 10);
-    assert_eq!(tally.failures(Fate::Dropped), 0);
+    assert_eq!(tally.failures(FailureResult::Counted), 10);
+    assert_eq!(tally.failures(FailureResult::Dropped), 0);
     assert_eq!(watched.ask(request(1, 200, None)).await.status(), 429);
 }

@@ -2,16 +2,16 @@
 
 use super::*;
 
-const LOGINS: [Kind; 3] = [
-    Kind::PasswordSpraying,
-    Kind::DistributedStuffing,
-    Kind::SuccessAfterFailures,
+const LOGINS: [IncidentKind; 3] = [
+    IncidentKind::PasswordSpraying,
+    IncidentKind::DistributedStuffing,
+    IncidentKind::SuccessAfterFailures,
 ];
 
 /// All kinds of logins at their defaults, and no other kind unless it is wanted.
-fn builder(store: &MemoryStore, others: &[Kind]) -> SuspicionLayerBuilder {
+fn builder(store: &MemoryStore, others: &[IncidentKind]) -> SuspicionLayerBuilder {
     let builder = SuspicionLayer::embedded(store.clone()).secret(Secret::from_bytes(b"test"));
-    let off = Kind::BY_STATUS
+    let off = IncidentKind::BY_STATUS
         .into_iter()
         .filter(|kind| !others.contains(kind));
     let builder = off.fold(builder, SuspicionLayerBuilder::without);
@@ -140,13 +140,13 @@ async fn a_success_is_an_incident_when_the_account_is_under_attack_and_once_a_wi
 #[tokio::test]
 async fn a_success_is_an_incident_when_its_network_is_in_an_episode_of_its_own() {
     for kind in [
-        Kind::CredentialStuffing,
-        Kind::CredentialStuffingSlow,
-        Kind::PasswordSpraying,
+        IncidentKind::CredentialStuffing,
+        IncidentKind::CredentialStuffingSlow,
+        IncidentKind::PasswordSpraying,
     ] {
         let (hand, store) = hand_store();
         // No kind but this one, so that it alone makes the network suspicious.
-        let builder = builder(&store, &[kind]).without(Kind::PasswordSpraying);
+        let builder = builder(&store, &[kind]).without(IncidentKind::PasswordSpraying);
         let threshold = kind.default_threshold();
         let mut watched = Watched::new(builder.threshold(kind, threshold));
         for n in 1..threshold.count() as usize {
@@ -170,16 +170,16 @@ async fn a_success_is_an_incident_when_its_network_is_in_an_episode_of_its_own()
 #[tokio::test]
 async fn nothing_is_written_for_a_login_that_no_kind_counts() {
     let (_, store) = hand_store();
-    let only = |kind: Kind| {
+    let only = |kind: IncidentKind| {
         let builder = LOGINS
             .into_iter()
             .fold(builder(&store, &[]), SuspicionLayerBuilder::without);
         Watched::new(builder.threshold(kind, kind.default_threshold()))
     };
     for (kind, login) in [
-        (Kind::PasswordSpraying, Login::succeeded("ada")),
-        (Kind::DistributedStuffing, Login::succeeded("ada")),
-        (Kind::SuccessAfterFailures, Login::failed("ada")),
+        (IncidentKind::PasswordSpraying, Login::succeeded("ada")),
+        (IncidentKind::DistributedStuffing, Login::succeeded("ada")),
+        (IncidentKind::SuccessAfterFailures, Login::failed("ada")),
     ] {
         let watched = only(kind);
         let service = watched.layer.layer(tower::service_fn(move |request| {
@@ -194,7 +194,7 @@ async fn nothing_is_written_for_a_login_that_no_kind_counts() {
         let mut watched = watched;
         // Whatever was noted before this one is counted with it.
         let told = match kind {
-            Kind::SuccessAfterFailures => Login::succeeded("bob"),
+            IncidentKind::SuccessAfterFailures => Login::succeeded("bob"),
             _ => Login::failed("bob"),
         };
         watched.login(2, 200, told).await;
@@ -257,7 +257,7 @@ async fn while_the_store_fails_this_process_knows_its_accounts() {
     let failing = Broken::default();
     failing.fails.store(true, Ordering::Relaxed);
     let builder = SuspicionLayer::shared(failing, MemoryStore::new())
-        .threshold(Kind::DistributedStuffing, "2/1h".parse().unwrap());
+        .threshold(IncidentKind::DistributedStuffing, "2/1h".parse().unwrap());
     let mut watched = Watched::new(builder);
     for octet in 1..=2 {
         watched.login(octet, 401, Login::failed("ada")).await;
@@ -282,12 +282,12 @@ async fn without_the_kinds_of_logins_no_login_counts_and_no_account_is_under_att
 #[test]
 fn thresholds_beyond_what_is_kept_are_refused_by_name() {
     for (kind, threshold, fits) in [
-        (Kind::PasswordSpraying, "64/5m", true),
-        (Kind::PasswordSpraying, "65/5m", false),
-        (Kind::DistributedStuffing, "65/5m", false),
-        (Kind::SuccessAfterFailures, "1/24h", true),
-        (Kind::SuccessAfterFailures, "2/1h", false),
-        (Kind::Abuse, "1000/5m", true),
+        (IncidentKind::PasswordSpraying, "64/5m", true),
+        (IncidentKind::PasswordSpraying, "65/5m", false),
+        (IncidentKind::DistributedStuffing, "65/5m", false),
+        (IncidentKind::SuccessAfterFailures, "1/24h", true),
+        (IncidentKind::SuccessAfterFailures, "2/1h", false),
+        (IncidentKind::Abuse, "1000/5m", true),
     ] {
         let builder = SuspicionLayer::embedded(MemoryStore::new());
         let built = builder.threshold(kind, threshold.parse().unwrap()).build();
@@ -316,7 +316,7 @@ async fn who_sprays_is_banned_and_nobody_for_what_an_account_met() {
     let bans = watched.layer.suspicions().bans().await.unwrap();
     let banned: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
     let sprayer = crate::model::Network::of([192, 0, 2, 7].into(), 64);
-    let spraying = BanReason::Incident(Kind::PasswordSpraying);
+    let spraying = BanReason::Incident(IncidentKind::PasswordSpraying);
     assert_eq!(banned, [(sprayer, spraying)]);
     let tally = watched.layer.tally();
     assert_eq!(tally.bans(spraying), 1);

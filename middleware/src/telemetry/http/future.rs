@@ -40,11 +40,11 @@ where
         let Some(measure) = this.measure else {
             // Polled after completion: whatever the inner future makes of that.
             let response = this.inner.poll(cx);
-            return response.map_ok(|response| response.map(|body| body.watched(None)));
+            return response.map_ok(|response| response.map(|body| body.observed(None)));
         };
         let result = ready!(measure.run(|| this.inner.poll(cx)));
         let Some(measure) = this.measure.take() else {
-            return Poll::Ready(result.map(|response| response.map(|body| body.watched(None))));
+            return Poll::Ready(result.map(|response| response.map(|body| body.observed(None))));
         };
         let response = match result {
             Ok(response) => response,
@@ -54,6 +54,6 @@ where
             }
         };
         let measure = measure.respond(&response);
-        Poll::Ready(Ok(response.map(|body| body.watched(measure))))
+        Poll::Ready(Ok(response.map(|body| body.observed(measure))))
     }
 }

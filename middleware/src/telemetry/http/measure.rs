@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::attributes::{Method, Scheme, protocol_version};
 use super::metrics::{ACTIVE, DURATION, key};
-use crate::body::{self, Body, Watch};
+use crate::body::{self, Body, ObserveBody};
 use crate::http::grpc::{self, Call};
 use crate::model::Route;
 use crate::telemetry::instruments::Instruments;
@@ -144,7 +144,7 @@ impl Measure {
         }
         let is_read = self.remaining == Some(0) || body.is_end_stream();
         if is_read || self.has_no_body(response.status()) {
-            Watch::end(&mut self, body::End::Complete(None));
+            ObserveBody::end(&mut self, body::End::Complete(None));
             return None;
         }
         Some(self)
@@ -206,7 +206,7 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-impl Watch for Measure {
+impl ObserveBody for Measure {
     fn polling(&mut self, is_polling: bool) {
         self.end = if is_polling {
             End::Panic

@@ -6,7 +6,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::funnel::{Fate, FunnelLayer, Reached, Stage, Steps, Visitors};
+use crate::funnel::{FunnelLayer, ReachResult, Reached, Stage, Steps, Visitors};
 use crate::model::{Client, Secret};
 use crate::store::memory::MemoryStore;
 
@@ -128,7 +128,7 @@ async fn visitors_of_funnels_that_share_a_stages_name_are_added_up_and_all_exist
             service.oneshot(request).await.unwrap();
         }
         let tally = layer.visitor_tally().unwrap();
-        while tally.reaches(Fate::Counted) < 2 {
+        while tally.reaches(ReachResult::Counted) < 2 {
             tokio::task::yield_now().await;
         }
     }

@@ -16,7 +16,7 @@ use super::table;
 use crate::funnel::{FunnelLayer, Stage, Steps, Visitors};
 use crate::model::{Operation, Outcome, Route, Secret};
 use crate::rate_limit::{Policy, RateLimitLayer};
-use crate::segment::SegmentLayer;
+use crate::segment::ClassifyLayer;
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 use crate::suspicion::SuspicionLayer;
@@ -71,7 +71,7 @@ async fn in_use() -> Telemetry {
     telemetry.watch(&limit.build().unwrap().tally());
     let suspicion = SuspicionLayer::embedded(MemoryStore::new());
     telemetry.watch(&suspicion.build().unwrap().tally());
-    let segments = SegmentLayer::builder(MemoryStore::new()).actions(["checkout"]);
+    let segments = ClassifyLayer::builder(MemoryStore::new()).actions(["checkout"]);
     let segments = segments.build().unwrap();
     let tally = segments.tally().unwrap();
     telemetry.watch(&tally);

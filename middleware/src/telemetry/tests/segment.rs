@@ -4,15 +4,15 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
 use crate::model::{Client, Countries, Secret, UserId};
-use crate::segment::{ChangeKind, CustomerEvents, Fate, SegmentLayer};
+use crate::segment::{ChangeKind, ChangeResult, ClassifyLayer, CustomerEvents};
 use crate::store::memory::MemoryStore;
 
 const COUNTED: &str = "shop_customer_segment_total";
 const CHANGES: &str = "shop_customer_changes_total";
 
-fn watched(telemetry: &Telemetry) -> SegmentLayer {
+fn watched(telemetry: &Telemetry) -> ClassifyLayer {
     let countries: Countries = ["GB"].map(|it| it.parse().unwrap()).into_iter().collect();
-    let layer = SegmentLayer::builder(MemoryStore::new())
+    let layer = ClassifyLayer::builder(MemoryStore::new())
         .countries(countries)
         .actions(["checkout"])
         .build()
@@ -21,7 +21,7 @@ fn watched(telemetry: &Telemetry) -> SegmentLayer {
     layer
 }
 
-async fn check_out(layer: &SegmentLayer, name: &str) {
+async fn check_out(layer: &ClassifyLayer, name: &str) {
     let service = layer.layer(service_fn(|_| async {
         let mut response = Response::new(());
         let events = CustomerEvents::new().action("checkout");
@@ -43,7 +43,7 @@ async fn all_series_exist_at_0_from_the_start_but_the_population() {
     let scrape = scrape(&telemetry).await;
     // Five segments, one action, one country and `other`.
     assert_eq!(scrape.values(COUNTED, &[]), [0.0; 10]);
-    let changes = ChangeKind::ALL.len() * Fate::ALL.len();
+    let changes = ChangeKind::ALL.len() * ChangeResult::ALL.len();
     assert_eq!(scrape.values(CHANGES, &[]), vec![0.0; changes]);
     assert_eq!(scrape.values("shop_customer_swept_total", &[]), [0.0; 2]);
     for name in [
@@ -75,7 +75,7 @@ async fn customers_are_counted_over_all_layers_and_none_makes_a_series() {
         while tally.population().is_none() {
             tokio::task::yield_now().await;
         }
-        let all = || tally.changes(ChangeKind::Activity, Fate::Written);
+        let all = || tally.changes(ChangeKind::Activity, ChangeResult::Written);
         while all() < 100 {
             tokio::task::yield_now().await;
         }

@@ -8,7 +8,7 @@ use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
 use crate::model::{Client, Route, Secret, UserId};
 use crate::store::memory::MemoryStore;
-use crate::suspicion::{BanReason, Bans, Fate, Kind, SuspicionLayer};
+use crate::suspicion::{BanReason, Bans, FailureResult, IncidentKind, SuspicionLayer};
 
 const INCIDENTS: &str = "shop_security_suspicious_activity_total";
 const BANS: &str = "shop_security_bans_total";
@@ -28,7 +28,7 @@ async fn fail(layer: &SuspicionLayer, clients: std::ops::Range<u32>, times: u64)
         let response = Response::builder().status(StatusCode::NOT_FOUND);
         ready(Ok::<_, Infallible>(response.body(String::new()).unwrap()))
     }));
-    let counted = layer.tally().failures(Fate::Counted);
+    let counted = layer.tally().failures(FailureResult::Counted);
     let all = counted + times * u64::from(clients.end - clients.start);
     for n in clients {
         for _ in 0..times {
@@ -41,7 +41,7 @@ async fn fail(layer: &SuspicionLayer, clients: std::ops::Range<u32>, times: u64)
             service.clone().oneshot(request).await.unwrap();
         }
     }
-    while layer.tally().failures(Fate::Counted) < all {
+    while layer.tally().failures(FailureResult::Counted) < all {
         tokio::task::yield_now().await;
     }
 }
@@ -51,17 +51,20 @@ async fn all_kinds_of_incidents_exist_at_0_from_the_start() {
     let telemetry = telemetry();
     let _layer = watched(&telemetry);
     let scrape = scrape(&telemetry).await;
-    for kind in Kind::ALL {
+    for kind in IncidentKind::ALL {
         assert_eq!(
             scrape.values(INCIDENTS, &[("type", kind.as_str())]),
             [0.0],
             "{kind}"
         );
     }
-    for fate in Fate::ALL {
-        assert_eq!(scrape.values(FAILURES, &[("result", fate.as_str())]), [0.0]);
+    for result in FailureResult::ALL {
+        assert_eq!(
+            scrape.values(FAILURES, &[("result", result.as_str())]),
+            [0.0]
+        );
     }
-    assert_eq!(scrape.values(INCIDENTS, &[]).len(), Kind::ALL.len());
+    assert_eq!(scrape.values(INCIDENTS, &[]).len(), IncidentKind::ALL.len());
     assert_eq!(scrape.values(BANS, &[]).len(), BanReason::all().count());
     for reason in BanReason::all() {
         let labels = [("reason", reason.as_str())];

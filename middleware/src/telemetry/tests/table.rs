@@ -20,11 +20,11 @@ pub(super) fn all() -> Vec<&'static Instrument> {
     ];
     measured
         .into_iter()
-        .chain(of::<rate_limit::Tally>())
-        .chain(of::<suspicion::Tally>())
-        .chain(of::<funnel::Tally>())
+        .chain(of::<rate_limit::PolicyTally>())
+        .chain(of::<suspicion::SuspicionTally>())
+        .chain(of::<funnel::FunnelTally>())
         .chain(of::<funnel::VisitorTally>())
-        .chain(of::<segment::Tally>())
+        .chain(of::<segment::SegmentTally>())
         .collect()
 }
 

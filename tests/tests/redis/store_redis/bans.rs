@@ -9,7 +9,7 @@ use std::time::Duration;
 use palisade::client::Network;
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade::suspicion::store::LocalBanStore;
-use palisade::suspicion::{Ban, BanReason, Kind, Sentence};
+use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -34,10 +34,10 @@ fn micros(duration: Duration) -> u64 {
 /// What stands for a reason in a stored ban; other processes rely on it.
 fn code(reason: BanReason) -> u8 {
     match reason {
-        BanReason::Incident(Kind::CredentialStuffing) => 1,
-        BanReason::Incident(Kind::EndpointScanning) => 2,
-        BanReason::Incident(Kind::Abuse) => 3,
-        BanReason::Incident(Kind::CredentialStuffingSlow) => 4,
+        BanReason::Incident(IncidentKind::CredentialStuffing) => 1,
+        BanReason::Incident(IncidentKind::EndpointScanning) => 2,
+        BanReason::Incident(IncidentKind::Abuse) => 3,
+        BanReason::Incident(IncidentKind::CredentialStuffingSlow) => 4,
         _ => 0,
     }
 }
@@ -242,7 +242,7 @@ fn both_stores_and_the_reference_ban_alike() {
                 );
             }
             2..5 => {
-                let kind = random.of(&Kind::ALL);
+                let kind = random.of(&IncidentKind::ALL);
                 let sentence = random.of(&sentences);
                 let reason = BanReason::Incident(kind);
                 let of = |offence| sentence.length(offence, roll);
@@ -314,7 +314,7 @@ fn the_first_nine_bytes_of_a_ban_and_its_expiry_are_what_others_rely_on() {
     let server = RedisServer::start();
     let mut scripts = Scripts::on(&server);
     let length = Duration::from_secs(600);
-    let scanning = BanReason::Incident(Kind::EndpointScanning);
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
     let now = EPOCH + 1;
     scripts.impose(now, 1, scanning, [length].into_iter());
     let name = client(1).to_string();
@@ -342,7 +342,7 @@ fn what_is_no_ban_is_none_and_is_replaced_and_counted() {
     let name = client(1).to_string();
     let ban = |scripts: &mut Scripts| {
         let lengths = [Duration::from_secs(600)].into_iter();
-        scripts.impose(EPOCH, 1, BanReason::Incident(Kind::Abuse), lengths)
+        scripts.impose(EPOCH, 1, BanReason::Incident(IncidentKind::Abuse), lengths)
     };
     let (_, told) = ban(&mut scripts);
     let whole: Vec<u8> = scripts.query(&["GET", &name]);

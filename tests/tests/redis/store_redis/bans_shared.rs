@@ -7,7 +7,7 @@ use palisade::rate_limit::store::{Charge, Gate, Store};
 use palisade::rate_limit::{PartitionKey, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::store::BanStore;
-use palisade::suspicion::{Ban, BanReason, Kind, Sentence};
+use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence};
 use palisade_tests::redis::RedisServer;
 
 use super::bans::client;
@@ -19,7 +19,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn stores_on_one_server_share_their_bans() {
     let server = RedisServer::start();
     let stores = [(); 2].map(|()| patient(&server).build().unwrap());
-    let kind = Kind::EndpointScanning;
+    let kind = IncidentKind::EndpointScanning;
     let sentence = Sentence::default();
     let v6 = Network::of("2001:db8::1".parse().unwrap(), 64);
     assert_eq!(stores[0].banned_for(v6).await.unwrap(), None);
@@ -70,7 +70,7 @@ async fn strikes_that_are_imposed_at_once_are_all_counted() {
             tokio::spawn(async move {
                 let sentence = Sentence::default();
                 store
-                    .impose(client(1), Kind::Abuse, &sentence, 0)
+                    .impose(client(1), IncidentKind::Abuse, &sentence, 0)
                     .await
                     .unwrap()
                     .strikes

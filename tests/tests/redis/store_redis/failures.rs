@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Network, Route};
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::Kind;
-use palisade::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Watch};
+use palisade::suspicion::IncidentKind;
+use palisade::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Rule};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -191,8 +191,8 @@ pub(crate) fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest 
     }
 }
 
-pub(crate) fn watch(kind: Kind, threshold: &str) -> Watch {
-    Watch {
+pub(crate) fn rule(kind: IncidentKind, threshold: &str) -> Rule {
+    Rule {
         kind,
         threshold: threshold.parse().unwrap(),
     }
@@ -219,11 +219,11 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
     let mut script = Script::on(&server);
     let hand = Hand::default();
     let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-    let watches = [
-        watch(Kind::CredentialStuffing, "4/1s"),
-        watch(Kind::CredentialStuffingSlow, "7/7s"),
-        watch(Kind::EndpointScanning, "1/3s"),
-        watch(Kind::Abuse, "90/24h"),
+    let rules = [
+        rule(IncidentKind::CredentialStuffing, "4/1s"),
+        rule(IncidentKind::CredentialStuffingSlow, "7/7s"),
+        rule(IncidentKind::EndpointScanning, "1/3s"),
+        rule(IncidentKind::Abuse, "90/24h"),
     ];
     let mut references: HashMap<String, Reference> = HashMap::new();
     let mut random = Random(5);
@@ -248,33 +248,31 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
             .iter()
             .enumerate()
             .flat_map(|(request, failed)| {
-                let counting = watches
-                    .iter()
-                    .filter(|watch| watch.kind.counts(failed.status));
-                counting.map(move |watch| {
+                let counting = rules.iter().filter(|rule| rule.kind.counts(failed.status));
+                counting.map(move |rule| {
                     let failure = Failure {
-                        key: format!("{}:{}", watch.kind, failed.client),
-                        threshold: watch.threshold.count() as u16,
-                        window: watch.threshold.window().as_micros() as u64,
+                        key: format!("{}:{}", rule.kind, failed.client),
+                        threshold: rule.threshold.count() as u16,
+                        window: rule.threshold.window().as_micros() as u64,
                         route: failed.route.to_string(),
                     };
-                    (request, *watch, failure)
+                    (request, *rule, failure)
                 })
             })
             .collect();
 
         let mut expected = Vec::new();
-        for (place, (request, watch, failure)) in counted.iter().enumerate() {
+        for (place, (request, rule, failure)) in counted.iter().enumerate() {
             let reference = references.entry(failure.key.clone()).or_default();
             if let Some((count, span, routes)) = reference.fail(now, failure) {
-                incidents[watch.kind as usize] += 1;
+                incidents[rule.kind as usize] += 1;
                 let report = Report {
                     place,
                     count,
                     span,
                     routes,
                 };
-                expected.push((*request, *watch, report));
+                expected.push((*request, *rule, report));
             }
         }
         let failures: Vec<_> = counted
@@ -290,9 +288,9 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
         hand.0.store(now, Ordering::Relaxed);
         let expected = expected
             .into_iter()
-            .map(|(request, watch, report)| Incident {
+            .map(|(request, rule, report)| Incident {
                 request,
-                watch,
+                rule,
                 count: report.count,
                 estimated: false,
                 span: Duration::from_micros(report.span),
@@ -303,7 +301,7 @@ fn both_stores_and_the_reference_tell_the_same_incidents() {
                     .collect(),
             });
         assert_eq!(
-            store.count_now(&watches, &requests),
+            store.count_now(&rules, &requests),
             expected.collect::<Vec<_>>(),
             "memory, step {step}"
         );
@@ -325,8 +323,8 @@ fn a_failure_has_left_its_window_at_exactly_its_end() {
 fn one_guess_every_80_seconds_is_seen_by_the_slow_window_alone() {
     let server = RedisServer::start();
     let mut script = Script::on(&server);
-    let slow = Kind::CredentialStuffingSlow.default_threshold();
-    let fast = Kind::CredentialStuffing.default_threshold();
+    let slow = IncidentKind::CredentialStuffingSlow.default_threshold();
+    let fast = IncidentKind::CredentialStuffing.default_threshold();
     let failure = |threshold: palisade::suspicion::Threshold| Failure {
         key: threshold.to_string(),
         threshold: threshold.count() as u16,

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use palisade::client::Route;
-use palisade::suspicion::Kind;
-use palisade::suspicion::store::{FailureStore, Watch};
+use palisade::suspicion::IncidentKind;
+use palisade::suspicion::store::{FailureStore, Rule};
 use palisade_tests::redis::RedisServer;
 
 use super::failures::failed;
 use super::patient;
 
-fn all_kinds() -> [Watch; 4] {
-    Kind::BY_STATUS.map(|kind| Watch {
+fn all_kinds() -> [Rule; 4] {
+    IncidentKind::BY_STATUS.map(|kind| Rule {
         kind,
         threshold: kind.default_threshold(),
     })
 }
 
 /// Fails until `until`, and tells which failures were incidents of which kind.
-async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u64, Kind)> {
+async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u64, IncidentKind)> {
     let mut found = Vec::new();
     for n in 1..=until {
         let incidents = store
@@ -28,7 +28,7 @@ async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u
         for incident in incidents {
             assert_eq!((incident.request, incident.count), (0, n));
             assert_eq!(incident.routes, [Route::from("/login")]);
-            found.push((n, incident.watch.kind));
+            found.push((n, incident.rule.kind));
         }
     }
     found
@@ -40,13 +40,19 @@ async fn each_kind_fires_once_at_its_threshold_and_not_before() {
         (
             401,
             vec![
-                (5, Kind::CredentialStuffing),
-                (20, Kind::Abuse),
-                (20, Kind::CredentialStuffingSlow),
+                (5, IncidentKind::CredentialStuffing),
+                (20, IncidentKind::Abuse),
+                (20, IncidentKind::CredentialStuffingSlow),
             ],
         ),
-        (404, vec![(10, Kind::EndpointScanning), (20, Kind::Abuse)]),
-        (403, vec![(20, Kind::Abuse)]),
+        (
+            404,
+            vec![
+                (10, IncidentKind::EndpointScanning),
+                (20, IncidentKind::Abuse),
+            ],
+        ),
+        (403, vec![(20, IncidentKind::Abuse)]),
         (429, vec![]),
         (200, vec![]),
     ] {
@@ -122,11 +128,11 @@ async fn two_stores_on_one_server_tell_one_incident_between_them() {
         .collect();
     let mut kinds = Vec::new();
     for task in tasks {
-        kinds.extend(task.await.unwrap().into_iter().map(|i| i.watch.kind));
+        kinds.extend(task.await.unwrap().into_iter().map(|i| i.rule.kind));
     }
     // The tasks end in no certain order.
     kinds.sort_by_key(|kind| kind.as_str());
-    assert_eq!(kinds, [Kind::Abuse, Kind::EndpointScanning]);
+    assert_eq!(kinds, [IncidentKind::Abuse, IncidentKind::EndpointScanning]);
 }
 
 #[tokio::test]

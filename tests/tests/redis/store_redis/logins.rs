@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Route, Secret};
 use palisade::store::memory::MemoryStore;
-use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Watch};
-use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
+use palisade::suspicion::store::{FailedRequest, LocalFailureStore, Rule};
+use palisade::suspicion::{AccountHash, IncidentKind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
-use super::failures::{self, Hand, client, watch};
+use super::failures::{self, Hand, client, rule};
 use super::logins_script::{LATER, SECOND, Script, Step, What, agrees};
 use super::model::Random;
 use super::script::EPOCH;
@@ -88,8 +88,8 @@ fn login(network: u32, account: u64, succeeded: bool) -> FailedRequest {
 }
 
 /// The steps of a login: those of a failure, or those of a success.
-fn steps(request: &FailedRequest, watches: &[Watch; 5]) -> Vec<Step> {
-    let [spraying, stuffing, success, fast, slow] = *watches;
+fn steps(request: &FailedRequest, rules: &[Rule; 5]) -> Vec<Step> {
+    let [spraying, stuffing, success, fast, slow] = *rules;
     let (network, login) = (request.client, request.login.unwrap());
     if login.succeeded {
         vec![
@@ -110,15 +110,15 @@ fn steps(request: &FailedRequest, watches: &[Watch; 5]) -> Vec<Step> {
 
 /// Feeds the same logins to both stores and the reference; how many incidents of each kind there were, and how many
 /// numbers were estimates.
-fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: u32) -> [u64; 4] {
+fn compare(seed: u64, networks: u64, accounts: u64, rules: [&str; 5], rounds: u32) -> [u64; 4] {
     let kinds = [
-        Kind::PasswordSpraying,
-        Kind::DistributedStuffing,
-        Kind::SuccessAfterFailures,
-        Kind::CredentialStuffing,
-        Kind::CredentialStuffingSlow,
+        IncidentKind::PasswordSpraying,
+        IncidentKind::DistributedStuffing,
+        IncidentKind::SuccessAfterFailures,
+        IncidentKind::CredentialStuffing,
+        IncidentKind::CredentialStuffingSlow,
     ];
-    let watches: [Watch; 5] = std::array::from_fn(|n| watch(kinds[n], watches[n]));
+    let rules: [Rule; 5] = std::array::from_fn(|n| rule(kinds[n], rules[n]));
     let server = RedisServer::start();
     let mut failing = failures::Script::on(&server);
     let mut script = Script::on(&server);
@@ -149,9 +149,9 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
             .iter()
             .filter(|request| request.status == 401)
             .flat_map(|request| {
-                watches[3..]
+                rules[3..]
                     .iter()
-                    .map(|watch| Step::of(What::IsFailing, *watch, request.client, 0).failure())
+                    .map(|rule| Step::of(What::IsFailing, *rule, request.client, 0).failure())
             })
             .collect();
         for failure in &failures {
@@ -166,7 +166,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
         let mut all = Vec::new();
         for (place, request) in requests.iter().enumerate() {
             let mut suspicious = false;
-            for step in steps(request, &watches) {
+            for step in steps(request, &rules) {
                 let reference = distinct.entry(step.key.clone()).or_default();
                 let counts = match step.what {
                     What::IsDistinct => {
@@ -182,9 +182,9 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
                     What::Count | What::State => true,
                 };
                 if counts && let Some((count, span)) = reference.count(now, &step) {
-                    let kind = watches
+                    let kind = rules
                         .iter()
-                        .position(|watch| step.key.starts_with(&format!("{}:", watch.kind)));
+                        .position(|rule| step.key.starts_with(&format!("{}:", rule.kind)));
                     told[kind.unwrap()] += 1;
                     expected.push((place, all.len(), kind.unwrap(), count, span));
                 }
@@ -193,10 +193,10 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
         }
         let (broken, found) = script.run(now, &all);
         assert_eq!((broken, found.len()), (0, expected.len()), "round {round}");
-        let incidents = store.count_now(&watches, &requests);
+        let incidents = store.count_now(&rules, &requests);
         let incidents: Vec<_> = incidents
             .into_iter()
-            .filter(|incident| incident.watch.kind.is_of_logins())
+            .filter(|incident| incident.rule.kind.is_of_logins())
             .collect();
         assert_eq!(incidents.len(), expected.len(), "round {round}");
         for ((found, incident), (place, step, kind, count, span)) in
@@ -210,7 +210,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
                 agrees(found.count, found.estimated, *count, 0.008_1),
                 "{found:?} {count}"
             );
-            assert_eq!((incident.request, incident.watch), (*place, watches[*kind]));
+            assert_eq!((incident.request, incident.rule), (*place, rules[*kind]));
             assert_eq!(incident.span, Duration::from_micros(*span));
             assert_eq!(incident.estimated, found.estimated, "round {round}");
             assert!(
@@ -221,7 +221,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
         }
 
         let account = AccountHash::of(&format!("account {}", random.below(accounts)), &secret());
-        let step = Step::of(What::State, watches[1], account, 0);
+        let step = Step::of(What::State, rules[1], account, 0);
         let reference = distinct.entry(step.key.clone()).or_default();
         let (episode, count, span) = reference.state(now, &step);
         let (_, found) = script.run(now, &[step]);
@@ -237,7 +237,7 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
             agrees(found.count, found.estimated, count, 0.008_1),
             "{found:?} {count}"
         );
-        let state = store.account_now(&watches, account);
+        let state = store.account_now(&rules, account);
         assert_eq!(
             (state.under_attack, state.lasting),
             (episode, Duration::from_micros(span))
@@ -253,16 +253,16 @@ fn compare(seed: u64, networks: u64, accounts: u64, watches: [&str; 5], rounds: 
 
 #[test]
 fn both_stores_and_the_reference_count_few_networks_and_accounts_alike() {
-    let watches = ["4/1s", "3/5s", "1/2s", "4/1s", "9/7s"];
-    let told = compare(7, 6, 6, watches, 4_000);
+    let rules = ["4/1s", "3/5s", "1/2s", "4/1s", "9/7s"];
+    let told = compare(7, 6, 6, rules, 4_000);
     assert!(told.iter().all(|told| *told > 20), "{told:?}");
 }
 
 #[test]
 fn both_stores_and_the_reference_count_many_networks_and_accounts_alike() {
-    let watches = ["64/20s", "10/30s", "1/1s", "50/5s", "90/60s"];
-    let told = compare(8, 300, 3, watches, 3_000);
+    let rules = ["64/20s", "10/30s", "1/1s", "50/5s", "90/60s"];
+    let told = compare(8, 300, 3, rules, 3_000);
     assert!(told[1] > 5 && told[2] > 5 && told[3] > 3, "{told:?}");
-    let told = compare(9, 3, 1_000, watches, 3_000);
+    let told = compare(9, 3, 1_000, rules, 3_000);
     assert!(told[0] > 3 && told[2] > 0 && told[3] > 3, "{told:?}");
 }

@@ -1,6 +1,6 @@
 //! The script that counts distinct items, with the clock in the test's hands.
 
-use palisade::suspicion::store::Watch;
+use palisade::suspicion::store::Rule;
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -41,10 +41,10 @@ impl Step {
         }
     }
 
-    pub(crate) fn of(what: What, watch: Watch, key: impl std::fmt::Display, item: u64) -> Self {
-        let window = watch.threshold.window().as_micros() as u64;
-        let key = format!("{}:{key}", watch.kind);
-        Self::new(what, &key, watch.threshold.count() as u16, window, item)
+    pub(crate) fn of(what: What, rule: Rule, key: impl std::fmt::Display, item: u64) -> Self {
+        let window = rule.threshold.window().as_micros() as u64;
+        let key = format!("{}:{key}", rule.kind);
+        Self::new(what, &key, rule.threshold.count() as u16, window, item)
     }
 
     /// The same as a failure, for the other script and its reference.

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use palisade::client::{Route, Secret};
-use palisade::suspicion::store::{FailedRequest, FailureStore, Watch};
-use palisade::suspicion::{AccountHash, Kind, Login, LoginAttempt};
+use palisade::suspicion::store::{FailedRequest, FailureStore, Rule};
+use palisade::suspicion::{AccountHash, IncidentKind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 
 use super::failures::client;
 use super::patient;
 use palisade_tests::distance::Distance;
 
-fn all_kinds() -> [Watch; 7] {
-    Kind::ALL.map(|kind| Watch {
+fn all_kinds() -> [Rule; 7] {
+    IncidentKind::ALL.map(|kind| Rule {
         kind,
         threshold: kind.default_threshold(),
     })
@@ -33,11 +33,11 @@ fn login(network: u32, status: u16, login: &Login) -> FailedRequest {
 }
 
 /// The kinds of the incidents that a login is.
-async fn kinds(store: &impl FailureStore, request: FailedRequest) -> Vec<Kind> {
+async fn kinds(store: &impl FailureStore, request: FailedRequest) -> Vec<IncidentKind> {
     let incidents = store.count(&all_kinds(), &[request]).await.unwrap();
     incidents
         .iter()
-        .map(|incident| incident.watch.kind)
+        .map(|incident| incident.rule.kind)
         .collect()
 }
 
@@ -47,8 +47,8 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
     let store = patient(&server).build().unwrap();
     for network in 1..=10 {
         let failed = login(network, 200, &Login::failed("ada"));
-        let expected: &[Kind] = if network == 4 {
-            &[Kind::DistributedStuffing]
+        let expected: &[IncidentKind] = if network == 4 {
+            &[IncidentKind::DistributedStuffing]
         } else {
             &[]
         };
@@ -56,8 +56,8 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
     }
     for n in 1..=10 {
         let failed = login(100, 200, &Login::failed(&format!("user {n}")));
-        let expected: &[Kind] = if n == 5 {
-            &[Kind::PasswordSpraying]
+        let expected: &[IncidentKind] = if n == 5 {
+            &[IncidentKind::PasswordSpraying]
         } else {
             &[]
         };
@@ -66,10 +66,10 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
     for (network, account, expected) in [
         (50, "bob", None),
         // Of the account under attack, from anywhere; then not again.
-        (50, "ada", Some(Kind::SuccessAfterFailures)),
+        (50, "ada", Some(IncidentKind::SuccessAfterFailures)),
         (51, "ada", None),
         // From the network that sprays, whatever the account.
-        (100, "bob", Some(Kind::SuccessAfterFailures)),
+        (100, "bob", Some(IncidentKind::SuccessAfterFailures)),
         (100, "bob", None),
     ] {
         let succeeded = login(network, 200, &Login::succeeded(account));
@@ -84,7 +84,10 @@ async fn each_kind_of_logins_fires_once_at_its_threshold_and_not_before() {
             .unwrap();
     }
     let succeeded = login(200, 200, &Login::succeeded("eve"));
-    assert_eq!(kinds(&store, succeeded).await, [Kind::SuccessAfterFailures]);
+    assert_eq!(
+        kinds(&store, succeeded).await,
+        [IncidentKind::SuccessAfterFailures]
+    );
 }
 
 #[tokio::test]
@@ -159,7 +162,7 @@ async fn two_stores_on_one_server_agree_on_accounts_and_tell_each_incident_once(
     for task in tasks {
         found.extend(task.await.unwrap());
     }
-    assert_eq!(found, [Kind::DistributedStuffing]);
+    assert_eq!(found, [IncidentKind::DistributedStuffing]);
     for store in &stores {
         let state = store.account(&all_kinds(), account).await.unwrap();
         assert_eq!(

@@ -15,7 +15,7 @@ use palisade::body::Body;
 use palisade::client::{Network, Peer, Route};
 use palisade::config::Config;
 use palisade::stack::{Stack, StackBuilder};
-use palisade::suspicion::{BanReason, Fate, Kind};
+use palisade::suspicion::{BanReason, FailureResult, IncidentKind};
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 use tower::{Layer, Service, service_fn};
@@ -202,7 +202,7 @@ async fn a_flood_of_404s_is_an_incident_and_few_lines() {
         }
     }
     let tally = stack.suspicion_tally();
-    while Fate::ALL
+    while FailureResult::ALL
         .map(|fate| tally.failures(fate))
         .iter()
         .sum::<u64>()
@@ -230,7 +230,7 @@ async fn incidents_and_bans_of_ever_new_networks_write_few_lines_that_stand_for_
     let stack = stack(config, |builder| builder);
     let mut service = stack.layer(answering(StatusCode::NOT_FOUND));
     let tally = stack.suspicion_tally();
-    let scanning = BanReason::Incident(Kind::EndpointScanning);
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
     let mut sent = 0;
     let mut fail = async |service: &mut _| {
         let mut request = Request::new(());
@@ -284,7 +284,7 @@ async fn incidents_and_bans_of_ever_new_networks_write_few_lines_that_stand_for_
         networks += 1;
     }
     let lines = of_scanning(written.lines());
-    assert_eq!(tally.incidents(Kind::EndpointScanning), networks);
+    assert_eq!(tally.incidents(IncidentKind::EndpointScanning), networks);
     assert_eq!(represented(&lines, "suspicious_activity"), networks);
     assert_eq!(represented(&lines, "client_banned"), networks);
 }
@@ -363,7 +363,7 @@ async fn hostile_requests() {
         tokio::task::yield_now().await;
     }
     let tally = stack.suspicion_tally();
-    while tally.failures(Fate::Counted) < 30 {
+    while tally.failures(FailureResult::Counted) < 30 {
         tokio::task::yield_now().await;
     }
 }

@@ -10,10 +10,10 @@ pub(crate) enum End {
     Failed,
 }
 
-/// Watches a response's body until its end.
+/// Observes a response's body until its end.
 ///
 /// It is dropped after `end`, and without `end` when the body is dropped midway.
-pub(crate) trait Watch {
+pub(crate) trait ObserveBody {
     /// The body is about to be polled, or was. Should it unwind in between, it is dropped later, and was not cancelled.
     fn polling(&mut self, _is_polling: bool) {}
 
@@ -26,25 +26,25 @@ pub(crate) trait Watch {
     fn end(&mut self, end: End);
 }
 
-impl<W: Watch> Watch for Option<W> {
+impl<W: ObserveBody> ObserveBody for Option<W> {
     fn polling(&mut self, is_polling: bool) {
-        if let Some(watch) = self {
-            watch.polling(is_polling);
+        if let Some(observer) = self {
+            observer.polling(is_polling);
         }
     }
 
     fn read(&mut self, bytes: u64) -> bool {
-        self.as_mut().is_some_and(|watch| watch.read(bytes))
+        self.as_mut().is_some_and(|observer| observer.read(bytes))
     }
 
     fn end(&mut self, end: End) {
-        if let Some(watch) = self {
-            watch.end(end);
+        if let Some(observer) = self {
+            observer.end(end);
         }
     }
 }
 
-impl Watch for Infallible {
+impl ObserveBody for Infallible {
     fn end(&mut self, _: End) {
         match *self {}
     }
@@ -52,30 +52,30 @@ impl Watch for Infallible {
 
 /// All who wait for the status of one gRPC call.
 #[derive(Default)]
-pub(super) struct Watches(Vec<Box<dyn Watch + Send + Sync>>);
+pub(super) struct Observers(Vec<Box<dyn ObserveBody + Send + Sync>>);
 
-impl Watches {
-    pub(super) fn push(&mut self, watch: Box<dyn Watch + Send + Sync>) {
-        self.0.push(watch);
+impl Observers {
+    pub(super) fn push(&mut self, observer: Box<dyn ObserveBody + Send + Sync>) {
+        self.0.push(observer);
     }
 }
 
-impl Watch for Box<Watches> {
+impl ObserveBody for Box<Observers> {
     fn polling(&mut self, is_polling: bool) {
-        for watch in &mut self.0 {
-            watch.polling(is_polling);
+        for observer in &mut self.0 {
+            observer.polling(is_polling);
         }
     }
 
     fn end(&mut self, end: End) {
-        for watch in &mut self.0 {
-            watch.end(end);
+        for observer in &mut self.0 {
+            observer.end(end);
         }
     }
 }
 
-impl fmt::Debug for Watches {
+impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watches").field(&self.0.len()).finish()
+        f.debug_tuple("Observers").field(&self.0.len()).finish()
     }
 }
