@@ -34,9 +34,12 @@
 //!
 //! The body of each response is wrapped once, whatever the layers; see [`body`](crate::body).
 
+#[macro_use]
+mod layers;
 mod builder;
 #[cfg(feature = "ops")]
 mod panels;
+mod setup;
 mod stores;
 
 use std::fmt;
@@ -45,35 +48,33 @@ use std::sync::Arc;
 use tower_layer::{Identity, Layer};
 
 pub use builder::StackBuilder;
+use setup::Setup;
 
+use crate::ConfigError;
 use crate::body::Wrap;
-use crate::client::{Identify, IdentifyLayer};
-use crate::funnel::{Funnel, FunnelLayer, FunnelTally, VisitorTally};
-use crate::observe::{Observe, ObserveLayer};
-use crate::preflight::{Preflight, PreflightLayer};
-use crate::rate_limit::{PolicyTally, RateLimit, RateLimitLayer};
-use crate::segment::{Classify, ClassifyLayer, Customers, SegmentTally};
+use crate::funnel::{FunnelTally, VisitorTally};
+#[cfg(any(feature = "otel", feature = "ops"))]
+use crate::model::Room;
+#[cfg(feature = "otel")]
+use crate::model::metrics::Meters;
+#[cfg(feature = "ops")]
+use crate::model::panel::Panel;
+use crate::rate_limit::PolicyTally;
+use crate::segment::{Customers, SegmentTally};
 #[cfg(feature = "redis")]
-use crate::store::redis::StoreHealth;
-use crate::suspicion::{Suspicion, SuspicionLayer, SuspicionTally, Suspicions};
+use crate::store::redis::{RedisStore, StoreHealth};
+use crate::suspicion::{SuspicionTally, Suspicions};
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetrics, HttpMetricsLayer};
 
-/// The layers in their order, as one layer. Clones share everything.
-///
-/// `T` stands for what is outermost: nothing, or the HTTP metrics.
-#[derive(Clone)]
-pub struct Stack<T = Identity> {
-    telemetry: T,
-    client: IdentifyLayer,
-    observe: ObserveLayer,
-    preflight: PreflightLayer,
-    suspicion: SuspicionLayer,
-    rate_limit: RateLimitLayer,
-    segment: ClassifyLayer,
-    funnel: FunnelLayer,
-    #[cfg(feature = "redis")]
-    health: Option<StoreHealth>,
+layers! {
+    client: IdentifyLayer => Identify, Setup::client;
+    observe: ObserveLayer => Observe, Setup::observe;
+    preflight: PreflightLayer => Preflight, Setup::preflight;
+    suspicion: SuspicionLayer => Suspicion, Setup::suspicion;
+    rate_limit: RateLimitLayer => RateLimit, Setup::rate_limit;
+    segment: ClassifyLayer => Classify, Setup::segment;
+    funnel: FunnelLayer => Funnel, Setup::funnel;
 }
 
 impl Stack {
@@ -136,22 +137,6 @@ impl<T> Stack<T> {
     }
 }
 
-impl<S, T> Layer<S> for Stack<T>
-where
-    T: Outermost<Identify<Observe<Preflight<Suspicion<RateLimit<Classify<Funnel<Wrap<S>>>>>>>>>,
-{
-    type Service = T::Service;
-
-    fn layer(&self, inner: S) -> T::Service {
-        let segmented = self.segment.layer(self.funnel.layer(Wrap::new(inner)));
-        let limited = self.rate_limit.around(segmented);
-        let watched = self.suspicion.around(limited);
-        let asked = self.preflight.layer(watched);
-        let observed = self.observe.around(asked);
-        self.telemetry.around(self.client.layer(observed))
-    }
-}
-
 mod outermost {
     /// What can be outermost: a layer of ours, around a service whose bodies are wrapped already.
     pub trait Outermost<S> {
@@ -176,15 +161,5 @@ impl<S> Outermost<S> for HttpMetricsLayer {
 
     fn around(&self, inner: S) -> HttpMetrics<S> {
         HttpMetricsLayer::around(self, inner)
-    }
-}
-
-impl<T> fmt::Debug for Stack<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack")
-            .field("suspicion", &self.suspicion)
-            .field("rate_limit", &self.rate_limit)
-            .field("segment", &self.segment)
-            .finish_non_exhaustive()
     }
 }

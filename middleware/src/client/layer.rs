@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::{ExtractUser, ForwardedHeader, Identify, Origin, Peer, ResolveCountry, TrustedProxies};
 use crate::ConfigError;
-use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Secret, UserId};
+use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Room, Secret, UserId};
 
 /// Finds out who is calling and leaves it as a [`Client`](super::Client) extension; see the
 /// [module](crate::client) for the sources of the peer.
@@ -32,15 +32,21 @@ impl IdentifyLayer {
             secret: None,
         }
     }
+
+    pub(crate) fn around<S>(&self, inner: S) -> Identify<S> {
+        Identify::new(inner, Arc::clone(&self.config))
+    }
 }
 
 impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
 
     fn layer(&self, inner: S) -> Identify<S> {
-        Identify::new(inner, Arc::clone(&self.config))
+        self.around(inner)
     }
 }
+
+impl Room for IdentifyLayer {}
 
 /// Settings of a [`IdentifyLayer`].
 #[must_use = "a builder does nothing until `build`"]

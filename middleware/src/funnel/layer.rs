@@ -9,7 +9,7 @@ use super::stages::Stages;
 use super::tally::FunnelTally;
 use super::visitors::{VisitorTally, Visitors};
 use crate::ConfigError;
-use crate::model::Countries;
+use crate::model::{Countries, Room};
 
 /// Counts the responses that reach a stage of the funnel; see the [module](crate::funnel) for which do.
 ///
@@ -42,13 +42,32 @@ impl FunnelLayer {
         let visitors = self.stages.visitors.as_ref();
         visitors.map(|visitors| visitors.tally())
     }
+
+    pub(crate) fn around<S>(&self, inner: S) -> Funnel<S> {
+        Funnel::new(inner, Arc::clone(&self.stages))
+    }
 }
 
 impl<S> Layer<S> for FunnelLayer {
     type Service = Funnel<S>;
 
     fn layer(&self, inner: S) -> Funnel<S> {
-        Funnel::new(inner, Arc::clone(&self.stages))
+        self.around(inner)
+    }
+}
+
+impl Room for FunnelLayer {
+    #[cfg(feature = "otel")]
+    fn measure(&self, meters: &impl crate::model::metrics::Meters) {
+        meters.watch(&self.tally());
+        if let Some(visitors) = self.visitor_tally() {
+            meters.watch(&visitors);
+        }
+    }
+
+    #[cfg(feature = "ops")]
+    fn panel(&self) -> Option<Box<dyn crate::model::panel::Panel>> {
+        Some(Box::new(super::panel::FunnelPanel::new(self)))
     }
 }
 

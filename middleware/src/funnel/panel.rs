@@ -5,23 +5,20 @@ use std::sync::Arc;
 use super::{FunnelLayer, FunnelTally, VisitorTally};
 use crate::model::panel::{Fields, Panel, summed};
 
-struct FunnelPanel {
+pub(super) struct FunnelPanel {
     stages: Arc<FunnelTally>,
     /// `None` where visitors are not counted.
     visitors: Option<Arc<VisitorTally>>,
 }
 
-impl FunnelLayer {
-    /// The panel of the funnel on the live page.
-    pub(crate) fn panel(&self) -> impl Panel + use<> {
-        FunnelPanel {
-            stages: self.tally(),
-            visitors: self.visitor_tally(),
+impl FunnelPanel {
+    pub(super) fn new(layer: &FunnelLayer) -> Self {
+        Self {
+            stages: layer.tally(),
+            visitors: layer.visitor_tally(),
         }
     }
-}
 
-impl FunnelPanel {
     /// The stages in their order, with the responses that reached each.
     fn stages(&self) -> Vec<(&str, u64)> {
         summed(self.stages.counts().map(|it| (it.stage, it.count)))

@@ -3,5 +3,5 @@
 
 pub(crate) mod grpc;
 pub(crate) mod methods;
-pub(crate) mod problem;
+pub(crate) mod refusal;
 pub(crate) mod waiting;

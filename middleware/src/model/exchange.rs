@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::model::{Client, Segment};
+use crate::model::{Client, Reason, Segment};
 
 /// One request and how it ended, as an [`ObserveExchange`] receives it.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Exchange<'a> {
     pub took: Duration,
     /// The verdict of the limits and the bans.
     pub result: PolicyResult,
+    /// Why a layer refused the request; `None` if none did.
+    pub reason: Option<Reason>,
     /// The policies that were violated or could not be checked, for a request that was refused; else none.
     pub policies: &'a [Arc<str>],
     /// Which kind of customer asked; `None` for anonymous requests, without segments, and where a refusal came before.
@@ -36,11 +38,20 @@ impl Exchange<'_> {
     #[must_use]
     pub fn class(&self) -> Class {
         match (self.end, self.status) {
-            _ if self.result.is_refused() => Class::Refused,
+            _ if self.reason.is_some() || self.result.is_refused() => Class::Refused,
             (End::Cancelled, _) => Class::Cancelled,
             (End::Responded, Some(status)) if status.is_client_error() => Class::ClientError,
             (End::Responded, Some(status)) if !status.is_server_error() => Class::Ok,
             _ => Class::ServerError,
+        }
+    }
+
+    /// The verdict as it is written: the result, or the reason where another layer than the limits and the bans refused.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        match (self.result, self.reason) {
+            (PolicyResult::None, Some(reason)) => reason.as_str(),
+            (result, _) => result.as_str(),
         }
     }
 }
@@ -68,7 +79,7 @@ pub enum Class {
     Ok,
     /// A 4xx of the service's own.
     ClientError,
-    /// Refused by a limit or a ban, whatever the status.
+    /// Refused by a layer of palisade, such as by a limit or a ban, whatever the status.
     Refused,
     /// A 5xx of the service's own, or no response because it failed.
     ServerError,

@@ -1,6 +1,7 @@
 //! The metrics of a room, in types that need no exporter.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One metric: its line in the table of the [`telemetry`](crate::telemetry) module.
@@ -124,6 +125,12 @@ impl Instrument {
 pub trait Metrics: Sized + Send + Sync + 'static {
     /// The metrics, each with how it is read.
     const METRICS: &'static [Metric<Self>];
+}
+
+/// Exports counts.
+pub(crate) trait Meters {
+    /// Exports these counts from now on.
+    fn watch<T: Metrics>(&self, counted: &Arc<T>);
 }
 
 /// One metric of `T`.

@@ -1,20 +1,91 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use http::StatusCode;
 use smallvec::SmallVec;
 
-/// The reason why a request was rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// A quota is used up: 429.
-    QuotaExceeded,
-    /// The store does not answer, and a policy says to close: 503.
-    StoreUnavailable,
-    /// The client is [banned](crate::suspicion): 429 or 403. No policy has a part in it.
-    Banned,
+use super::PolicyResult;
+use crate::http::grpc::Code;
+
+/// The reason why a request was rejected. The room that rejects has its own, such as [`Reason::QUOTA_EXCEEDED`].
+///
+/// ```
+/// use palisade::rate_limit::Reason;
+///
+/// assert_eq!(Reason::QUOTA_EXCEEDED.as_str(), "quota_exceeded");
+/// assert_eq!(Reason::QUOTA_EXCEEDED.status(), 429);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Reason {
+    name: &'static str,
+    status: StatusCode,
+    pub(crate) code: Code,
+    /// The registered name of the problem type, and its title.
+    pub(crate) problem: (&'static str, &'static str),
+    pub(crate) result: PolicyResult,
 }
 
-/// Marks a response as a refusal of ours, by the rate limits or a ban; an extension of the response, so that layers further out
+impl Reason {
+    /// A reason of its own status, [problem type](https://www.iana.org/assignments/http-problem-types) and verdict.
+    pub(crate) const fn new(
+        name: &'static str,
+        status: StatusCode,
+        code: Code,
+        problem: (&'static str, &'static str),
+        result: PolicyResult,
+    ) -> Self {
+        Self {
+            name,
+            status,
+            code,
+            problem,
+            result,
+        }
+    }
+
+    /// The same reason, told by another status.
+    pub(crate) const fn told_as(mut self, status: StatusCode, code: Code) -> Self {
+        self.status = status;
+        self.code = code;
+        self
+    }
+
+    /// How it is written, such as `quota_exceeded`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.name
+    }
+
+    /// The status of the response, unless the request is a gRPC call.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.status
+    }
+}
+
+/// By name: a reason is the same by whatever status it is told.
+impl PartialEq for Reason {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Reason {}
+
+impl Hash for Reason {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Marks a response as a refusal of ours, whichever layer refused; an extension of the response, so that layers further out
 /// can tell it from the service's own answers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -23,32 +94,4 @@ pub struct Rejected {
     pub reason: Reason,
     /// The names of the policies that were violated, or could not be checked.
     pub policies: SmallVec<[Arc<str>; 2]>,
-}
-
-impl Rejected {
-    /// A refusal for a ban.
-    pub(crate) fn banned() -> Self {
-        Self {
-            reason: Reason::Banned,
-            policies: SmallVec::new(),
-        }
-    }
-}
-
-/// The registered name of a reason's problem type, and its title.
-pub(crate) const fn problem_type(reason: Reason) -> (&'static str, &'static str) {
-    match reason {
-        Reason::QuotaExceeded => (
-            "quota-exceeded",
-            "Request cannot be satisfied as assigned quota has been exceeded",
-        ),
-        Reason::StoreUnavailable => (
-            "temporary-reduced-capacity",
-            "Request cannot be satisfied due to temporary server capacity constraints",
-        ),
-        Reason::Banned => (
-            "abnormal-usage-detected",
-            "Request not satisfied due to detection of abnormal request pattern",
-        ),
-    }
 }

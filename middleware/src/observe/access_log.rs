@@ -59,7 +59,7 @@ macro_rules! write_line {
             status = exchange.status.map(|status| status.as_u16()),
             grpc_status = exchange.grpc_status,
             duration_ms = exchange.took.as_micros() as f64 / 1e3,
-            result = exchange.result.as_str(),
+            result = exchange.verdict(),
             policies = Names::of(exchange).map(tracing::field::display),
             segment = exchange.segment.map(|segment| segment.as_str()),
             country = exchange.client.country.as_str(),

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Observe;
 use crate::body::Wrap;
-use crate::model::ObserveExchange;
+use crate::model::{ObserveExchange, Room};
 
 /// Tells observers how each request ended; see the [module](crate::observe). Clones share the observers.
 ///
@@ -41,6 +41,8 @@ impl<S> Layer<S> for ObserveLayer {
         self.around(Wrap::new(inner))
     }
 }
+
+impl Room for ObserveLayer {}
 
 impl fmt::Debug for ObserveLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

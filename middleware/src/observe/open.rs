@@ -10,7 +10,7 @@ use crate::body;
 use crate::body::{Body, ObserveBody};
 use crate::http::grpc;
 use crate::http::grpc::Call;
-use crate::model::{Client, End, Exchange, Notes, PolicyResult, Reason, Rejected};
+use crate::model::{Client, End, Exchange, Notes, PolicyResult, Rejected};
 use crate::task::shielded;
 
 /// An exchange that the observers were told the beginning of.
@@ -106,13 +106,8 @@ impl ObserveBody for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let begun = &*self.0;
-        let refused = begun.rejected.as_ref().map(|rejected| rejected.reason);
-        let refused = match refused {
-            None => PolicyResult::None,
-            Some(Reason::QuotaExceeded) => PolicyResult::Denied,
-            Some(Reason::StoreUnavailable) => PolicyResult::FallbackDenied,
-            Some(Reason::Banned) => PolicyResult::Banned,
-        };
+        let rejected = begun.rejected.as_ref();
+        let refused = rejected.map_or(PolicyResult::None, |rejected| rejected.reason.result);
         let exchange = Exchange {
             method: &begun.method,
             client: &begun.client,
@@ -121,10 +116,8 @@ impl Drop for Open {
             took: begun.started.elapsed(),
             // The response does not say whether its denial was the local log's.
             result: begun.notes.noted_result().max(refused),
-            policies: begun
-                .rejected
-                .as_ref()
-                .map_or(&[], |rejected| &rejected.policies),
+            reason: rejected.map(|rejected| rejected.reason),
+            policies: rejected.map_or(&[], |rejected| &rejected.policies),
             segment: begun.notes.noted_segment(),
             grpc_status: begun.call.status(if begun.end == End::Cancelled {
                 grpc::CANCELLED

@@ -12,6 +12,7 @@ const OUTCOMES = [
   ['cancelled', 'Cancelled'],
   ['denied', 'Limited'],
   ['banned', 'Banned'],
+  ['refused', 'Other refusals'],
   ['server_error', 'Server errors'],
 ];
 
@@ -21,7 +22,7 @@ const CLIENT = template(`<tr><th scope="row" class="client"><span class="name"><
 const sections = {
   tiles: [
     tileOf('tile-requests', 'Requests', 'per s', 'Requests that ended, in one second. The line below covers the last 5 minutes.'),
-    tileOf('tile-refused', 'Refused', 'per s', 'Requests refused by a limit, for a ban, or by a limit that could not ask its store.'),
+    tileOf('tile-refused', 'Refused', 'per s', 'Requests refused by a limit, for a ban, by a limit that could not ask its store, or by another layer.'),
     tileOf('tile-errors', 'Server errors', 'per s', 'Answers 5xx of the service, and requests that ended without any answer.'),
     tileOf('tile-latency', 'Mean response', 'ms', 'From the request to the head of its response, the layers and the service together; a mean, so that a few slow ones hide in it.'),
   ].join(''),
@@ -30,7 +31,7 @@ const sections = {
     <header><h2 id="traffic-title">Requests by outcome</h2>
       <details class="help"><summary aria-label="What the outcomes mean">?</summary><div>
         <p>Each request that ended, once, by what became of it. Every point is a mean of three seconds.</p>
-        <p><b>Served</b> is a status below 400. <b>Client errors</b> are 4xx of the service's own. <b>Limited</b> were refused by a limit, <b>banned</b> for a ban. <b>Server errors</b> are 5xx and no response at all. <b>Cancelled</b>: the client left first.</p>
+        <p><b>Served</b> is a status below 400. <b>Client errors</b> are 4xx of the service's own. <b>Limited</b> were refused by a limit, <b>banned</b> for a ban; <b>other refusals</b> are those of other layers, such as maintenance. <b>Server errors</b> are 5xx and no response at all. <b>Cancelled</b>: the client left first.</p>
         <p>A hatched part is time that nobody told this page about; it is not zero.</p>
       </div></details>
       <p class="sub">per second, last 5 minutes</p>
@@ -76,7 +77,7 @@ const sections = {
 
 // Of a sample.
 const total = (s) => s.requests.total;
-const refused = (s) => s.requests.denied + s.requests.banned;
+const refused = (s) => s.requests.denied + s.requests.banned + s.requests.refused;
 const failed = (s) => s.requests.server_error;
 const took = (s) => s.seconds;
 const outcomes = OUTCOMES.map(([name]) => (s) => s.requests[name]);

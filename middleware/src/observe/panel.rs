@@ -24,12 +24,13 @@ const BANNED: usize = 4;
 const SERVER_ERROR: usize = 5;
 const CANCELLED: usize = 6;
 const MICROS: usize = 7;
+const REFUSED: usize = 8;
 
 /// Counts of requests, and the clients that are counted apart.
 #[derive(Debug)]
 pub(crate) struct Feed {
     start: Instant,
-    requests: Striped<8>,
+    requests: Striped<9>,
     /// Clients that limits refuse.
     limited: Top,
     /// Clients whose requests fail by their own doing.
@@ -59,10 +60,11 @@ impl Feed {
             client_error: sum(CLIENT_ERROR),
             denied: sum(DENIED),
             banned: sum(BANNED),
+            refused: sum(REFUSED),
             server_error: sum(SERVER_ERROR),
             cancelled: sum(CANCELLED),
         };
-        let refused = requests.denied + requests.banned;
+        let refused = requests.denied + requests.banned + requests.refused;
         let answered = requests.ok + requests.client_error + requests.server_error;
         Requests {
             total: answered + refused + requests.cancelled,
@@ -79,6 +81,7 @@ impl ObserveExchange for Arc<Feed> {
     fn observe(&self, exchange: &Exchange<'_>) {
         let counter = match (exchange.result, exchange.class()) {
             (PolicyResult::Banned, _) => BANNED,
+            (PolicyResult::None, Class::Refused) => REFUSED,
             (_, Class::Refused) => DENIED,
             (_, Class::Ok) => OK,
             (_, Class::ClientError) => CLIENT_ERROR,
@@ -159,6 +162,8 @@ struct Requests {
     denied: u64,
     /// Refused for a ban.
     banned: u64,
+    /// Refused by another layer than the limits and the bans.
+    refused: u64,
     /// 5xx, and no response at all.
     server_error: u64,
     /// The client left before the response.

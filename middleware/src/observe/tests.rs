@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::http::grpc::Code;
 use crate::log::Lines;
 use crate::model::{Client, Notes, Reason, Rejected, Route};
 
@@ -103,17 +104,31 @@ async fn a_response_is_told_with_its_status_and_class() {
     }
 }
 
+/// Of a layer that this room does not know.
+const CLOSED: Reason = Reason::new(
+    "closed",
+    StatusCode::SERVICE_UNAVAILABLE,
+    Code::Unavailable,
+    ("temporary-reduced-capacity", "Closed"),
+    PolicyResult::None,
+);
+
 #[tokio::test]
 async fn a_refusal_is_told_with_its_reason_and_policies() {
     for (reason, noted, result) in [
-        (Reason::QuotaExceeded, None, PolicyResult::Denied),
+        (Reason::QUOTA_EXCEEDED, None, PolicyResult::Denied),
         (
-            Reason::QuotaExceeded,
+            Reason::QUOTA_EXCEEDED,
             Some(PolicyResult::FallbackDenied),
             PolicyResult::FallbackDenied,
         ),
-        (Reason::StoreUnavailable, None, PolicyResult::FallbackDenied),
-        (Reason::Banned, None, PolicyResult::Banned),
+        (
+            Reason::STORE_UNAVAILABLE,
+            None,
+            PolicyResult::FallbackDenied,
+        ),
+        (Reason::BANNED, None, PolicyResult::Banned),
+        (CLOSED, None, PolicyResult::None),
     ] {
         let named = Arc::new(Mutex::new(Vec::new()));
         let names = Arc::clone(&named);
@@ -122,6 +137,13 @@ async fn a_refusal_is_told_with_its_reason_and_policies() {
             Box::new(seen.clone()),
             Box::new(move |exchange: &Exchange<'_>| {
                 names.lock().unwrap().extend(exchange.policies.to_vec());
+                assert_eq!(exchange.reason, Some(reason));
+                let verdict = if reason == CLOSED {
+                    "closed"
+                } else {
+                    result.as_str()
+                };
+                assert_eq!(exchange.verdict(), verdict);
             }),
         ]);
         let service = layer.layer(service_fn(move |request: Request<()>| async move {

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Preflight;
 use crate::ConfigError;
-use crate::model::Ask;
+use crate::model::{Ask, Room};
 
 /// Asks the store once for the layers inside of it; see the [module](crate::preflight). Clones share everything.
 ///
@@ -21,13 +21,17 @@ impl PreflightLayer {
     pub fn builder() -> PreflightLayerBuilder {
         PreflightLayerBuilder { asked: Vec::new() }
     }
+
+    pub(crate) fn around<S>(&self, inner: S) -> Preflight<S> {
+        Preflight::new(inner, Arc::clone(&self.asked))
+    }
 }
 
 impl<S> Layer<S> for PreflightLayer {
     type Service = Preflight<S>;
 
     fn layer(&self, inner: S) -> Preflight<S> {
-        Preflight::new(inner, Arc::clone(&self.asked))
+        self.around(inner)
     }
 }
 
@@ -41,6 +45,11 @@ impl PreflightLayerBuilder {
     /// Asks for a layer too. It must stand further in: what is charged here, it carries out.
     pub fn ask(mut self, layer: impl Ask) -> Self {
         self.asked.push(Box::new(layer));
+        self
+    }
+
+    pub(crate) fn ask_boxed(mut self, layer: Box<dyn Ask>) -> Self {
+        self.asked.push(layer);
         self
     }
 
@@ -69,6 +78,8 @@ impl PreflightLayerBuilder {
 fn rooms(asked: &[Box<dyn Ask>]) -> Vec<&'static str> {
     asked.iter().map(|layer| layer.room()).collect()
 }
+
+impl Room for PreflightLayer {}
 
 impl fmt::Debug for PreflightLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -223,7 +223,7 @@ impl Decider {
             .map(|(met, denied)| self.line(met, Some(denied.room)))
             .collect();
         Some(Refusal {
-            reason: Reason::QuotaExceeded,
+            reason: Reason::QUOTA_EXCEEDED,
             violated: known.iter().map(|(met, _)| met.violated()).collect(),
             retry: Some(retry),
             headers: self.renderer.render(&lines),
@@ -276,7 +276,7 @@ impl Decider {
                 .map(|met| self.line(met, None))
                 .collect();
             return Conclusion::Refuse(Refusal {
-                reason: Reason::StoreUnavailable,
+                reason: Reason::STORE_UNAVAILABLE,
                 violated: closed,
                 retry: None,
                 headers: self.renderer.render(&lines),
@@ -382,7 +382,7 @@ impl Decider {
             })
             .collect();
         Conclusion::Refuse(Refusal {
-            reason: Reason::QuotaExceeded,
+            reason: Reason::QUOTA_EXCEEDED,
             violated,
             retry: Some(longest).filter(|retry| *retry < Duration::MAX),
             headers,

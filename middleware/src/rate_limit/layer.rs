@@ -17,7 +17,7 @@ use super::store::{LocalStore, Store};
 use super::tally::PolicyTally;
 use crate::ConfigError;
 use crate::body::Wrap;
-use crate::model::Exemptions;
+use crate::model::{Ask, Exemptions, Room};
 
 /// Applies rate limits to a service. Clones share the limits.
 #[derive(Clone)]
@@ -56,6 +56,22 @@ impl<S> Layer<S> for RateLimitLayer {
 
     fn layer(&self, inner: S) -> RateLimit<Wrap<S>> {
         self.around(Wrap::new(inner))
+    }
+}
+
+impl Room for RateLimitLayer {
+    fn ask(&self) -> Option<Box<dyn Ask>> {
+        Some(Box::new(self.clone()))
+    }
+
+    #[cfg(feature = "otel")]
+    fn measure(&self, meters: &impl crate::model::metrics::Meters) {
+        meters.watch(&self.tally());
+    }
+
+    #[cfg(feature = "ops")]
+    fn panel(&self) -> Option<Box<dyn crate::model::panel::Panel>> {
+        Some(Box::new(super::panel::RateLimitPanel::new(self)))
     }
 }
 

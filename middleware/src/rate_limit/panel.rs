@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{OnStoreFailure, PartitionBy, Policy, PolicyCounts, PolicyTally, RateLimitLayer};
 use crate::model::panel::{Fields, Panel};
 
-struct RateLimitPanel {
+pub(super) struct RateLimitPanel {
     limits: Vec<Limit>,
     tally: Arc<PolicyTally>,
 }
@@ -39,12 +39,11 @@ struct Decisions {
     fallback_denied: u64,
 }
 
-impl RateLimitLayer {
-    /// The panel of the limits on the live page.
-    pub(crate) fn panel(&self) -> impl Panel + use<> {
-        RateLimitPanel {
-            limits: self.decider.policies.iter().map(Limit::of).collect(),
-            tally: self.tally(),
+impl RateLimitPanel {
+    pub(super) fn new(layer: &RateLimitLayer) -> Self {
+        Self {
+            limits: layer.decider.policies.iter().map(Limit::of).collect(),
+            tally: layer.tally(),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use smallvec::SmallVec;
@@ -12,8 +11,33 @@ use smallvec::SmallVec;
 use super::decide::Violated;
 use super::policy::{Policy, window_phrase};
 use crate::http::grpc::{self, Code, Violation};
-use crate::http::problem::{self, PROBLEM_JSON, seconds_up};
-use crate::model::{Quota, Reason, Rejected, problem_type};
+use crate::http::refusal;
+use crate::model::{PolicyResult, Quota, Reason, Rejected};
+
+impl Reason {
+    /// A quota is used up: 429.
+    pub const QUOTA_EXCEEDED: Self = Self::new(
+        "quota_exceeded",
+        StatusCode::TOO_MANY_REQUESTS,
+        Code::ResourceExhausted,
+        (
+            "quota-exceeded",
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        ),
+        PolicyResult::Denied,
+    );
+    /// The store does not answer, and a policy says to close: 503.
+    pub const STORE_UNAVAILABLE: Self = Self::new(
+        "store_unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unavailable,
+        (
+            "temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        ),
+        PolicyResult::FallbackDenied,
+    );
+}
 
 /// Why a request was refused, for a service that writes its own answer.
 #[derive(Debug)]
@@ -61,8 +85,7 @@ impl Rejecter {
                     quota.limit(),
                     window_phrase(quota.window()),
                 );
-                let exceeded_body =
-                    problem(Reason::QuotaExceeded, &exceeded, &[&policy.name]).into();
+                let exceeded_body = body(Reason::QUOTA_EXCEEDED, &exceeded, &[&policy.name]).into();
                 Texts {
                     quota,
                     exceeded,
@@ -91,14 +114,10 @@ impl Rejecter {
         retry: Option<Duration>,
         request: &Parts,
     ) -> Response<Bytes> {
-        let retry = match reason {
-            Reason::QuotaExceeded | Reason::Banned => retry,
-            Reason::StoreUnavailable => Some(UNAVAILABLE_RETRY),
-        };
         let exceeded = violated.first().and_then(|first| self.texts(*first));
-        let detail = match (reason, exceeded) {
-            (Reason::QuotaExceeded, Some(texts)) => &*texts.exceeded,
-            _ => UNAVAILABLE,
+        let (retry, detail) = match exceeded {
+            Some(texts) if reason == Reason::QUOTA_EXCEEDED => (retry, &*texts.exceeded),
+            _ => (Some(UNAVAILABLE_RETRY), UNAVAILABLE),
         };
         let mut response = if let Some(replaced) = &self.replaced {
             let names = names(policies, violated);
@@ -114,14 +133,7 @@ impl Rejecter {
         } else {
             self.problem(policies, reason, violated, detail)
         };
-        if let Some(retry) = retry
-            && !response.headers().contains_key(RETRY_AFTER)
-        {
-            // At least a second: `0` would ask for a retry that comes too early.
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, seconds_up(retry).max(1).into());
-        }
+        refusal::retry_after(&mut response, retry);
         let policies = violated
             .iter()
             .map(|violated| Arc::clone(&policies[violated.policy].name))
@@ -140,17 +152,14 @@ impl Rejecter {
         detail: &str,
     ) -> Response<Bytes> {
         let alone = match *violated {
-            [alone] => self.texts(alone),
+            [alone] if reason == Reason::QUOTA_EXCEEDED => self.texts(alone),
             _ => None,
         };
-        let body = match (reason, alone) {
-            (Reason::QuotaExceeded, Some(texts)) => texts.exceeded_body.clone(),
-            _ => problem(reason, detail, &names(policies, violated)).into(),
+        let body = match alone {
+            Some(texts) => texts.exceeded_body.clone(),
+            None => body(reason, detail, &names(policies, violated)).into(),
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status(reason);
-        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
-        response
+        refusal::problem(reason, body)
     }
 
     fn grpc(
@@ -162,12 +171,9 @@ impl Rejecter {
         detail: &str,
         content_type: HeaderValue,
     ) -> Response<Bytes> {
-        let (code, violated) = match reason {
-            Reason::QuotaExceeded | Reason::Banned => (Code::ResourceExhausted, violated),
-            Reason::StoreUnavailable => (Code::Unavailable, &[][..]),
-        };
         let violations: SmallVec<[_; 2]> = violated
             .iter()
+            .filter(|_| reason == Reason::QUOTA_EXCEEDED)
             .filter_map(|&violated| {
                 Some(Violation {
                     subject: &policies[violated.policy].name,
@@ -175,14 +181,7 @@ impl Rejecter {
                 })
             })
             .collect();
-        grpc::response(content_type, code, detail, retry, &violations)
-    }
-}
-
-fn status(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::QuotaExceeded | Reason::Banned => StatusCode::TOO_MANY_REQUESTS,
-        Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        grpc::response(content_type, reason.code, detail, retry, &violations)
     }
 }
 
@@ -194,8 +193,7 @@ fn names<'a>(policies: &'a [Policy], violated: &[Violated]) -> SmallVec<[&'a str
 }
 
 /// A body that names policies. Names are `a-z0-9_-` and details our own sentences, so nothing needs escaping.
-fn problem(reason: Reason, detail: &str, violated: &[&str]) -> String {
-    let (kind, title) = problem_type(reason);
+fn body(reason: Reason, detail: &str, violated: &[&str]) -> String {
     let members = format!(r#","violated-policies":["{}"]"#, violated.join("\",\""));
-    problem::body(kind, title, status(reason), detail, &members)
+    refusal::body(reason, detail, &members)
 }

@@ -175,7 +175,7 @@ async fn lists_every_violated_policy_and_the_later_retry() {
     let rejected = denied.extensions().get::<Rejected>().unwrap();
     assert_eq!(
         (rejected.reason, rejected.policies.len()),
-        (Reason::QuotaExceeded, 2)
+        (Reason::QUOTA_EXCEEDED, 2)
     );
     let body: serde_json::Value = serde_json::from_str(&text(denied).await).unwrap();
     assert_eq!(body["violated-policies"], serde_json::json!(["a", "b"]));

@@ -15,7 +15,7 @@ use super::writer::Writer;
 use super::{Criteria, Keeping, Money, WallClock};
 use crate::ConfigError;
 use crate::log::{Fallback, Losses};
-use crate::model::Countries;
+use crate::model::{Ask, Countries, Room};
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share their cache.
@@ -46,6 +46,10 @@ impl ClassifyLayer {
     pub fn customers(&self) -> Option<Customers> {
         self.registry.as_ref().map(Customers::new)
     }
+
+    pub(crate) fn around<S>(&self, inner: S) -> Classify<S> {
+        Classify::new(inner, self.registry.clone())
+    }
 }
 
 #[cfg(test)]
@@ -59,7 +63,25 @@ impl<S> Layer<S> for ClassifyLayer {
     type Service = Classify<S>;
 
     fn layer(&self, inner: S) -> Classify<S> {
-        Classify::new(inner, self.registry.clone())
+        self.around(inner)
+    }
+}
+
+impl Room for ClassifyLayer {
+    fn ask(&self) -> Option<Box<dyn Ask>> {
+        Some(Box::new(self.clone()))
+    }
+
+    #[cfg(feature = "otel")]
+    fn measure(&self, meters: &impl crate::model::metrics::Meters) {
+        if let Some(tally) = self.tally() {
+            meters.watch(&tally);
+        }
+    }
+
+    #[cfg(feature = "ops")]
+    fn panel(&self) -> Option<Box<dyn crate::model::panel::Panel>> {
+        Some(Box::new(super::panel::SegmentPanel::new(self)))
     }
 }
 

@@ -7,12 +7,11 @@ use crate::model::Segment;
 use crate::model::panel::{Fields, Panel, summed};
 
 /// Without a tally, customers are not told apart.
-struct SegmentPanel(Option<Arc<SegmentTally>>);
+pub(super) struct SegmentPanel(Option<Arc<SegmentTally>>);
 
-impl ClassifyLayer {
-    /// The panel of the segments on the live page.
-    pub(crate) fn panel(&self) -> impl Panel + use<> {
-        SegmentPanel(self.tally())
+impl SegmentPanel {
+    pub(super) fn new(layer: &ClassifyLayer) -> Self {
+        Self(layer.tally())
     }
 }
 

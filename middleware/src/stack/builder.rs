@@ -5,71 +5,65 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, Method, Response, Uri};
-use tower_layer::Identity;
 
 use super::Stack;
 #[cfg(feature = "ops")]
 use super::panels::Heard;
-use super::stores::Stores;
+use super::setup::Setup;
 #[cfg(feature = "redis")]
-use super::stores::{CallObserver, shared};
+use super::stores::CallObserver;
 use crate::ConfigError;
-use crate::client::{
-    ExtractUser, IdentifyLayer, IdentifyLayerBuilder, ResolveCountry, TrustedProxies,
-};
+use crate::client::{ExtractUser, IdentifyLayer, IdentifyLayerBuilder, ResolveCountry};
 use crate::config::{Config, CountVisitors};
+use crate::funnel::Stage;
 #[cfg(feature = "otel")]
 use crate::funnel::Steps;
-use crate::funnel::{FunnelLayer, FunnelLayerBuilder, Stage, Visitors};
-use crate::model::{Countries, MatchedRoute, ObserveExchange, ResolveRoute, Route, Secret};
+use crate::model::{Countries, MatchedRoute, ObserveExchange, ResolveRoute, Route};
 #[cfg(feature = "redis")]
 use crate::model::{Operation, Outcome};
-use crate::observe::{AccessLog, ObserveLayer};
 #[cfg(feature = "ops")]
 use crate::ops::Ops;
-use crate::preflight::PreflightLayer;
-use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder, Rejection};
-use crate::segment::store::CustomerStore;
-use crate::segment::{Action, ClassifyLayer, ClassifyLayerBuilder, Money};
+use crate::rate_limit::Rejection;
+use crate::segment::{Action, Money};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
-use crate::suspicion::{Bans, IncidentKind, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder};
+use crate::suspicion::SecurityEvent;
 #[cfg(feature = "otel")]
 use crate::telemetry::{HttpMetricsLayer, Telemetry};
 
 /// Settings of a [`Stack`].
 #[must_use]
 pub struct StackBuilder {
-    config: Config,
-    client: IdentifyLayerBuilder,
-    countries: Countries,
-    stages: Vec<Stage>,
-    visitors: CountVisitors,
-    step_observers: Vec<StepObserver>,
-    observers: Vec<Box<dyn ObserveExchange>>,
-    security_observers: Vec<SecurityObserver>,
+    pub(super) config: Config,
+    pub(super) client: IdentifyLayerBuilder,
+    pub(super) countries: Countries,
+    pub(super) stages: Vec<Stage>,
+    pub(super) visitors: CountVisitors,
+    pub(super) step_observers: Vec<StepObserver>,
+    pub(super) observers: Vec<Box<dyn ObserveExchange>>,
+    pub(super) security_observers: Vec<SecurityObserver>,
     #[cfg(feature = "ops")]
-    ops: Option<Ops>,
-    actions: Vec<Action>,
-    convert: Option<Convert>,
-    route: Arc<dyn ResolveRoute>,
-    memory: MemoryStore,
-    reject: Option<Reject>,
-    deny_cache: Option<usize>,
+    pub(super) ops: Option<Ops>,
+    pub(super) actions: Vec<Action>,
+    pub(super) convert: Option<Convert>,
+    pub(super) route: Arc<dyn ResolveRoute>,
+    pub(super) memory: MemoryStore,
+    pub(super) reject: Option<Reject>,
+    pub(super) deny_cache: Option<usize>,
     #[cfg(feature = "redis")]
-    redis: Option<RedisStore>,
+    pub(super) redis: Option<RedisStore>,
     #[cfg(feature = "redis")]
-    call_observers: Vec<CallObserver>,
+    pub(super) call_observers: Vec<CallObserver>,
 }
 
-type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
-type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
-type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
+pub(super) type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
+pub(super) type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
+pub(super) type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
-type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
+pub(super) type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
 
 impl StackBuilder {
     pub(super) fn new() -> Self {
@@ -129,7 +123,7 @@ impl StackBuilder {
         self
     }
 
-    /// Is told of every step of a visitor; several may be added. See [`Visitors::observer`].
+    /// Is told of every step of a visitor; several may be added. See [`Visitors::observer`](crate::funnel::Visitors::observer).
     pub fn observe_steps(
         mut self,
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
@@ -146,7 +140,7 @@ impl StackBuilder {
     }
 
     /// Is told of each event of the security log; several may be added. See
-    /// [`observe_events`](SuspicionLayerBuilder::observe_events).
+    /// [`observe_events`](crate::suspicion::SuspicionLayerBuilder::observe_events).
     pub fn observe_security(
         mut self,
         observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
@@ -163,7 +157,7 @@ impl StackBuilder {
     }
 
     /// Makes amounts in another currency ones in minor units of the segments' currency; see
-    /// [`convert`](ClassifyLayerBuilder::convert).
+    /// [`convert`](crate::segment::ClassifyLayerBuilder::convert).
     pub fn convert(
         mut self,
         convert: impl Fn(Money) -> Option<i64> + Send + Sync + 'static,
@@ -187,7 +181,7 @@ impl StackBuilder {
     }
 
     /// Answers refusals with responses of your own; see
-    /// [`reject_with`](RateLimitLayerBuilder::reject_with).
+    /// [`reject_with`](crate::rate_limit::RateLimitLayerBuilder::reject_with).
     pub fn reject_with(
         mut self,
         respond: impl Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync + 'static,
@@ -196,7 +190,7 @@ impl StackBuilder {
         self
     }
 
-    /// How many denials are remembered; see [`deny_cache`](RateLimitLayerBuilder::deny_cache).
+    /// How many denials are remembered; see [`deny_cache`](crate::rate_limit::RateLimitLayerBuilder::deny_cache).
     pub fn deny_cache(mut self, entries: usize) -> Self {
         self.deny_cache = Some(entries);
         self
@@ -270,178 +264,9 @@ impl StackBuilder {
         self.build_layers()
     }
 
-    fn build_layers(mut self) -> Result<Stack, ConfigError> {
-        if let Some(lines @ 1..) = self.config.log.access {
-            self.observers.push(Box::new(AccessLog::new(lines)));
-        }
-        let stages = self.stages.into_iter();
-        let funnel = stages
-            .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
-            .countries(self.countries.clone());
-
-        let stores = Stores {
-            memory: self.memory,
-            #[cfg(feature = "redis")]
-            redis: shared(self.redis, &self.config.store, self.call_observers)?,
-        };
-        #[cfg(not(feature = "redis"))]
-        if self.config.store.redis_url.is_some() {
-            let allowed = "nothing in this build: palisade's feature `redis` is off";
-            return Err(ConfigError::without_value("store.redis_url", allowed));
-        }
-        let secret = match self.config.secret()? {
-            Some(secret) => secret,
-            None => {
-                if stores.are_shared() {
-                    tracing::warn!(
-                        target: "palisade::stack",
-                        event = "secret_missing",
-                        "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
-                         set `store.secret_file` or PALISADE_SECRET"
-                    );
-                }
-                Secret::random()?
-            }
-        };
-        let settings = &self.config.client;
-        let proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
-        let client = self
-            .client
-            .trusted_proxies(proxies)
-            .forwarded_header(settings.forwarded_header)
-            .ipv6_prefix(settings.ipv6_prefix)
-            .route(SharedRoute(self.route))
-            .secret(secret.clone())
-            .build()?;
-
-        let window = match (self.config.funnel.visitors, self.visitors) {
-            (CountVisitors::Unsaid, CountVisitors::Within(window))
-            | (CountVisitors::Within(window), _) => Some(window),
-            _ => None,
-        };
-        let (step_observers, visitors_secret) = (self.step_observers, secret.clone());
-        let with_visitors = |visitors: Visitors| {
-            let Some(window) = window else {
-                return funnel.build();
-            };
-            let visitors = visitors.window(window);
-            let visitors = if step_observers.is_empty() {
-                visitors
-            } else {
-                visitors.observer(move |from, to, took| {
-                    for observer in &step_observers {
-                        observer(from, to, took);
-                    }
-                })
-            };
-            funnel.visitors(visitors).build()
-        };
-        let in_funnel = |error: ConfigError| error.under("funnel");
-
-        let (settings, observers) = (self.config.suspicion, self.security_observers);
-        let suspicions = |builder: SuspicionLayerBuilder, bans: Bans| {
-            let builder = match settings.bans {
-                None => builder,
-                Some(settings) => {
-                    let bans = bans
-                        .sentence(settings.sentence)
-                        .kinds(settings.kinds)
-                        .response(settings.response);
-                    let dry_run = settings.dry_run;
-                    builder.bans(if dry_run { bans.dry_run() } else { bans })
-                }
-            };
-            let builder = IncidentKind::ALL
-                .into_iter()
-                .fold(builder, SuspicionLayerBuilder::without)
-                .secret(secret.clone())
-                .exempt(settings.exempt);
-            let builder = observers
-                .into_iter()
-                .fold(builder, SuspicionLayerBuilder::observe_events);
-            let builder = settings
-                .thresholds
-                .into_iter()
-                .fold(builder, |builder, (kind, threshold)| {
-                    builder.threshold(kind, threshold)
-                });
-            if settings.hash_clients {
-                builder.hash_clients(secret)
-            } else {
-                builder
-            }
-            .build()
-        };
-        let in_suspicion = |error: ConfigError| error.under("suspicion");
-
-        let settings = &self.config.rate_limit;
-        let (reject, deny_cache) = (self.reject, self.deny_cache);
-        let limits = |mut builder: RateLimitLayerBuilder| {
-            builder = builder
-                .exempt(settings.exempt.clone())
-                .headers(settings.headers);
-            if let Some(respond) = reject {
-                builder = builder.reject_with(respond);
-            }
-            if let Some(entries) = deny_cache {
-                builder = builder.deny_cache(entries);
-            }
-            let policies = settings.policies.iter().cloned();
-            policies
-                .fold(builder, RateLimitLayerBuilder::policy)
-                .build()
-        };
-        let in_limits = |error: ConfigError| error.under("rate_limit");
-
-        let (settings, actions, convert) = (self.config.segments, self.actions, self.convert);
-        let settings = settings.filter(|settings| settings.enabled);
-        let segments = |store: Box<dyn CustomerStore>| {
-            let Some(settings) = settings else {
-                return Ok(ClassifyLayer::default());
-            };
-            let mut builder = ClassifyLayerBuilder::new(store)
-                .criteria(settings.criteria)
-                .retention(settings.retention)
-                .sweep_every(settings.sweep_every)
-                .countries(self.countries)
-                .actions(actions);
-            if let Some(convert) = convert {
-                builder = builder.convert(convert);
-            }
-            builder.build().map_err(|error| error.under("segments"))
-        };
-
-        let funnel = with_visitors(stores.visitors(visitors_secret)).map_err(in_funnel)?;
-        let suspicion = suspicions(stores.failures(), stores.bans()).map_err(in_suspicion)?;
-        let segment = segments(stores.customers())?;
-        let rate_limit = limits(stores.limits()).map_err(in_limits)?;
-        Ok(Stack {
-            telemetry: Identity::new(),
-            client,
-            observe: ObserveLayer::new(self.observers),
-            preflight: preflight(&suspicion, &segment, &rate_limit)?,
-            suspicion,
-            rate_limit,
-            segment,
-            funnel,
-            #[cfg(feature = "redis")]
-            health: stores.redis.as_ref().map(RedisStore::health),
-        })
+    fn build_layers(self) -> Result<Stack, ConfigError> {
+        Stack::make(Setup::new(self)?)
     }
-}
-
-/// What these layers must ask the store, at once.
-fn preflight(
-    suspicion: &SuspicionLayer,
-    segment: &ClassifyLayer,
-    rate_limit: &RateLimitLayer,
-) -> Result<PreflightLayer, ConfigError> {
-    PreflightLayer::builder()
-        .ask(suspicion.clone())
-        .ask(segment.clone())
-        .ask(rate_limit.clone())
-        .build()
 }
 
 #[cfg(feature = "otel")]
@@ -462,36 +287,13 @@ impl StackBuilder {
         #[cfg(feature = "redis")]
         let this = this.observe_store(telemetry.timer::<Calls>());
         let stack = this.build()?;
-        telemetry.watch(&stack.funnel_tally());
-        if let Some(visitors) = stack.visitor_tally() {
-            telemetry.watch(&visitors);
-        }
-        telemetry.watch(&stack.tally());
-        telemetry.watch(&stack.suspicion_tally());
-        if let Some(tally) = stack.segment_tally() {
-            telemetry.watch(&tally);
-        }
-        #[cfg(feature = "redis")]
-        if let Some(health) = &stack.health {
-            telemetry.watch(&Arc::new(health.clone()));
-        }
-        Ok(Stack {
-            telemetry: http,
-            client: stack.client,
-            observe: stack.observe,
-            preflight: stack.preflight,
-            suspicion: stack.suspicion,
-            rate_limit: stack.rate_limit,
-            segment: stack.segment,
-            funnel: stack.funnel,
-            #[cfg(feature = "redis")]
-            health: stack.health,
-        })
+        stack.measure(telemetry);
+        Ok(stack.inside(http))
     }
 }
 
 /// One way to find routes, for the client layer and for the metrics.
-struct SharedRoute(Arc<dyn ResolveRoute>);
+pub(super) struct SharedRoute(pub(super) Arc<dyn ResolveRoute>);
 
 impl ResolveRoute for SharedRoute {
     fn resolve(&self, method: &Method, uri: &Uri, extensions: &Extensions) -> Option<Route> {

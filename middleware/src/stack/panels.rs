@@ -1,4 +1,4 @@
-//! The panels of a stack on the live page, one line each.
+//! The panels of a stack on the live page: those of the list, and three that are fed by observers.
 
 use std::sync::Arc;
 
@@ -36,22 +36,21 @@ impl Heard {
     }
 }
 
-impl<T> Stack<T> {
+impl Stack {
     /// The panels, in the order in which they stand on the page.
     pub(super) fn panels(&self, heard: Heard) -> Vec<Box<dyn Panel>> {
         let suspicion =
             SuspicionPanel::new(self.suspicions(), self.suspicion_tally(), heard.events);
-        vec![
+        let mut panels: Vec<Box<dyn Panel>> = vec![
             Box::new(ObservePanel::new(heard.exchanges, suspicion.banned())),
             Box::new(StorePanel {
                 calls: heard.calls,
                 #[cfg(feature = "redis")]
                 health: self.health.clone(),
             }),
-            Box::new(self.rate_limit.panel()),
-            Box::new(suspicion),
-            Box::new(self.funnel.panel()),
-            Box::new(self.segment.panel()),
-        ]
+        ];
+        panels.extend(self.own_panels());
+        panels.push(Box::new(suspicion));
+        panels
     }
 }

@@ -14,7 +14,7 @@ use super::{Bans, IncidentKind, Threshold};
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::log::{Fallback, Losses};
-use crate::model::{Exemptions, Secret};
+use crate::model::{Ask, Exemptions, Room, Secret};
 use crate::task::queue::Queue;
 
 /// Counts the failures of each client and reports what they add up to. Clones share the counts.
@@ -65,6 +65,17 @@ impl<S> Layer<S> for SuspicionLayer {
 
     fn layer(&self, inner: S) -> Suspicion<Wrap<S>> {
         self.around(Wrap::new(inner))
+    }
+}
+
+impl Room for SuspicionLayer {
+    fn ask(&self) -> Option<Box<dyn Ask>> {
+        Some(Box::new(self.clone()))
+    }
+
+    #[cfg(feature = "otel")]
+    fn measure(&self, meters: &impl crate::model::metrics::Meters) {
+        meters.watch(&self.tally());
     }
 }
 

@@ -6,7 +6,7 @@ use super::exporter::Prometheus;
 use super::http::{HttpInstruments, HttpMetricsLayer};
 use super::instruments::{Instruments, Namespace};
 use crate::ConfigError;
-use crate::model::metrics::{Durations, Metrics};
+use crate::model::metrics::{Durations, Meters, Metrics};
 
 /// All instruments of palisade, and where they are exported.
 ///
@@ -92,6 +92,12 @@ impl Telemetry {
     #[must_use]
     pub fn prometheus(&self) -> Option<&Prometheus> {
         self.prometheus.as_ref()
+    }
+}
+
+impl Meters for Telemetry {
+    fn watch<T: Metrics>(&self, counted: &Arc<T>) {
+        self.watch(counted);
     }
 }
 

@@ -45,7 +45,7 @@ async fn numbers_are_what_became_of_requests() {
     assert_eq!(name, "now");
     let sample = &now["sample"];
     let wanted = serde_json::json!({
-        "total": 7, "ok": 2, "client_error": 1, "denied": 2, "banned": 0, "server_error": 1, "cancelled": 1,
+        "total": 7, "ok": 2, "client_error": 1, "denied": 2, "banned": 0, "refused": 0, "server_error": 1, "cancelled": 1,
     });
     assert_eq!(sample["requests"], wanted);
     assert_eq!(sample["active"], 1);

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::http::grpc::{self, Code};
-use crate::http::problem::{self, PROBLEM_JSON, seconds_up};
-use crate::model::{Reason, Rejected, problem_type};
+use crate::http::grpc::Code;
+use crate::http::refusal;
+use crate::model::{PolicyResult, Reason};
 
 /// How the requests of a banned client are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,44 +26,43 @@ pub enum BanResponse {
     Forbidden,
 }
 
+impl Reason {
+    /// The client is [banned](crate::suspicion): 429 or 403. No policy has a part in it.
+    pub const BANNED: Self = Self::new(
+        "banned",
+        StatusCode::TOO_MANY_REQUESTS,
+        Code::ResourceExhausted,
+        (
+            "abnormal-usage-detected",
+            "Request not satisfied due to detection of abnormal request pattern",
+        ),
+        PolicyResult::Banned,
+    );
+}
+
 const DETAIL: &str = "Requests of this client are refused for a time. Try again later.";
 
 impl BanResponse {
     pub(super) fn respond(self, left: Duration, request: &Parts) -> Response<Bytes> {
-        let (status, code, retry) = match self {
-            Self::TooManyRequests => (
-                StatusCode::TOO_MANY_REQUESTS,
-                Code::ResourceExhausted,
-                Some(left),
-            ),
-            Self::Forbidden => (StatusCode::FORBIDDEN, Code::PermissionDenied, None),
-        };
-        let mut response = match grpc::content_type(&request.headers) {
-            Some(content_type) => grpc::response(content_type, code, DETAIL, retry, &[]),
-            None => {
-                let (kind, title) = problem_type(Reason::Banned);
-                let body = problem::body(kind, title, status, DETAIL, "");
-                let mut response = Response::new(body.into());
-                *response.status_mut() = status;
-                response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
-                response
+        match self {
+            Self::TooManyRequests => {
+                refusal::response(Reason::BANNED, DETAIL, Some(left), &request.headers)
             }
-        };
-        if let Some(retry) = retry {
-            // At least a second: `0` would ask for a retry that comes too early.
-            let seconds = seconds_up(retry).max(1);
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            Self::Forbidden => {
+                let reason = Reason::BANNED.told_as(StatusCode::FORBIDDEN, Code::PermissionDenied);
+                refusal::response(reason, DETAIL, None, &request.headers)
+            }
         }
-        response.extensions_mut().insert(Rejected::banned());
-        response
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::{CONTENT_TYPE, RETRY_AFTER};
     use http::{HeaderValue, Request};
 
     use super::*;
+    use crate::model::Rejected;
 
     fn parts(content_type: Option<&'static str>) -> Parts {
         let mut request = Request::new(());
@@ -100,7 +98,7 @@ mod tests {
             assert_eq!(body, expected);
             assert_eq!(
                 response.extensions().get::<Rejected>().unwrap().reason,
-                Reason::Banned
+                Reason::BANNED
             );
         }
         let response = BanResponse::default().respond(Duration::from_nanos(1), &parts(None));

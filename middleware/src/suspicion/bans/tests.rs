@@ -115,7 +115,7 @@ async fn the_tenth_404_bans_its_client_and_nobody_else_until_the_ban_ends() {
     assert_eq!(response.headers()[RETRY_AFTER], "600");
     assert_eq!(
         response.extensions().get::<Rejected>().unwrap().reason,
-        Reason::Banned
+        Reason::BANNED
     );
     assert_eq!(status(&layer, 2).await, 200);
     hand.advance(10 * MINUTE - Duration::from_micros(1));

@@ -1,0 +1,202 @@
+//! How each layer is made of the configuration and of what only code can say.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::builder::{SharedRoute, StackBuilder};
+use super::stores::Stores;
+#[cfg(feature = "redis")]
+use super::stores::shared;
+use crate::ConfigError;
+use crate::client::{IdentifyLayer, TrustedProxies};
+use crate::config::CountVisitors;
+use crate::funnel::{FunnelLayer, FunnelLayerBuilder};
+use crate::model::{Ask, Room, Secret};
+use crate::observe::{AccessLog, ObserveLayer};
+use crate::preflight::PreflightLayer;
+use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
+use crate::segment::{ClassifyLayer, ClassifyLayerBuilder};
+use crate::suspicion::{IncidentKind, SuspicionLayer, SuspicionLayerBuilder};
+
+/// What layers are made of. Each takes its part; the innermost layer is made first.
+pub(super) struct Setup {
+    /// The configuration, and what only code can say.
+    pub(super) said: StackBuilder,
+    pub(super) stores: Stores,
+    pub(super) secret: Secret,
+    /// The questions of the layers that are made already, for preflight to ask.
+    pub(super) asks: Vec<Box<dyn Ask>>,
+}
+
+impl Setup {
+    #[cfg_attr(not(feature = "redis"), allow(unused_mut))]
+    pub(super) fn new(mut said: StackBuilder) -> Result<Self, ConfigError> {
+        let stores = Stores {
+            memory: said.memory.clone(),
+            #[cfg(feature = "redis")]
+            redis: shared(
+                said.redis.take(),
+                &said.config.store,
+                mem::take(&mut said.call_observers),
+            )?,
+        };
+        #[cfg(not(feature = "redis"))]
+        if said.config.store.redis_url.is_some() {
+            let allowed = "nothing in this build: palisade's feature `redis` is off";
+            return Err(ConfigError::without_value("store.redis_url", allowed));
+        }
+        let secret = match said.config.secret()? {
+            Some(secret) => secret,
+            None => {
+                if stores.are_shared() {
+                    tracing::warn!(
+                        target: "palisade::stack",
+                        event = "secret_missing",
+                        "no secret is configured: ids that are hashed differ from process to process, so such \
+                         users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
+                         set `store.secret_file` or PALISADE_SECRET"
+                    );
+                }
+                Secret::random()?
+            }
+        };
+        Ok(Self {
+            said,
+            stores,
+            secret,
+            asks: Vec::new(),
+        })
+    }
+
+    /// Makes a layer; preflight, further out, is to ask for it.
+    pub(super) fn make<L: Room>(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> Result<L, ConfigError>,
+    ) -> Result<L, ConfigError> {
+        let layer = make(self)?;
+        self.asks.extend(layer.ask());
+        Ok(layer)
+    }
+
+    pub(super) fn client(&mut self) -> Result<IdentifyLayer, ConfigError> {
+        let settings = &self.said.config.client;
+        let proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
+        mem::replace(&mut self.said.client, IdentifyLayer::builder())
+            .trusted_proxies(proxies)
+            .forwarded_header(settings.forwarded_header)
+            .ipv6_prefix(settings.ipv6_prefix)
+            .route(SharedRoute(Arc::clone(&self.said.route)))
+            .secret(self.secret.clone())
+            .build()
+    }
+
+    pub(super) fn observe(&mut self) -> Result<ObserveLayer, ConfigError> {
+        let mut observers = mem::take(&mut self.said.observers);
+        if let Some(lines @ 1..) = self.said.config.log.access {
+            observers.push(Box::new(AccessLog::new(lines)));
+        }
+        Ok(ObserveLayer::new(observers))
+    }
+
+    /// For the layers further in, which are made by now.
+    pub(super) fn preflight(&mut self) -> Result<PreflightLayer, ConfigError> {
+        let asks = mem::take(&mut self.asks).into_iter();
+        asks.fold(PreflightLayer::builder(), |builder, ask| {
+            builder.ask_boxed(ask)
+        })
+        .build()
+    }
+
+    pub(super) fn suspicion(&mut self) -> Result<SuspicionLayer, ConfigError> {
+        let settings = mem::take(&mut self.said.config.suspicion);
+        let mut builder = IncidentKind::ALL
+            .into_iter()
+            .fold(self.stores.failures(), SuspicionLayerBuilder::without)
+            .secret(self.secret.clone())
+            .exempt(settings.exempt);
+        if let Some(settings) = settings.bans {
+            let bans = self.stores.bans();
+            let bans = bans
+                .sentence(settings.sentence)
+                .kinds(settings.kinds)
+                .response(settings.response);
+            builder = builder.bans(if settings.dry_run {
+                bans.dry_run()
+            } else {
+                bans
+            });
+        }
+        for observer in mem::take(&mut self.said.security_observers) {
+            builder = builder.observe_events(observer);
+        }
+        for (kind, threshold) in settings.thresholds {
+            builder = builder.threshold(kind, threshold);
+        }
+        if settings.hash_clients {
+            builder = builder.hash_clients(self.secret.clone());
+        }
+        builder.build().map_err(|error| error.under("suspicion"))
+    }
+
+    pub(super) fn rate_limit(&mut self) -> Result<RateLimitLayer, ConfigError> {
+        let settings = mem::take(&mut self.said.config.rate_limit);
+        let mut builder = self
+            .stores
+            .limits()
+            .exempt(settings.exempt)
+            .headers(settings.headers);
+        if let Some(respond) = self.said.reject.take() {
+            builder = builder.reject_with(respond);
+        }
+        if let Some(entries) = self.said.deny_cache {
+            builder = builder.deny_cache(entries);
+        }
+        let policies = settings.policies.into_iter();
+        policies
+            .fold(builder, RateLimitLayerBuilder::policy)
+            .build()
+            .map_err(|error| error.under("rate_limit"))
+    }
+
+    pub(super) fn segment(&mut self) -> Result<ClassifyLayer, ConfigError> {
+        let settings = self.said.config.segments.take();
+        let Some(settings) = settings.filter(|settings| settings.enabled) else {
+            return Ok(ClassifyLayer::default());
+        };
+        let mut builder = ClassifyLayerBuilder::new(self.stores.customers())
+            .criteria(settings.criteria)
+            .retention(settings.retention)
+            .sweep_every(settings.sweep_every)
+            .countries(self.said.countries.clone())
+            .actions(mem::take(&mut self.said.actions));
+        if let Some(convert) = self.said.convert.take() {
+            builder = builder.convert(convert);
+        }
+        builder.build().map_err(|error| error.under("segments"))
+    }
+
+    pub(super) fn funnel(&mut self) -> Result<FunnelLayer, ConfigError> {
+        let stages = mem::take(&mut self.said.stages).into_iter();
+        let mut builder = stages
+            .fold(FunnelLayer::builder(), FunnelLayerBuilder::stage)
+            .countries(self.said.countries.clone());
+        let window = match (self.said.config.funnel.visitors, self.said.visitors) {
+            (CountVisitors::Unsaid, CountVisitors::Within(window))
+            | (CountVisitors::Within(window), _) => Some(window),
+            _ => None,
+        };
+        if let Some(window) = window {
+            let mut visitors = self.stores.visitors(self.secret.clone()).window(window);
+            let observers = mem::take(&mut self.said.step_observers);
+            if !observers.is_empty() {
+                visitors = visitors.observer(move |from, to, took| {
+                    for observer in &observers {
+                        observer(from, to, took);
+                    }
+                });
+            }
+            builder = builder.visitors(visitors);
+        }
+        builder.build().map_err(|error| error.under("funnel"))
+    }
+}
