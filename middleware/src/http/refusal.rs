@@ -43,7 +43,7 @@ pub(crate) fn body(reason: Reason, detail: &str, members: &str) -> String {
     let (kind, title) = reason.problem;
     let status = reason.status().as_u16();
     format!(
-        r#"{{"type":"https://iana.org/assignments/http-problem-types#{kind}","title":"{title}","status":{status},"detail":"{detail}"{members}}}"#
+        r#"{{"type":"{kind}","title":"{title}","status":{status},"detail":"{detail}"{members}}}"#
     )
 }
 

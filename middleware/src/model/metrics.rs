@@ -30,10 +30,6 @@ pub(crate) enum InstrumentKind {
     /// A number of things now; several layers add up.
     Gauge,
     /// 1 or 0; of several layers, 1 where any has it.
-    #[cfg_attr(
-        not(feature = "redis"),
-        allow(dead_code, reason = "of a shared store alone")
-    )]
     State,
     Histogram,
 }
@@ -91,10 +87,6 @@ impl Instrument {
     }
 
     /// A truth value has no unit: `1` would make the exporter add `_ratio`.
-    #[cfg_attr(
-        not(feature = "redis"),
-        allow(dead_code, reason = "of a shared store alone")
-    )]
     pub(crate) const fn state(name: &'static str, description: &'static str) -> Self {
         Self::new(InstrumentKind::State, name, "", &[], description)
     }

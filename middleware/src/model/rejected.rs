@@ -21,13 +21,13 @@ pub struct Reason {
     name: &'static str,
     status: StatusCode,
     pub(crate) code: Code,
-    /// The registered name of the problem type, and its title.
+    /// The [registered](https://www.iana.org/assignments/http-problem-types) problem type, and its title.
     pub(crate) problem: (&'static str, &'static str),
     pub(crate) result: PolicyResult,
 }
 
 impl Reason {
-    /// A reason of its own status, [problem type](https://www.iana.org/assignments/http-problem-types) and verdict.
+    /// A reason with its own status, problem type and verdict; `PolicyResult::None` unless it is a limit's or a ban's.
     pub(crate) const fn new(
         name: &'static str,
         status: StatusCode,

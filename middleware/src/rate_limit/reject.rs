@@ -21,7 +21,7 @@ impl Reason {
         StatusCode::TOO_MANY_REQUESTS,
         Code::ResourceExhausted,
         (
-            "quota-exceeded",
+            "https://iana.org/assignments/http-problem-types#quota-exceeded",
             "Request cannot be satisfied as assigned quota has been exceeded",
         ),
         PolicyResult::Denied,
@@ -32,7 +32,7 @@ impl Reason {
         StatusCode::SERVICE_UNAVAILABLE,
         Code::Unavailable,
         (
-            "temporary-reduced-capacity",
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
             "Request cannot be satisfied due to temporary server capacity constraints",
         ),
         PolicyResult::FallbackDenied,

@@ -33,7 +33,7 @@ impl Reason {
         StatusCode::TOO_MANY_REQUESTS,
         Code::ResourceExhausted,
         (
-            "abnormal-usage-detected",
+            "https://iana.org/assignments/http-problem-types#abnormal-usage-detected",
             "Request not satisfied due to detection of abnormal request pattern",
         ),
         PolicyResult::Banned,

@@ -14,7 +14,7 @@ use super::attributes::{Method, Scheme, protocol_version};
 use super::metrics::{ACTIVE, DURATION, key};
 use crate::body::{self, Body, ObserveBody};
 use crate::http::grpc::{self, Call};
-use crate::model::Route;
+use crate::model::{PolicyResult, Rejected, Route};
 use crate::telemetry::instruments::Instruments;
 
 /// The two HTTP instruments, shared by all layers of one `Telemetry`.
@@ -94,6 +94,8 @@ pub struct Measure {
     status: Option<StatusCode>,
     end: End,
     call: Call,
+    /// Why a layer refused the request, where that is neither a limit's nor a ban's doing.
+    closed: Option<&'static str>,
     /// Bytes until the length that the response announced: a server stops reading there.
     remaining: Option<u64>,
 }
@@ -118,6 +120,7 @@ impl Measure {
             status: None,
             end: End::Cancelled,
             call: Call::of(request),
+            closed: None,
             remaining: None,
         }
     }
@@ -136,6 +139,12 @@ impl Measure {
         B: http_body::Body<Data = Bytes>,
     {
         self.status = Some(response.status());
+        if response.status().is_server_error()
+            && let Some(Rejected { reason, .. }) = response.extensions().get()
+            && reason.result == PolicyResult::None
+        {
+            self.closed = Some(reason.as_str());
+        }
         let body = response.body();
         if !self.call.respond(response) {
             // A gRPC call goes on to its trailers, whatever the length.
@@ -164,10 +173,13 @@ impl Measure {
 
     fn error_type(&self) -> Option<StringValue> {
         match self.end {
-            End::Complete => self
-                .status
-                .filter(StatusCode::is_server_error)
-                .map(|status| status.as_str().to_owned().into()),
+            End::Complete => {
+                let status = self.status.filter(StatusCode::is_server_error)?;
+                Some(match self.closed {
+                    Some(reason) => reason.into(),
+                    None => status.as_str().to_owned().into(),
+                })
+            }
             End::Cancelled => Some("cancelled".into()),
             End::Panic => Some("panic".into()),
             End::ServiceError => Some("service_error".into()),

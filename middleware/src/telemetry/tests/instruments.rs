@@ -13,13 +13,9 @@ use super::super::Telemetry;
 use super::exposition::{Exposition, scrape, telemetry};
 use super::store::Store;
 use super::table;
-use crate::funnel::{FunnelLayer, Stage, Steps, Visitors};
-use crate::model::{Operation, Outcome, Route, Secret};
-use crate::rate_limit::{Policy, RateLimitLayer};
-use crate::segment::ClassifyLayer;
+use crate::funnel::Steps;
+use crate::model::{Operation, Outcome, Route};
 use crate::store::Calls;
-use crate::store::memory::MemoryStore;
-use crate::suspicion::SuspicionLayer;
 
 #[test]
 fn a_namespace_that_prometheus_would_change_is_refused() {
@@ -61,21 +57,11 @@ async fn the_scrape_names_the_service() {
 /// A service under load and a store in use: everything that the table names has a series.
 async fn in_use() -> Telemetry {
     let telemetry = telemetry();
-    let visitors = Visitors::embedded(MemoryStore::new(), Secret::from_bytes(b"secret"));
-    let funnel = FunnelLayer::builder().stage(Stage::new("browse"));
-    let funnel = funnel.visitors(visitors).build().unwrap();
-    telemetry.watch(&funnel.tally());
-    telemetry.watch(&funnel.visitor_tally().unwrap());
+    let stack = table::everything();
+    stack.measure(&telemetry);
     telemetry.timer::<Steps>()("browse", "view", Duration::from_secs(5));
-    let limit = RateLimitLayer::embedded(MemoryStore::new()).policy(Policy::ip());
-    telemetry.watch(&limit.build().unwrap().tally());
-    let suspicion = SuspicionLayer::embedded(MemoryStore::new());
-    telemetry.watch(&suspicion.build().unwrap().tally());
-    let segments = ClassifyLayer::builder(MemoryStore::new()).actions(["checkout"]);
-    let segments = segments.build().unwrap();
-    let tally = segments.tally().unwrap();
-    telemetry.watch(&tally);
-    let _customers = segments.customers();
+    let tally = stack.segment_tally().unwrap();
+    let _customers = stack.customers();
     while tally.population().is_none() {
         tokio::task::yield_now().await;
     }
@@ -119,34 +105,16 @@ async fn prometheus_sees_the_table_and_nothing_else() {
 #[tokio::test]
 async fn the_names_are_those_of_the_documentation() {
     let Exposition(families) = scrape(&in_use().await).await;
-    let names: Vec<_> = families.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "http_server_active_requests",
-            "http_server_request_duration_seconds",
-            "shop_customer_changes_total",
-            "shop_customer_segment_total",
-            "shop_customer_swept_total",
-            "shop_customer_unclassified_total",
-            "shop_customer_unconverted_total",
-            "shop_customers",
-            "shop_funnel_reaches_total",
-            "shop_funnel_stage_total",
-            "shop_funnel_step_duration_seconds",
-            "shop_funnel_visitors_total",
-            "shop_rate_limit_exceeded_total",
-            "shop_rate_limit_requests_total",
-            "shop_security_banned_requests_total",
-            "shop_security_bans_total",
-            "shop_security_failures_total",
-            "shop_security_suspicious_activity_total",
-            "shop_store_breaker_open",
-            "shop_store_corrupt_keys_total",
-            "shop_store_operation_duration_seconds",
-            "target_info",
-        ]
-    );
+    let documented = include_str!("../mod.rs").lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("//! | `")?.split_once('`')?;
+        ["shop_", "http_server_"]
+            .iter()
+            .any(|it| name.starts_with(it))
+            .then_some(name)
+    });
+    let documented: BTreeSet<_> = documented.chain(["target_info"]).collect();
+    let exported: BTreeSet<_> = families.keys().map(String::as_str).collect();
+    assert_eq!(exported, documented);
 }
 
 #[tokio::test]

@@ -1,16 +1,29 @@
 //! Every instrument, held to the rules of OpenTelemetry, Prometheus and the exporter between them.
-use crate::funnel::Steps;
-use crate::model::metrics::{Durations, Instrument, InstrumentKind, Metrics};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, CountVisitors};
+use crate::funnel::{Stage, Steps};
+use crate::model::metrics::{Durations, Instrument, InstrumentKind, Meters, Metrics};
+use crate::stack::Stack;
+use crate::store;
 use crate::store::metrics;
 use crate::telemetry::http;
-use crate::{funnel, rate_limit, segment, store, suspicion};
 
-/// Every instrument there is.
-pub(super) fn all() -> Vec<&'static Instrument> {
-    fn of<T: Metrics>() -> impl Iterator<Item = &'static Instrument> {
-        T::METRICS.iter().map(|metric| &metric.instrument)
+/// The instruments of what it is given.
+struct Given(RefCell<Vec<&'static Instrument>>);
+
+impl Meters for Given {
+    fn watch<T: Metrics>(&self, _: &Arc<T>) {
+        let instruments = T::METRICS.iter().map(|metric| &metric.instrument);
+        self.0.borrow_mut().extend(instruments);
     }
-    let measured = [
+}
+
+/// Every instrument there is: those of a stack in which everything is on, and those that are made where they are measured.
+pub(super) fn all() -> Vec<&'static Instrument> {
+    let measured = vec![
         &http::DURATION,
         &http::ACTIVE,
         store::Calls::INSTRUMENT,
@@ -18,14 +31,20 @@ pub(super) fn all() -> Vec<&'static Instrument> {
         &metrics::CORRUPT,
         Steps::INSTRUMENT,
     ];
-    measured
-        .into_iter()
-        .chain(of::<rate_limit::PolicyTally>())
-        .chain(of::<suspicion::SuspicionTally>())
-        .chain(of::<funnel::FunnelTally>())
-        .chain(of::<funnel::VisitorTally>())
-        .chain(of::<segment::SegmentTally>())
-        .collect()
+    let given = Given(RefCell::new(measured));
+    everything().measure(&given);
+    given.0.into_inner()
+}
+
+/// A stack in which everything is on.
+pub(super) fn everything() -> Stack {
+    Stack::builder()
+        .config(Config::from_toml("[segments]").unwrap())
+        .visitors(CountVisitors::Within(Duration::from_secs(60)))
+        .funnel([Stage::new("browse")])
+        .actions(["checkout"])
+        .build()
+        .unwrap()
 }
 
 #[test]
