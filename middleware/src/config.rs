@@ -83,6 +83,8 @@ sections! {
     store: StoreConfig, in store;
     /// `[client]`
     client: ClientConfig, in client;
+    /// `[maintenance]`; off where the file has no such section.
+    maintenance: MaintenanceConfig, in maintenance;
     /// `[rate_limit]`
     rate_limit: RateLimitConfig, in rate_limit;
     /// `[suspicion]`

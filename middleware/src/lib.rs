@@ -32,6 +32,7 @@
 //! | `HttpMetricsLayer` | can the operator see it? | `telemetry` (feature `otel`) |
 //! | [`IdentifyLayer`](client::IdentifyLayer) | who is this? | [`client`] |
 //! | [`ObserveLayer`](observe::ObserveLayer) | what became of it? | [`observe`] |
+//! | [`MaintenanceLayer`](maintenance::MaintenanceLayer) | is the service closed? | [`maintenance`] |
 //! | [`PreflightLayer`](preflight::PreflightLayer) | what must the store be asked, at once? | [`preflight`] |
 //! | [`SuspicionLayer`](suspicion::SuspicionLayer) | what do its failures add up to, and is it banned? | [`suspicion`] |
 //! | [`RateLimitLayer`](rate_limit::RateLimitLayer) | may it pass? | [`rate_limit`] |
@@ -63,6 +64,7 @@ pub mod config;
 pub mod funnel;
 mod http;
 mod log;
+pub mod maintenance;
 mod model;
 pub mod observe;
 #[cfg(feature = "ops")]

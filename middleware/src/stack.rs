@@ -26,6 +26,7 @@
 //! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
+//! | maintenance (`[maintenance]`) | `Client` | rejects all but the exempt | |
 //! | preflight | `Client` | what the next three must ask the store, asked at once | |
 //! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
@@ -70,6 +71,7 @@ use crate::telemetry::{HttpMetrics, HttpMetricsLayer};
 layers! {
     client: IdentifyLayer => Identify, Setup::client;
     observe: ObserveLayer => Observe, Setup::observe;
+    maintenance: MaintenanceLayer => Maintenance, |it| MaintenanceLayer::new(it.said.config.maintenance.clone());
     preflight: PreflightLayer => Preflight, Setup::preflight;
     suspicion: SuspicionLayer => Suspicion, Setup::suspicion;
     rate_limit: RateLimitLayer => RateLimit, Setup::rate_limit;

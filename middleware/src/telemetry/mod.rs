@@ -69,6 +69,8 @@
 //! |---|---|---|
 //! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version`, `rpc_grpc_status_code` |
 //! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
+//! | `shop_maintenance_requests_total` | counter | `result` = `refused`, `exempt`, while maintenance is on |
+//! | `shop_maintenance_on` | gauge, 0 or 1 | |
 //! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |
 //! | `shop_rate_limit_exceeded_total` | counter | `limit_type`, the policy whose quota was used up |
 //! | `shop_security_suspicious_activity_total` | counter | `type`, the kind of incident: `credential_stuffing`, `endpoint_scanning`, `abuse`, `credential_stuffing_slow`, `password_spraying`, `distributed_stuffing`, `success_after_failures` |
@@ -105,6 +107,7 @@
 //! | `cancelled` | the future or the body was dropped before its end: the client left, or a timeout further out | as sent |
 //! | `service_error` | the service returned an error, and the server closed the connection | none |
 //! | `body_error` | the body failed midway | as sent |
+//! | `maintenance` | the service is closed by [`maintenance`](crate::maintenance) | 503 |
 //! | `500` to `599` | the response had that status | the same |
 //!
 //! Only gRPC calls have `rpc_grpc_status_code`, which is one of 0 to 16; see [`body`](crate::body#grpc).

@@ -6,7 +6,7 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 63] = [
+const KEYS: [(&str, &str); 67] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
@@ -19,6 +19,10 @@ const KEYS: [(&str, &str); 63] = [
     ("client", "forwarded_header"),
     ("client", "ipv6_prefix"),
     ("client", "unknown"),
+    ("maintenance", "mode"),
+    ("maintenance", "retry_after"),
+    ("maintenance", "exempt"),
+    ("maintenance", "unknown"),
     ("rate_limit", "ip"),
     ("rate_limit", "user"),
     ("rate_limit", "on_store_failure"),
