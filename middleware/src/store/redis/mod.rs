@@ -38,7 +38,7 @@
 //! 2.5 GB in the steady state, most of it for the slow kind. Four things bound it:
 //!
 //! - Redis's `maxmemory`. With `noeviction` a full server is an outage until keys expire, and the failure modes apply. With a
-//!   `volatile-*` policy the server forgets, since every key expires, and nobody is told. `redis/redis.conf` in the repository
+//!   `volatile-*` policy the server forgets, since every key expires, and nobody is told. `deploy/redis/redis.conf` in the repository
 //!   weighs the two.
 //! - The queue of each process, which drops failures that arrive faster than they are counted.
 //! - `client.ipv6_prefix = 56` or `48`. Such a client is then one of few, and meets the `ip` limit.

@@ -18,13 +18,13 @@ fn blocks(alloy: &str, pattern: &str) -> Vec<String> {
 
 #[test]
 fn alloy_reads_the_file_that_the_webstore_writes_and_sends_it_to_loki() {
-    let alloy = text("alloy/config.alloy");
+    let alloy = text("deploy/alloy/config.alloy");
     let compose = text("docker-compose.yml");
     let paths = blocks(&alloy, r#""__path__" = "([^"]+)""#);
     assert_eq!(paths, ["/var/log/webstore/webstore.log"]);
     assert!(compose.contains(&format!("--log-file={}", paths[0])));
 
-    let loki = yaml("loki/loki.yml");
+    let loki = yaml("deploy/loki/loki.yml");
     let port = &loki["server"]["http_listen_port"];
     let urls = blocks(&alloy, r#"url = "([^"]+)""#);
     assert_eq!(urls, [format!("http://loki:{port}/loki/api/v1/push")]);
@@ -50,7 +50,7 @@ fn alloy_reads_the_file_that_the_webstore_writes_and_sends_it_to_loki() {
 
 #[test]
 fn a_log_line_has_the_four_labels_and_no_other() {
-    let alloy = text("alloy/config.alloy");
+    let alloy = text("deploy/alloy/config.alloy");
     let words = |list: &str| -> Vec<String> {
         let word = Regex::new(r"[a-z_]+").unwrap();
         word.find_iter(list)
@@ -69,14 +69,14 @@ fn a_log_line_has_the_four_labels_and_no_other() {
     let read = blocks(&alloy, r"(?s)stage\.json \{\s*expressions = \{([^}]*)\}");
     assert_eq!(words(&read[0]), ["timestamp", "level", "event", "segment"]);
     assert_eq!(
-        yaml("loki/loki.yml")["limits_config"]["max_label_names_per_series"],
+        yaml("deploy/loki/loki.yml")["limits_config"]["max_label_names_per_series"],
         LABELS.len()
     );
 }
 
 #[test]
 fn loki_keeps_everything_on_its_volume_and_deletes_what_is_old() {
-    let loki = yaml("loki/loki.yml");
+    let loki = yaml("deploy/loki/loki.yml");
     for path in [
         &loki["common"]["path_prefix"],
         &loki["common"]["storage"]["filesystem"]["chunks_directory"],

@@ -25,7 +25,7 @@ fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shop_limits_and_logs_with_the_containers_files() {
-    let mut redis = RedisServer::configured(&path("redis/redis.conf"));
+    let mut redis = RedisServer::configured(&path("deploy/redis/redis.conf"));
     for (setting, wanted) in [
         ("maxmemory", "268435456"),
         ("maxmemory-policy", "noeviction"),
@@ -97,7 +97,7 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_load_generator_of_the_compose_file_meets_what_it_expects() {
-    let redis = RedisServer::configured(&path("redis/redis.conf"));
+    let redis = RedisServer::configured(&path("deploy/redis/redis.conf"));
     // Here it comes from loopback.
     let config = text("examples/webstore/compose.toml").replace("172.30.64.10/32", "127.0.0.1/32");
     let webstore = Webstore::start(Some(&redis.url()), &(PATIENT.to_owned() + &config));
@@ -133,7 +133,7 @@ async fn an_alert_gets_from_the_webstores_prometheus_to_its_alertmanager() {
         .expect("amtool is not installed: run scripts/test setup, or apt-get install prometheus-alertmanager");
     assert!(checked.status.success(), "{checked:?}");
 
-    let redis = RedisServer::configured(&path("redis/redis.conf"));
+    let redis = RedisServer::configured(&path("deploy/redis/redis.conf"));
     let folder = tempfile::tempdir().unwrap();
     let webstore = shop(&redis, &folder.path().join("webstore.log"));
     let alertmanager = Alertmanager::start(&path("prometheus/alertmanager.yml")).await;

@@ -94,7 +94,7 @@ fn every_image_is_pinned_to_a_release() {
     }
     let from = regex::Regex::new(r"(?m)^FROM (\S+)(?: AS (\S+))?$").unwrap();
     let pinned = regex::Regex::new(r"^[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)*$").unwrap();
-    let dockerfile = repository::text("Dockerfile");
+    let dockerfile = repository::text("deploy/Dockerfile");
     let mut stages = BTreeSet::new();
     for found in from.captures_iter(&dockerfile) {
         let base = &found[1];
@@ -105,7 +105,9 @@ fn every_image_is_pinned_to_a_release() {
         stages.extend(found.get(2).map(|stage| stage.as_str().to_owned()));
     }
     for name in ["webstore", "load"] {
-        let target = service(name)["build"]["target"].as_str().unwrap();
+        let build = &service(name)["build"];
+        assert_eq!(build["dockerfile"], "deploy/Dockerfile");
+        let target = build["target"].as_str().unwrap();
         assert!(stages.contains(target), "no stage {target}");
         let (_, stage) = dockerfile.split_once(&format!(" AS {target}\n")).unwrap();
         let stage = stage.split("\nFROM ").next().unwrap();
@@ -272,9 +274,9 @@ fn every_mounted_file_is_in_the_repository_and_where_its_program_looks() {
             "--config.file=",
             "prometheus/alertmanager.yml",
         ),
-        ("loki", "-config.file=", "loki/loki.yml"),
-        ("alloy", "/etc/alloy", "alloy/config.alloy"),
-        ("redis", "/etc/redis", "redis/redis.conf"),
+        ("loki", "-config.file=", "deploy/loki/loki.yml"),
+        ("alloy", "/etc/alloy", "deploy/alloy/config.alloy"),
+        ("redis", "/etc/redis", "deploy/redis/redis.conf"),
     ] {
         let argument = argument(name, prefix);
         let path = if prefix.starts_with('/') {
