@@ -16,7 +16,7 @@ use redis::{
 use {redis::ConnectionAddr, rustls::crypto::CryptoProvider};
 
 use super::call::Call;
-use super::failure::Failure;
+use super::error::Failure;
 use crate::ConfigError;
 
 /// A connection that stays idle is asked this often whether its peer is still there.

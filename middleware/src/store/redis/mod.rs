@@ -87,7 +87,7 @@ mod call;
 mod connection;
 mod customers;
 mod dispatch;
-mod failure;
+mod error;
 mod failures;
 mod health;
 mod keys;
