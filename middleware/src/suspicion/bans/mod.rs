@@ -2,8 +2,8 @@
 
 mod ban;
 mod cache;
+mod preflight;
 mod refusal;
-mod screening;
 mod sentence;
 mod settings;
 mod since;
@@ -13,9 +13,9 @@ mod tests;
 mod warden;
 
 pub use ban::{Ban, BanReason};
-pub use refusal::BanResponse;
 #[cfg(test)]
-use screening::Screening;
+use preflight::Screening;
+pub use refusal::BanResponse;
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;
