@@ -101,7 +101,7 @@ mod metrics;
 #[cfg(feature = "ops")]
 mod panel;
 mod policy;
-mod prepare;
+mod preflight;
 mod reject;
 mod service;
 pub mod store;
