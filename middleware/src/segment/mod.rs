@@ -106,12 +106,12 @@ mod future;
 mod handle;
 mod kind;
 mod layer;
-mod lookup;
 #[cfg(feature = "otel")]
 mod metrics;
 mod money;
 #[cfg(feature = "ops")]
 mod panel;
+mod preflight;
 mod record;
 mod registry;
 mod service;
