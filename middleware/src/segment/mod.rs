@@ -104,7 +104,6 @@ mod events;
 mod flight;
 mod future;
 mod handle;
-mod kind;
 mod layer;
 #[cfg(feature = "otel")]
 mod metrics;
@@ -115,6 +114,7 @@ mod preflight;
 mod record;
 mod registry;
 mod service;
+mod standing;
 pub mod store;
 mod sweep;
 mod tally;
@@ -127,11 +127,11 @@ pub use criteria::Criteria;
 pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
-pub use kind::{Recency, Standing};
 pub use layer::{ClassifyLayer, ClassifyLayerBuilder};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp, WallClock};
 pub use service::Classify;
+pub use standing::{Recency, Standing};
 pub use store::{Change, Event, Export, Keeping, OrderKey, Population};
 pub use tally::{ActionCount, ChangeKind, ChangeResult, SegmentTally};
 
