@@ -126,7 +126,6 @@
 //!   call. A request of any other client waits for the store's answer first, until the deadline at most.
 //! - **Outages.** While the store fails, this process refuses the clients that it knows to be banned. A ban that could be
 //!   imposed only here holds here for all of its time.
-mod accounts;
 mod bans;
 pub(crate) mod config;
 mod event;
@@ -147,13 +146,12 @@ mod tally;
 mod tests;
 mod threshold;
 
-pub use accounts::AccountState;
 pub(crate) use bans::micros;
 pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
 use bans::{Known, Warden};
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
-pub use handle::Suspicions;
+pub use handle::{AccountState, Suspicions};
 pub use kind::IncidentKind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};
