@@ -56,8 +56,8 @@
 //! 226 with an order, and 35 ms for a sweep, 0.6 ms a shard.
 //!
 //! # Visitors
-//! At most `max_keys` visitors of a funnel are kept, each in at most 256 bytes (four stages). Visitors without a counted stage
-//! are let go first.
+//! At most `max_keys` visitors of a funnel are kept, each in at most 256 bytes (four stages). Visitors without a counted
+//! stage are let go first.
 mod bans;
 mod clock;
 mod customers;
