@@ -25,11 +25,11 @@ pub trait Ask: Send + Sync + 'static {
 /// When a layer is asked: each turn may depend on the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Turn {
-    /// The first, for a layer that may refuse the request whoever sends it.
+    /// First: a layer that may refuse the request before anything is charged, such as for a ban.
     Screen,
-    /// For a layer that learns more of the client.
-    Identify,
-    /// The last, for a layer that charges for the request.
+    /// Second: a layer that finds out more about the client, such as the customer's segment.
+    Classify,
+    /// Last: a layer that charges for the request.
     Charge,
 }
 
