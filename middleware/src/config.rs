@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `[store]` | [`StoreConfig`]: Redis, the prefix, the deadline, the file of the secret | the memory of this process |
 //! | `[client]` | [`ClientConfig`]: trusted proxies and their header, the IPv6 prefix | no proxy is trusted |
+//! | `[maintenance]` | [`MaintenanceConfig`]: whether the service is closed, and for whom it stays open | the service is open |
 //! | `[rate_limit]` | [`RateLimitConfig`]: policies, exemptions, headers | 200 a minute for a network, 60 for a user |
 //! | `[suspicion]` | [`SuspicionConfig`]: thresholds, exemptions, `[suspicion.bans]` | the four kinds by status, no bans |
 //! | `[funnel]` | [`FunnelConfig`]: whether visitors are counted | the service decides |

@@ -56,10 +56,10 @@
 //! ```
 //!
 //! # Panels
-//! Six rooms have a panel: `observe` (requests by the second, the clients that are refused and that fail most), `store`,
-//! `rate_limit` (the limits and their decisions), `suspicion` (security events, and bans with a button that lifts them),
-//! `funnel` and `segment`. The figures are those of this process; only the bans and the numbers of customers are those of
-//! the shared store.
+//! These rooms have a panel: `observe` (requests by the second, the clients that are refused and that fail most), `store`,
+//! `maintenance`, `rate_limit` (the limits and their decisions), `suspicion` (security events, and bans with a button that
+//! lifts them), `funnel` and `segment`. The figures are those of this process; only the bans and the numbers of customers
+//! are those of the shared store.
 //!
 //! # Paths
 //! Paths are relative to the mount. Both axum's `nest_service("/ops", ops.service())` and a router that leaves the path whole

@@ -1,8 +1,8 @@
 //! Asks the store once for all layers that need an answer before the handler runs. Each of these layers finds its answer in
 //! the request and asks nothing. A layer used alone asks its own question.
 //!
-//! A [`Stack`](crate::stack::Stack) has this layer between the observers and suspicion. By hand, put it inside of the client
-//! layer and outside of every layer that it asks for:
+//! A [`Stack`](crate::stack::Stack) has this layer right outside of suspicion. By hand, put it inside of the client layer and
+//! outside of every layer that it asks for:
 //!
 //! ```
 //! # #[cfg(feature = "redis")]
