@@ -1,4 +1,14 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz` and the live page, apart from the service's own port.
+//! The admin listener, on a port that only operators and Prometheus reach: `telemetry.admin().serve(listener, shutdown)`.
+//! [`telemetry`](crate::telemetry) has an example.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | the metrics in Prometheus's text format; 404 if telemetry has no exporter of its own |
+//! | `/healthz` | 200, as long as the process serves |
+//! | `/readyz` | 200 or 503 with a text, as [`Admin::readiness`] says; 200 unless set |
+//! | `/` | the live page, if `Admin::page` adds it (feature `ops`) |
+//!
+//! A failure of the listener is logged and does not end it. [`Admin`] says what bounds the connections.
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;

@@ -1,5 +1,16 @@
 //! The whole configuration, read from TOML and validated once. An error names the key, its value and what is allowed.
 //!
+//! | section | settings | without it |
+//! |---|---|---|
+//! | `[store]` | [`StoreConfig`]: Redis, the prefix, the deadline, the file of the secret | the memory of this process |
+//! | `[client]` | [`ClientConfig`]: trusted proxies and their header, the IPv6 prefix | no proxy is trusted |
+//! | `[maintenance]` | [`MaintenanceConfig`]: whether the service is closed, and for whom it stays open | the service is open |
+//! | `[rate_limit]` | [`RateLimitConfig`]: policies, exemptions, headers | 200 a minute for a network, 60 for a user |
+//! | `[suspicion]` | [`SuspicionConfig`]: thresholds, exemptions, `[suspicion.bans]` | the four kinds by status, no bans |
+//! | `[funnel]` | [`FunnelConfig`]: whether visitors are counted | the service decides |
+//! | `[segments]` | [`SegmentsConfig`]: criteria, retention, the sweep | no segments |
+//! | `[log]` | [`LogConfig`]: the access log | no access log, unless the service has one |
+//!
 //! ```
 //! # #[cfg(feature = "serde")]
 //! # fn main() -> Result<(), palisade::ConfigError> {
@@ -17,6 +28,7 @@
 //!     quota = "5/1m"
 //!     routes = ["POST /{country}/orders"]
 //! "#)?;
+//! // `ip`, the default `user`, and `checkout`.
 //! assert_eq!(config.rate_limit.policies.len(), 3);
 //!
 //! let error = Config::from_toml("rate_limit.ip = '0/1m'").unwrap_err();

@@ -39,9 +39,12 @@
 //! | [`ClassifyLayer`](segment::ClassifyLayer) | which kind of customer? | [`segment`] |
 //! | [`FunnelLayer`](funnel::FunnelLayer) | which stage did it reach? | [`funnel`] |
 //!
-//! Each can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
+//! Each layer can be used alone; [`Stack`](stack::Stack) is all of them in their order, from one [`Config`](config::Config).
 //! Limits and failures are counted by exact sliding windows, kept in the memory of the process ([`store::memory`]) or
 //! shared through Redis (`store::redis`).
+//!
+//! Each layer has a module, its *room*: the settings, the service, the counts, and what it asks of a store. No room imports
+//! another. `ARCHITECTURE.md` in the repository says where everything is.
 //!
 //! # Features
 //! Each only adds, and none is on by default.

@@ -1,4 +1,4 @@
-//! All layers in their order, as one layer. This is the only file that knows them all.
+//! All layers in their order, as one layer, made of one [`Config`](crate::config::Config) and of what only code can say.
 //!
 //! ```
 //! use palisade::client::Peer;
@@ -18,22 +18,30 @@
 //! # }).unwrap();
 //! ```
 //!
-//! A request meets the layers from the top down, its response from the bottom up. A layer reads only what those above
-//! it wrote.
+//! Without settings, a stack finds out who is calling, counts failures, and limits each network to 200 requests a minute and
+//! each verified user to 60, all in the memory of this process. The other layers are off until the method, or the section of
+//! the configuration, in their row turns them on.
 //!
-//! | layer | reads | writes | on the way back |
+//! A request meets the layers from the top down, its response from the bottom up. A layer learns of the others only by
+//! extensions of the request and of the response.
+//!
+//! | layer | reads of the request | adds to the request, or refuses it | does with the response |
 //! |---|---|---|---|
-//! | telemetry ([`StackBuilder::build_measured`]) | | start | status, duration, cancellation |
+//! | telemetry ([`StackBuilder::build_measured`]) | method, route | | measures status, duration and cancellation |
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
-//! | observe ([`StackBuilder::observe`]) | `Client` | | tells observers what became of the request |
-//! | maintenance (`[maintenance]`) | `Client` | rejects all but the exempt | |
-//! | preflight | `Client` | what the next three must ask the store, asked at once | |
-//! | suspicion | `Client` | rejects who is banned | counts 401, 404, 4xx and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
-//! | rate_limit | `Client` | [`Decision`](crate::rate_limit::Decision), or rejects | `RateLimit` headers |
-//! | segment ([`StackBuilder::actions`]) | `Client` | [`Segment`](crate::segment::Segment) | counts the action and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
-//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage, by [`Reached`](crate::funnel::Reached) if the handler says so, and its visitor |
+//! | observe ([`StackBuilder::observe`], `[log]`) | `Client` | | tells the observers how the request ended |
+//! | maintenance (`[maintenance]`) | `Client` | refuses all but the exempt | |
+//! | preflight (if two of the next three can wait) | `Client` | the store's answers for the next three, after one wait | |
+//! | suspicion (refuses with `[suspicion.bans]`) | `Client`, preflight's answer | refuses a banned client | counts a 4xx other than 429, its like in gRPC, and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
+//! | rate_limit | `Client`, preflight's answer, a known `Segment` | [`Decision`](crate::rate_limit::Decision), or refuses | adds the `RateLimit` headers |
+//! | segment (`[segments]`) | `Client`, preflight's answer | [`Segment`](crate::segment::Segment) | counts actions and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
+//! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage and its visitor; a handler can name the stage by [`Reached`](crate::funnel::Reached) |
 //!
 //! The body of each response is wrapped once, whatever the layers; see [`body`](crate::body).
+//!
+//! In the sources, this module alone knows all layers. This file has their list, of which `stack/layers.rs` makes the
+//! [`Stack`]. `stack/builder.rs` takes the settings, `stack/setup.rs` makes each layer of them, `stack/stores.rs` chooses
+//! its store, and `stack/panels.rs` gathers the panels of the live page.
 
 #[macro_use]
 mod layers;

@@ -28,7 +28,7 @@
 //!   observers, HTTP metrics. The others leave the body as it is.
 //! - A [`Stack`](crate::stack::Stack) wraps the service's body once, however many layers it has. Layers that are put
 //!   together by hand wrap it once each.
-//! - Refusals are responses; the error of a layer is the service's own.
+//! - A refusal is a response, never an error. The error type of a layer is that of the service.
 //!
 //! # gRPC
 //! A request is a gRPC call if its method is POST and its content type is `application/grpc` or starts with
@@ -45,8 +45,10 @@
 //! learn of it then, and once.
 //!
 //! **gRPC-Web** (`application/grpc-web`, `application/grpc-web-text`) carries its trailers as the last bytes of the body,
-//! which no layer reads. Its status is known where the head has it; otherwise the request is treated as one of plain
-//! HTTP. Put tonic's `GrpcWebLayer` outside of the layers: they then see the gRPC call that it makes of the request.
+//! which no layer reads. Its status is known if the head has it; otherwise the request is treated as one of plain HTTP. Put
+//! tonic's `GrpcWebLayer` outside of the layers: they then see the gRPC call that it makes of the request.
+//!
+//! A refusal is in gRPC's terms for every request whose content type begins with `application/grpc`, gRPC-Web included.
 
 mod observer;
 mod wrap;

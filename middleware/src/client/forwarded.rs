@@ -21,8 +21,8 @@ pub(crate) const MAX_ELEMENTS: usize = 64;
 /// Bytes that a walk looks at, from the right, each element counted with its separator.
 pub(crate) const MAX_BYTES: usize = 4096;
 
-/// Which header the trusted proxies write: exactly one is read, since a proxy that writes the one commonly passes
-/// on whatever the client put into the other.
+/// The header that the trusted proxies write. Only this one is read: a proxy that writes one of the two often passes the
+/// other on as the client sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",

@@ -61,7 +61,7 @@ pub struct IdentifyLayerBuilder {
 }
 
 impl IdentifyLayerBuilder {
-    /// The networks whose hosts are believed about who connected to them.
+    /// The networks of your proxies. The forwarding header counts only in requests that come from one of them.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.trusted_proxies = proxies;
         self

@@ -1,5 +1,5 @@
-//! Finds out who is calling: address, user, country, route. [`IdentifyLayer`] leaves one [`Client`] extension in each request,
-//! which every layer inside it and every handler reads.
+//! Finds out who is calling: address, user, country, route. [`IdentifyLayer`] leaves one [`Client`] extension in each
+//! request, which every layer inside it and every handler reads.
 //!
 //! With axum:
 //!
@@ -51,9 +51,19 @@
 //! header, `X-Forwarded-For` or `Forwarded`, is walked from the right to the first address that is not trusted; see
 //! [`ForwardedHeader::client`]. A forged entry stands further left, and is never reached.
 //!
-//! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. Without either, all
-//! such requests count as **one** client, `0.0.0.0`, and a warning is logged once: to let everyone pass unlimited would be
-//! worse. Behind a proxy on a Unix socket, insert `Peer` with an address such as `127.0.0.1` and trust that.
+//! The peer comes from a [`Peer`] extension, or with the feature `axum` from `ConnectInfo<SocketAddr>`. Requests without a
+//! peer count as **one** client, `0.0.0.0`, and share its limits; a warning is logged once. Behind a proxy on a Unix socket,
+//! insert `Peer` with an address such as `127.0.0.1`, and trust that address.
+//!
+//! A header that cannot be read ends the walk at the last address that was found. The layer refuses no request.
+//!
+//! # Network, user, country, route
+//! - [`Client::network`] is what limits by address, failures and bans count as one client: an IPv4 address, or an IPv6
+//!   prefix (/64 unless set).
+//! - [`Client::user`] is what your [`ExtractUser`] returns, which must have verified it. Without one, requests are anonymous.
+//! - [`Client::country`] is what your [`ResolveCountry`] returns if your [`Countries`] list it, and `other` if not.
+//! - [`Client::route`] is the template of axum's router, or what your [`ResolveRoute`] returns, and `unmatched` if there is
+//!   none.
 pub(crate) mod config;
 mod forwarded;
 mod layer;

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use crate::ConfigError;
 use crate::model::Cidrs;
 
-/// The networks whose hosts are believed about who connected to them; none by default.
+/// The networks of your proxies, whose forwarding header is believed; none by default.
 ///
 /// List every proxy between the Internet and this service, and nothing else: any host in these networks can
 /// claim any client address.

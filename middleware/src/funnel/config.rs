@@ -17,7 +17,7 @@ pub struct FunnelConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CountVisitors {
-    /// As the service decides; see [`StackBuilder::visitors`](crate::stack::StackBuilder::visitors).
+    /// The file does not say, so [`StackBuilder::visitors`](crate::stack::StackBuilder::visitors) decides: off unless set.
     #[default]
     Unsaid,
     /// They are not, and nothing is kept of them.

@@ -1,6 +1,6 @@
 //! Counts which stage of a service's funnel each response reached, by country and payment method. A [`Stage`] is declared by
-//! methods, route templates and a [`StatusClass`], 2xx unless set. Telemetry exports the [`FunnelTally`] of the [`FunnelLayer`] as
-//! `<namespace>_funnel_stage_total{stage, country, payment_method}`.
+//! methods, route templates and a [`StatusClass`], 2xx unless set. Telemetry exports the [`FunnelTally`] of the
+//! [`FunnelLayer`] as `<namespace>_funnel_stage_total{stage, country, payment_method}`.
 //!
 //! Stages by their routes:
 //!
@@ -136,9 +136,8 @@
 //! visitor counts once for the first stage in a window, which lasts 24 hours (unless set) from that moment. For each further
 //! stage a visitor counts once, if the stage before was counted in that window.
 //!
-//! So no stage has more visitors than the one before, and the quotient of two stages is a conversion rate. It is exact for
-//! visitors whose window lies within the time range of the query. At the edges of the range, some visitors have only one of
-//! the two stages within it.
+//! So no stage has more visitors than the one before, and the quotient of two stages is a conversion rate. At the edges of a
+//! query's time range it is not exact: some visitors reached only one of the two stages within the range.
 //!
 //! - **A visitor** is a verified user, or else everyone of one network. A client that logs in midway is another visitor from
 //!   then on. If that happens often, begin the funnel where users are known, or end it before.
@@ -146,17 +145,17 @@
 //!   another country counts there.
 //! - **The time between** two consecutive stages, each at its first reach, goes to [`Visitors::observer`], and with
 //!   telemetry into the histogram `<namespace>_funnel_step_duration_seconds{from, to}`.
-//! - **Processes agree**, since the store decides. A reach is dated on the store's clock: the time of the call less the age of
-//!   the reach on the process's own clock. So wall clocks that differ do no harm. If the second stage arrives at the store
-//!   before the first, from another process, it counts as soon as the first arrives (with the country of that response). The
-//!   way to the store is part of the date: two stages on two processes that lie closer together than a call takes may be
-//!   taken for the other order. The later one then counts when it is reached again.
-//! - **Off the request's path**: a reach waits in a bounded queue, and a task brings up to 32 in one call. A newly reached
-//!   stage is one write. A repeat is no call, as long as this process remembers the visitor (65,536 of them). A reach out of
-//!   order is brought again at most once a second, or when the stage before was reached since.
+//! - **Off the request's path**: a response that reaches a stage is a *reach*. It waits in a bounded queue, for 30 s at most,
+//!   and a task sends up to 32 reaches to the store in one call. This process remembers up to 65,536 visitors, and does not
+//!   send a stage that is counted already. It sends a reach out of order at most once a second, and again at once when the
+//!   visitor has reached the stage before it.
+//! - **Processes agree**, since the store decides, by its own clock. A process says how long ago a stage was reached, so wall
+//!   clocks that differ do no harm. If the second stage arrives before the first, from another process, both count when the
+//!   first arrives, with the country of the first. There is one exception: two stages on two processes that lie closer
+//!   together than a call takes may be dated in the wrong order. The later stage then counts when it is reached again.
 //! - **When the store fails**, nobody is counted: counting once matters more than counting all.
-//!   `<namespace>_funnel_reaches_total{result}` has the [`ReachResult`] of each response. While its `dropped` and `failed` stand
-//!   still, no visitor is missing. Reaches that still wait when the process ends are lost.
+//!   `<namespace>_funnel_reaches_total{result}` has the [`ReachResult`] of each response. While its `dropped` and `failed`
+//!   stand still, no visitor is missing. Reaches that still wait when the process ends are lost.
 //! - **Loss on the server** (flush, failover, eviction under `maxmemory`): a lost visitor can count once more, by a process
 //!   that does not remember it. So can a visitor that a full memory store let go.
 //! - **What is kept**: the store has a key for each visitor, named by the user's id or the network's keyed hash, with the

@@ -37,7 +37,8 @@ impl StatusClass {
 }
 
 impl Stage {
-    /// A stage that a handler reaches by its name, and by a route when [`on`](Self::on) adds one.
+    /// A stage of this name. A handler can name it by [`Reached`](super::Reached), and [`on`](Self::on) adds a route whose
+    /// responses reach it.
     ///
     /// The name is the label: 1 to 64 characters of `a-z0-9_-`.
     pub fn new(name: impl Into<Box<str>>) -> Self {

@@ -1,5 +1,5 @@
-//! HTTP as the layers need it: the methods that have names, gRPC, problem details, and the future of a layer that may wait
-//! before it calls the service.
+//! HTTP as the layers need it: the well-known methods, gRPC, problem details, and the future of a layer that may wait for a
+//! store before it calls the service.
 
 pub(crate) mod grpc;
 pub(crate) mod methods;

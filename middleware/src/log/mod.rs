@@ -1,4 +1,5 @@
-//! Few lines of the log for many events.
+//! Keeps the log short: `fallback` allows one line for each change of a store, `sampler` a few in a second, and `losses` one
+//! a minute. The access log is in `observe`, and the security log in `suspicion`.
 
 mod fallback;
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub struct Client {
 impl Client {
     /// An anonymous client at an address, with no country and no route; set them by the public fields.
     ///
-    /// For a service that finds its clients by itself and inserts the extension without [`IdentifyLayer`](crate::client::IdentifyLayer).
+    /// For a service that finds its clients by itself and inserts the extension without
+    /// [`IdentifyLayer`](crate::client::IdentifyLayer).
     #[must_use]
     pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
         Self {

@@ -10,7 +10,7 @@ use crate::model::{Client, Reason, Segment};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exchange<'a> {
-    /// As sent: any other than the well-known ones is the client's text.
+    /// The method as the client sent it. It can be any text, so do not make it a label.
     pub method: &'a Method,
     /// The client, and the route that it asked for.
     pub client: &'a Client,
@@ -71,7 +71,7 @@ pub enum End {
     Cancelled,
 }
 
-/// How an exchange ended; each has exactly one class.
+/// The sort of an exchange's outcome, for counts and logs. Each exchange has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {

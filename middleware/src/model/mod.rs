@@ -1,5 +1,9 @@
-//! The words that more than one room uses. It imports no room; each room shows its own words under its own name, as
-//! `palisade::client::Client` or `palisade::rate_limit::Quota`.
+//! The types that more than one room uses, and what makes a module a room. It imports no room. Each room exports its types
+//! under its own name, as `palisade::client::Client` or `palisade::rate_limit::Quota`.
+//!
+//! A layer of a stack is a [`Room`]: it may have a question to the store (`preflight`), counts (`metrics`) and a part of the
+//! live page (`panel`). Its settings are a `section` of the configuration. `notes` and `screened` are extensions by which
+//! layers tell each other something.
 mod cidr;
 mod client;
 mod country;

@@ -13,9 +13,9 @@ pub trait Ask: Send + Sync + 'static {
     /// When it is asked.
     fn turn(&self) -> Turn;
 
-    /// Whether its answers can take a wait, or depend on another layer's that can.
+    /// Whether a request may have to wait for the answer, or for the answer of another layer on which this one depends.
     ///
-    /// Preflight is off unless this is true of two layers: one alone asks by itself.
+    /// Preflight does nothing unless this is true of two of its layers. A single one asks by itself.
     fn waits(&self) -> bool;
 
     /// Begins to ask about a request. What is known at once becomes an extension of the request, and so do the answers.
@@ -25,11 +25,11 @@ pub trait Ask: Send + Sync + 'static {
 /// When a layer is asked: each turn may depend on the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Turn {
-    /// The first, for a layer that may refuse the request whoever sends it.
+    /// First: a layer that may refuse the request before anything is charged, such as for a ban.
     Screen,
-    /// For a layer that learns more of the client.
-    Identify,
-    /// The last, for a layer that charges for the request.
+    /// Second: a layer that finds out more about the client, such as the customer's segment.
+    Classify,
+    /// Last: a layer that charges for the request.
     Charge,
 }
 

@@ -79,7 +79,8 @@ impl fmt::Debug for UserId {
 
 /// The key of the hashes that replace client-chosen text in keys and events.
 ///
-/// Processes that share a store must share it, or one user has as many limits as there are processes.
+/// Processes that share a store must share the secret too. Otherwise a user whose id is hashed has other keys, and so limits
+/// of its own, in each process.
 #[derive(Clone)]
 pub struct Secret(Arc<Hmac<Sha256>>);
 

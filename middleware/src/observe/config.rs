@@ -7,8 +7,8 @@ mod tests;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LogConfig {
-    /// Lines of the [access log](crate::observe::AccessLog) in a second of each class, at most 1,000 and 0 for none; where
-    /// the file is silent it is `None`, and the service decides: none unless it says otherwise.
+    /// How many lines of the [access log](crate::observe::AccessLog) are written in a second for each class: 1 to 1,000, or
+    /// 0 for none. `None` if the file does not say; a stack then writes none, and the service may set a number.
     pub access: Option<u16>,
 }
 

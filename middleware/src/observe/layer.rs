@@ -9,8 +9,8 @@ use crate::model::{ObserveExchange, Room};
 
 /// Tells observers how each request ended; see the [module](crate::observe). Clones share the observers.
 ///
-/// It reads the `Client` of each request, so it belongs inside of [`IdentifyLayer`](crate::client::IdentifyLayer). The default
-/// has no observers, and costs a branch.
+/// It reads the `Client` of each request, so it belongs inside of [`IdentifyLayer`](crate::client::IdentifyLayer). The
+/// default has no observers, and costs a branch.
 #[derive(Clone, Default)]
 pub struct ObserveLayer {
     /// `None` where there are none.

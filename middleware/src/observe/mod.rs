@@ -1,5 +1,5 @@
-//! Tells observers how each request ended: the access log, the live page, an observer of your own. [`ObserveLayer`] gives each
-//! [`ObserveExchange`] one [`Exchange`] for each request. Without observers it costs a branch.
+//! Tells observers how each request ended: the access log, the live page, an observer of your own. [`ObserveLayer`] gives
+//! each [`ObserveExchange`] one [`Exchange`] for each request. Without observers it costs a branch.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,10 +31,13 @@
 //! # }).unwrap();
 //! ```
 //!
-//! - It stands right inside the client layer, so it sees every answer, refusals too.
-//! - Every request ends in one `Exchange`: by a response, by an error or a panic of the service, or by being cancelled.
-//! - The `Exchange` of a gRPC call comes when its body ends, since its status is known only then; see
-//!   [`body`](crate::body#grpc).
+//! - **Place.** The layer stands right inside the client layer and outside of all that refuse, so it sees their refusals.
+//! - **Once.** Each request has one `Exchange`, whether it ends by a response, by an error or a panic of the service, or by
+//!   cancellation.
+//! - **When.** It comes with the head of the response. The body may still fail, which only the HTTP metrics see. That of a
+//!   gRPC call comes when the body ends, since its status is known only then; see [`body`](crate::body#grpc).
+//! - **Cost.** Observers run on the request's path, so they must not block. Their panics are caught.
+//! - **Access log.** [`AccessLog`] is an observer. A stack has it if `log.access` of its configuration is a number of lines.
 
 mod access_log;
 pub(crate) mod config;

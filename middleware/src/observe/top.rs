@@ -2,7 +2,8 @@
 //!
 //! A summary has `m` counters. A client that has one is counted in it; any other takes over the lowest, keeps its count as
 //! its own possible error, and adds one. After `n` counts (Metwally, Agrawal, El Abbadi: Efficient computation of frequent
-//! and top-k elements in data streams, 2005), for each client and with `least` the lowest count of a summary that has had a counter taken over, else 0:
+//! and top-k elements in data streams, 2005), for each client and with `least` the lowest count of a summary that has had a
+//! counter taken over, else 0:
 //!
 //! - a client with a counter: `count - error <= true <= count`, and `error <= least`;
 //! - a client without one: `true <= least`;

@@ -56,8 +56,10 @@
 //! ```
 //!
 //! # Panels
-//! Each room has a panel: requests and decisions by the second, the funnel, segments, the clients that are refused and that
-//! fail most, security events, bans with a button that lifts them, the store, and the limits that hold.
+//! These rooms have a panel: `observe` (requests by the second, the clients that are refused and that fail most), `store`,
+//! `maintenance`, `rate_limit` (the limits and their decisions), `suspicion` (security events, and bans with a button that
+//! lifts them), `funnel` and `segment`. The figures are those of this process; only the bans and the numbers of customers
+//! are those of the shared store.
 //!
 //! # Paths
 //! Paths are relative to the mount. Both axum's `nest_service("/ops", ops.service())` and a router that leaves the path whole
@@ -79,7 +81,7 @@
 //! minutes. Then a `now` comes every second.
 //!
 //! - Counts are totals since start, so a reader that missed one loses nothing.
-//! - Rates are differences of two samples by their `uptime`.
+//! - A rate is the difference of two samples, divided by the difference of their `uptime`.
 //! - All streams share one text a second. A slow reader receives the newest when it reads again.
 //!
 //! # Clients with the highest counts
@@ -87,19 +89,20 @@
 //! (4xx of the service's own).
 //!
 //! 256 counters a minute are kept by Space-Saving (Metwally et al., 2005) and merged when read (Agarwal et al., 2012), so
-//! memory is bounded whatever clients do. For each client in a list, `count - error <= true <= count`. The `error` of the
-//! list is at most a 256th of everything counted, and no client without a counter has more. No client that is missing from
-//! the list has more than its `missing`. While no minute has more than 256 clients, all counts are exact.
+//! memory is bounded whatever clients do. For each client in a list, the true count lies between `count - error` and `count`.
+//! The list itself has two bounds. Its `error` bounds the error of every client, and is at most a 256th of everything
+//! counted. Its `missing` bounds the count of every client that is not in the list. While no minute has more than 256
+//! clients, all counts are exact.
 //!
 //! # Access
-//! Anybody who reaches the listener may read. Addresses of clients are shown here, so keep it from the public. A web site could
-//! make an operator's browser send requests; these are refused:
+//! Anybody who reaches the listener may read. Addresses of clients are shown here, so keep it from the public. A web site
+//! could make an operator's browser send requests; these are refused:
 //!
 //! - A `Host` other than an IP address, `localhost` or an [allowed name](OpsBuilder::allow_host) is 421, against DNS
 //!   rebinding.
 //! - `Sec-Fetch-Site` of another site is 403, except for a link to the page. An `Origin` other than the host is 403 too.
-//! - An action needs the header `x-palisade-token`, 128 random bits that stand in the page and change with each start. It also
-//!   needs `application/json` of 1 kB at most within 5 s.
+//! - An action needs the header `x-palisade-token`, 128 random bits that stand in the page and change with each start. It
+//!   also needs `application/json` of 1 kB at most within 5 s.
 //! - The page runs no script but its own, and no other page may frame it.
 //!
 //! [`OpsBuilder::read_only`] refuses all actions.

@@ -42,7 +42,7 @@ pub struct PreflightLayerBuilder {
 }
 
 impl PreflightLayerBuilder {
-    /// Asks for a layer too. It must stand further in: what is charged here, it carries out.
+    /// Asks for this layer. It must stand further in, where it finds the answer in the request and acts on it.
     pub fn ask(mut self, layer: impl Ask) -> Self {
         self.asked.push(Box::new(layer));
         self

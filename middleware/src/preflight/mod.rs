@@ -1,8 +1,8 @@
-//! Asks the store once for all layers that need an answer before the handler runs. In a [`Stack`](crate::stack::Stack) it
-//! stands right inside the client layer. A layer used alone asks its own question.
+//! Asks the store once for all layers that need an answer before the handler runs. Each of these layers finds its answer in
+//! the request and asks nothing. A layer used alone asks its own question.
 //!
-//! A layer used alone asks its own question. This layer stands right inside the client layer, and asks for all of those
-//! that it is given in one pipelined round trip. A [`Stack`](crate::stack::Stack) has it; so can you:
+//! A [`Stack`](crate::stack::Stack) has this layer right outside of suspicion. By hand, put it inside of the client layer and
+//! outside of every layer that it asks for:
 //!
 //! ```
 //! # #[cfg(feature = "redis")]
@@ -37,18 +37,24 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Three layers of this crate can be asked:
+//! Three layers of this crate can be asked. They are asked in this order, whatever the order of the calls of `ask`:
 //!
-//! - [`SuspicionLayer`](crate::suspicion::SuspicionLayer): whether the client is banned, in the same call as
-//! - [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies, which are not charged if it is;
-//! - [`ClassifyLayer`](crate::segment::ClassifyLayer): the customer's record, unless this process knows it.
+//! 1. [`SuspicionLayer`](crate::suspicion::SuspicionLayer): whether the client is banned.
+//! 2. [`ClassifyLayer`](crate::segment::ClassifyLayer): the customer's record.
+//! 3. [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies. A banned client is not charged.
 //!
-//! A layer of your own can be asked too, by [`Ask`]. The answers are extensions of the request, and each layer then only
-//! carries out its part. What the process knows by itself is not asked: a ban that it has heard of, a denial that still
-//! holds, a customer in the cache. Where nothing is to be awaited, nothing is.
+//! **Bans and limits must share one store.** The question about the ban travels in the call of the limits, so the store of
+//! the limits answers it. If the bans are kept in another store, or under another prefix, banned clients pass.
 //!
-//! The customer's segment chooses the quota too ([`Policy::segment_quota`](crate::rate_limit::Policy::segment_quota)), if it is
-//! in the cache. A segment that must be asked for comes too late: that request has the policy's own quota.
+//! - **What this process knows is not asked**: a ban that it has heard of, a denial that still holds, a customer in the
+//!   cache. A request about which nothing is asked does not wait.
+//! - **When the store fails**, each layer does as it does alone, and none asks again. Suspicion refuses the clients that
+//!   this process knows to be banned. Each policy does as its [`OnStoreFailure`](crate::rate_limit::OnStoreFailure) says. A
+//!   customer who is not in the cache has no `Segment`.
+//! - **Preflight does nothing** unless two of its layers can wait. Bans and limits in memory cannot.
+//! - **The quota of a segment** ([`Policy::segment_quota`](crate::rate_limit::Policy::segment_quota)) holds if the segment
+//!   is known without a wait. Otherwise the request has the policy's own quota.
+//! - **A layer of your own** can be asked too, by [`Ask`]. Its answer is an extension of the request.
 mod future;
 mod layer;
 mod service;

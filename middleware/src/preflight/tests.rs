@@ -85,7 +85,7 @@ impl Answer for Under {
 fn layer(told: &Told, does: [Does; 3], waits: [bool; 3]) -> PreflightLayer {
     let rooms = [
         ("limits", Turn::Charge),
-        ("segments", Turn::Identify),
+        ("segments", Turn::Classify),
         ("bans", Turn::Screen),
     ];
     let mut builder = PreflightLayer::builder();

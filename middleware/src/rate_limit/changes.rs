@@ -1,11 +1,11 @@
 //! When a policy begins and ceases to deny, and to do without its store: a line of the log each, and not one for each
 //! request.
 //!
-//! A policy is in a state from the first of its kind (a denial for lack of quota; a request in fallback) until none came
-//! for a while. Invariants: the lines of a state alternate, its beginning first; the numbers of all lines that end it add
-//! up to what the [`PolicyTally`] had when the last was written; and it ends no sooner than its quiet time after the last of the
-//! kind, so that a state has at most one pair of lines in a quiet time, however many requests come. The request that
-//! begins it writes a line and starts a task; any other costs one relaxed load.
+//! A policy is in a state from the first of its kind (a denial for lack of quota; a request in fallback) until none came for
+//! a while. Invariants: the lines of a state alternate, its beginning first; the numbers of all lines that end it add up to
+//! what the [`PolicyTally`] had when the last was written; and it ends no sooner than its quiet time after the last of the
+//! kind, so that a state has at most one pair of lines in a quiet time, however many requests come. The request that begins
+//! it writes a line and starts a task; any other costs one relaxed load.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};

@@ -28,7 +28,8 @@ pub enum Headers {
     #[default]
     #[cfg_attr(feature = "serde", serde(rename = "draft-11"))]
     Draft11,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds from now) of the policy with the least left.
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds from now) of the policy with the smallest share of its quota
+    /// left.
     Legacy,
     /// No such headers; a denial still has `Retry-After`.
     None,

@@ -55,39 +55,57 @@
 //! ```
 //!
 //! A [`Policy`] has a key ([`PartitionBy`]), which says whose requests are counted together, and a [`Quota`], which says how
-//! much fits in a window.
+//! much fits in a window. A layer without policies of yours has [`Policy::ip`] and [`Policy::user`]. A policy in a
+//! [dry run](Policy::dry_run) never denies; the [`PolicyTally`] counts what it would have denied.
+//!
+//! # Answers
+//! | request | response | problem type |
+//! |---|---|---|
+//! | admitted | the service's own, with the headers that [`Headers`] says | |
+//! | denied | 429, with these headers, and `Retry-After` unless the cost never fits | `quota-exceeded` |
+//! | the store fails, and a policy is `Closed` | 503, with `Retry-After` | `temporary-reduced-capacity` |
+//!
+//! - An admitted request that met a policy has a [`Decision`] as an extension, for the handler.
+//! - A refusal has a [`Rejected`] as an extension, for the layers further out. A gRPC call is refused with HTTP 200 and
+//!   `grpc-status` 8 (`RESOURCE_EXHAUSTED`) or 14 (`UNAVAILABLE`).
+//! - [`RateLimitLayerBuilder::reject_with`] writes refusals of your own.
+//! - A client, user or route of the [`Exemptions`] meets no policy, and its responses have none of these headers.
 //!
 //! # Exact
 //! In every half-open window `(t-w, t]` on the store's clock the admitted cost never exceeds the quota, and a request that
 //! fits is never denied. Only admitted requests count.
 //!
-//! The promise holds while the log survives and the store's clock runs forward.
+//! For each key of a policy the store keeps a *log*: the moments at which cost was admitted. The promise holds while the log
+//! survives and the store's clock runs forward.
 //!
 //! - Each loss of the log can add at most one quota to one window. A flush loses it, and so does a failover to a replica
 //!   that lacks the last writes, or a forward step of the server's clock.
-//! - Outages can add one quota for each process, however many outages fall into that window: the process's own log outlives
-//!   them.
-//! - A raised or lowered limit keeps the history. After a shorter window, everything older than it is forgotten.
+//! - During outages each process counts in a log of its own, which can add one quota for each process to a window. Further
+//!   outages in the same window add nothing, since the process keeps its log between them.
+//! - A raised or lowered limit keeps the log. After a shorter window, everything older than it is forgotten.
 //!
 //! # When the store fails
-//! Each policy does as its [`OnStoreFailure`] says. A call that ran into its deadline, or whose client left before the
-//! answer, may still have been charged. So a client can find that much less room than it used.
+//! Each policy does as its [`OnStoreFailure`] says: `Local`, the default, counts in the memory of this process, `Open` lets
+//! the request pass, and `Closed` answers 503. The request passes if all of its policies let it. A call that ran into its
+//! deadline, or whose client left before the answer, may still have been charged. The client then has that much less room.
 //!
 //! # Denials are remembered
-//! A client that a shared store denied is denied again without a call, until the moment its next slot frees and never
-//! beyond. The proof: an entry ends at the time the call was *sent* plus the wait that the store named, and the store decided
-//! no earlier than that. The entry denies only the same or a higher cost under the same quota.
+//! When a shared store denies a request, this process remembers the key of the policy. It denies further requests of that
+//! key without a call, for as long as the store would deny them. The proof: an entry ends at the time the call was *sent*
+//! plus the wait that the store named, and the store decided no earlier than the call was sent. The entry denies only the
+//! same or a higher cost under the same quota.
 //!
-//! There is one exception. When the log is lost meanwhile, the store would admit a request that the entry still denies, for
-//! the rest of that window at most.
+//! There is one exception. If the log is lost meanwhile, the entry denies requests that the store would admit, for the rest
+//! of that window at most.
 //!
 //! In an outage, a remembered denial stands for policies with local fallback. An open policy lets the request pass, and a
 //! closed one answers 503.
 //!
 //! # State changes are logged
-//! The first denial of a policy is one line of the target `palisade::rate_limit`, and so is the first request that it decides
-//! without its store. The end is one line too: a window of the policy (10 s at least) without a denial, or 5 s without a
-//! fallback. A task sees the end, and needs tokio's timer: a runtime of your own needs `enable_time`.
+//! Two states of a policy are logged, under the target `palisade::rate_limit`: that it denies, and that it decides without
+//! its store. Each has one line when it begins and one when it ends. The first ends when no denial came for a window of the
+//! policy, or for 10 s if that is longer. The second ends when no request was decided so for 5 s, and the store is not known
+//! to fail. A task writes the line of the end by tokio's timer, so a runtime of your own needs `enable_time`.
 mod changes;
 pub(crate) mod config;
 mod decide;
@@ -101,7 +119,7 @@ mod metrics;
 #[cfg(feature = "ops")]
 mod panel;
 mod policy;
-mod prepare;
+mod preflight;
 mod reject;
 mod service;
 pub mod store;

@@ -76,9 +76,9 @@ pub enum OnStoreFailure {
     /// Keeps limiting in this process: an outage neither blocks users nor lifts the limits.
     #[default]
     Local,
-    /// Lets every request pass.
+    /// Does not check the request, so that this policy refuses nothing.
     Open,
-    /// Answers 503 with problem type `temporary-reduced-capacity`.
+    /// Refuses the request: 503 with problem type `temporary-reduced-capacity`.
     Closed,
 }
 

@@ -47,7 +47,7 @@ pub struct Rejection<'a> {
     pub reason: Reason,
     /// The names of the policies that are violated, or that cannot be checked.
     pub policies: &'a [&'a str],
-    /// When the earliest retry can pass; `None` where none ever can.
+    /// How long until a retry can pass; `None` for a cost that never fits. Without the store it is a guess of one second.
     pub retry_after: Option<Duration>,
     /// One sentence for people: `Rate limit exceeded for IP. Maximum 200 requests per minute.`
     pub detail: &'a str,

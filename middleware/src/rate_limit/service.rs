@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::decide::{Answer, Conclusion, Decider};
 use super::future::{Asked, ResponseFuture};
-use super::prepare::Prepared;
+use super::preflight::Prepared;
 use crate::body::Body;
 use crate::model::{Client, MatchedRoute, Notes, ResolveRoute};
 

@@ -33,7 +33,8 @@ pub trait Admit: Send + Sync + 'static {
 
     /// As [`Admit::admit`], unless the gate is closed: an enforced one then denies the request, and nothing is charged.
     ///
-    /// A store that keeps no bans has no gates to close.
+    /// The default is for a store that keeps no bans: every gate is open. Do not put it under one
+    /// [`PreflightLayer`](crate::preflight::PreflightLayer) with bans of another store: preflight takes this store's answer.
     fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         let _ = gate;
         self.admit(charges)

@@ -16,8 +16,8 @@ pub struct Action {
 }
 
 impl Action {
-    /// An action that a handler names by [`CustomerEvents`](super::CustomerEvents), and that a route is when
-    /// [`on`](Self::on) adds one.
+    /// An action of this name. A handler can report it by [`CustomerEvents`](super::CustomerEvents), and [`on`](Self::on)
+    /// adds a route whose responses count as it.
     ///
     /// The name is the label: 1 to 64 characters of `a-z0-9_-`.
     pub fn new(name: impl Into<Box<str>>) -> Self {

@@ -11,7 +11,7 @@ use super::{Criteria, Keeping};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SegmentsConfig {
-    /// Whether customers are told apart at all; with the section, they are unless it says otherwise.
+    /// Whether segments are on. A `[segments]` section turns them on, unless it says `enabled = false`.
     pub enabled: bool,
     /// How long a customer is kept after the last change.
     pub retention: Duration,

@@ -1,4 +1,4 @@
-//! One lookup for all requests of a customer that come at the same time.
+//! One lookup for all requests of a customer that come at the same time (single flight).
 
 use std::future::Future;
 use std::pin::Pin;

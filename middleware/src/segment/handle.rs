@@ -84,7 +84,8 @@ impl Customers {
         Ok(applied.iter().any(|applied| applied.fresh))
     }
 
-    /// The customer is active, as by a request: written soon, and at most once a minute.
+    /// Records that the customer is active, as a request does. It returns at once; the store has it soon, at most one
+    /// activity a minute for each customer.
     pub fn record_activity(&self, user: &UserId) {
         self.registry.touch(user);
     }

@@ -65,21 +65,24 @@
 //! Recency is the time since the customer was last active **before** this request. Value is the money spent and the number of
 //! orders, and takes precedence.
 //!
-//! Only a request with a verified [`Client::user`](crate::client::Client::user) has a customer. When the store does not
-//! answer, there is no `Segment` and the request still passes.
+//! Only a request with a verified [`Client::user`](crate::client::Client::user) has a customer. A store that fails refuses no
+//! request: customers in the cache keep their segment for a minute at most, and the requests of others pass without a
+//! `Segment` and are counted ([`SegmentTally::unclassified`]).
 //!
 //! # Changes
 //! | said by | what | when it counts |
 //! |---|---|---|
 //! | the request | activity | always; written at most once a minute for each customer |
-//! | the route or [`CustomerEvents`] | [`Action`]s | the response is 2xx |
+//! | the route or [`CustomerEvents`] | [`Action`]s | the response is 2xx, and the request has a `Segment` |
 //! | [`CustomerEvents`] | orders and refunds | the response is 2xx; each id once, over all processes and retries |
-//! | [`Customers`] | orders, refunds and activity outside of a request | when the store has them |
+//! | [`Customers`], of [`ClassifyLayer::customers`] | orders and refunds outside of a request | when the store has them |
+//! | [`Customers::record_activity`] | activity outside of a request | as that of a request |
 //!
 //! # On the request's path
-//! A request looks once into the cache of this process, which holds 100,000 customers and trusts each entry for a minute.
-//! Only a customer outside of the cache makes the request wait for the store. Requests of the same customer that come at the
-//! same time share one call. The cache has every change that this process records: the next request after an order sees it.
+//! A request looks once into the cache of this process, which holds 100,000 customers and trusts each record for a minute.
+//! Only a customer without such a record makes the request wait for the store. Requests of the same customer that come at
+//! the same time share one call. The cache has every change that this process records: the next request after an order sees
+//! it.
 //!
 //! # Off the request's path
 //! A task writes the changes.
@@ -87,13 +90,16 @@
 //! - Orders and refunds go out at once, up to 32 changes in a call. While the store fails, they wait in a bounded queue.
 //! - Activity waits in the cache, which evicts no customer with an unwritten change.
 //! - A change that finds no room is lost, counted as lost ([`SegmentTally::changes`]) and logged once a minute.
-//! - [`Customers::flush`] writes all that wait. Call it before the process ends.
-//! - An order counts twice in this process's view while it waits here, if the store has already counted it: for another
-//!   process, or in a call whose confirmation was lost. It counts once as soon as the store has answered.
+//! - [`Customers::flush`] writes all that wait, for as long as you allow, and says how many are left. Call it before the
+//!   process ends.
+//! - An order that the store has already counted may count twice in the cache of this process while it waits here: if
+//!   another process recorded it, or if the confirmation of a call was lost. It counts once as soon as the store has
+//!   answered.
 //!
 //! # Population
-//! A sweep counts the customers of each segment ([`SegmentTally::population`]), so churn is seen without a visit. Over a shared store
-//! one process at a time sweeps.
+//! A sweep counts the customers of each segment every 15 seconds, unless set ([`SegmentTally::population`]). So a customer
+//! who churns is counted as churned without coming back. Over a shared store one process at a time sweeps, and only that
+//! process has the count.
 mod action;
 mod cache;
 pub(crate) mod config;
@@ -104,17 +110,17 @@ mod events;
 mod flight;
 mod future;
 mod handle;
-mod kind;
 mod layer;
-mod lookup;
 #[cfg(feature = "otel")]
 mod metrics;
 mod money;
 #[cfg(feature = "ops")]
 mod panel;
+mod preflight;
 mod record;
 mod registry;
 mod service;
+mod standing;
 pub mod store;
 mod sweep;
 mod tally;
@@ -127,11 +133,11 @@ pub use criteria::Criteria;
 pub use events::{CustomerEvents, Order, Refund};
 pub use future::ResponseFuture;
 pub use handle::{Customers, Flushed, RecordError};
-pub use kind::{Recency, Standing};
 pub use layer::{ClassifyLayer, ClassifyLayerBuilder};
 pub use money::{Currency, Money};
 pub use record::{Record, Timestamp, WallClock};
 pub use service::Classify;
+pub use standing::{Recency, Standing};
 pub use store::{Change, Event, Export, Keeping, OrderKey, Population};
 pub use tally::{ActionCount, ChangeKind, ChangeResult, SegmentTally};
 

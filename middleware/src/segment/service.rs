@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::Standing;
 use super::future::{Looking, ResponseFuture, Visited};
-use super::lookup::Looked;
+use super::preflight::Looked;
 use super::registry::{Registry, Sought, Visit};
 use crate::model::{Client, Notes, Segment};
 use crate::task::ticker;

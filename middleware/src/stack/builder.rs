@@ -1,4 +1,4 @@
-//! From a configuration, and what only code can say, to the layers.
+//! The settings of a stack: a configuration, and what only code can say.
 
 use std::fmt;
 use std::sync::Arc;
@@ -123,7 +123,8 @@ impl StackBuilder {
         self
     }
 
-    /// Is told of every step of a visitor; several may be added. See [`Visitors::observer`](crate::funnel::Visitors::observer).
+    /// Is told of every step of a visitor; several may be added. See
+    /// [`Visitors::observer`](crate::funnel::Visitors::observer).
     pub fn observe_steps(
         mut self,
         observer: impl Fn(&str, &str, std::time::Duration) + Send + Sync + 'static,
@@ -149,8 +150,8 @@ impl StackBuilder {
         self
     }
 
-    /// What customers do, counted by segment and country: names, or [`Action`]s with their routes. None unless set; they
-    /// count when the configuration has its `segments` on.
+    /// The actions of customers, counted by segment and country: names, or [`Action`]s with their routes. None unless set.
+    /// They count only if the configuration has a `[segments]` section that is on.
     pub fn actions(mut self, actions: impl IntoIterator<Item = impl Into<Action>>) -> Self {
         self.actions = actions.into_iter().map(Into::into).collect();
         self
@@ -172,7 +173,8 @@ impl StackBuilder {
         self
     }
 
-    /// The store of this process: all there is without Redis, and what `local` policies fall back to with it.
+    /// The store of this process. Without Redis everything is kept here. With Redis it takes over while Redis fails, for
+    /// failures, bans and policies in mode `local`.
     ///
     /// Set it for another bound on its keys, or another clock.
     pub fn memory(mut self, memory: MemoryStore) -> Self {
@@ -180,8 +182,9 @@ impl StackBuilder {
         self
     }
 
-    /// Answers refusals with responses of your own; see
-    /// [`reject_with`](crate::rate_limit::RateLimitLayerBuilder::reject_with).
+    /// Answers the refusals of the rate limits with responses of your own; see
+    /// [`reject_with`](crate::rate_limit::RateLimitLayerBuilder::reject_with). A banned client still gets the
+    /// [`BanResponse`](crate::suspicion::BanResponse).
     pub fn reject_with(
         mut self,
         respond: impl Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync + 'static,

@@ -6,7 +6,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where limits and failures are kept.
+/// Where limits, failures, bans, customers and visitors are kept.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoreConfig {

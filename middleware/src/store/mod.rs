@@ -1,5 +1,10 @@
-//! The stores: each implements the ports that the layers own. [`memory`] counts in this process, `redis` for all processes that
-//! share a server.
+//! The stores. [`memory`] keeps everything in this process, `redis` for all processes that share a server. A layer takes
+//! either. Limits, failures and bans take both: `RateLimitLayer::shared(redis, memory)` counts in Redis, and in memory while
+//! Redis fails.
+//!
+//! Each layer says by traits what it needs of a store: [`rate_limit::store`](crate::rate_limit::store),
+//! [`suspicion::store`](crate::suspicion::store), [`segment::store`](crate::segment::store) and
+//! [`funnel::store`](crate::funnel::store). Both stores implement all of them; a store of your own can implement any.
 pub(crate) mod config;
 pub mod memory;
 #[cfg(feature = "otel")]

@@ -9,7 +9,9 @@ use crate::log::Sampler;
 use crate::model::{Network, Route, Secret, UserId};
 use crate::task::shielded;
 
-/// One event of the security log, told when it happens; of a flood of them, not each has a line there.
+/// One event of the security log, as an observer receives it when it happens.
+///
+/// Observers receive every event. In a flood, not every event has a line of the log.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SecurityEvent<'a> {
@@ -25,7 +27,7 @@ pub struct SecurityEvent<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Occurrence<'a> {
-    /// Its failures added up to something.
+    /// Its failures or logins reached a threshold.
     #[non_exhaustive]
     Incident {
         /// The kind, the threshold and the evidence.

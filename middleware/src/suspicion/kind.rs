@@ -76,8 +76,8 @@ impl IncidentKind {
         )
     }
 
-    /// Whether the suspicion falls on an account rather than on the client of the last request, who may be its owner and
-    /// must not be banned for it.
+    /// Whether an incident of this kind is about an account. The client of the last request may be the owner of the account,
+    /// so such an incident bans nobody.
     #[must_use]
     pub const fn is_of_an_account(self) -> bool {
         matches!(self, Self::DistributedStuffing | Self::SuccessAfterFailures)

@@ -135,7 +135,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Refuses convicted clients for a time; off unless set.
+    /// Bans clients for incidents; off unless set.
     pub fn bans(mut self, bans: Bans) -> Self {
         self.bans = Some(bans);
         self
@@ -183,8 +183,8 @@ impl SuspicionLayerBuilder {
     /// The layer.
     ///
     /// # Errors
-    /// A queue outside 1 to 1,048,576 failures, a threshold of a kind of logins above
-    /// [`IncidentKind::MOST_DISTINCT`] (of [`IncidentKind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
+    /// A queue outside 1 to 1,048,576 failures, a threshold of a kind of logins above [`IncidentKind::MOST_DISTINCT`] (of
+    /// [`IncidentKind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
     pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
             let allowed = "1 to 1048576 failures";

@@ -7,7 +7,8 @@ use http::Extensions;
 use super::store::Rule;
 use crate::model::{Network, Secret};
 
-/// How a login went: a response extension that the handler sets, for the [kinds of logins](super::IncidentKind::is_of_logins).
+/// How a login went: a response extension that the handler sets, for the [kinds of
+/// logins](super::IncidentKind::is_of_logins).
 ///
 /// The account is whatever text the client named, known or not. It is trimmed, put into lower case and cut to 512 bytes,
 /// so that `Ada ` and `ada` are one account; nothing of it is stored or logged but a keyed hash ([`AccountHash`]).

@@ -1,7 +1,7 @@
 //! Counts the failures of each client, and tells when they add up to an attack. An attack is one incident: one event of
-//! the security log and one increment of a counter. On request, an incident bans the client.
+//! the security log and one increment of a counter. With [`Bans`], an incident also bans the client.
 //!
-//! Counts in the memory of this process, by client address:
+//! Counts in the memory of this process:
 //!
 //! ```
 //! use palisade::client::{IdentifyLayer, Peer};
@@ -72,18 +72,25 @@
 //!
 //! - A gRPC call fails by its status: 16 counts as 401, 5 and 12 as 404, 3, 6, 7, 9 and 11 as other 4xx; see
 //!   [`body`](crate::body#grpc).
+//! - A client is a [`Network`](crate::client::Network): an IPv4 address, or an IPv6 /64 unless set otherwise.
+//! - One response can be a failure of several kinds. A 401 counts for both kinds of `credential_stuffing` and for `abuse`.
 //! - The window is `(t-w, t]` on the store's clock, and exact.
-//! - A refusal by the rate limits ([`Rejected`](crate::rate_limit::Rejected)) is no failure. A success writes nothing.
+//! - A refusal by a limit or a ban ([`Rejected`](crate::rate_limit::Rejected)) is no failure.
+//! - A success writes nothing, unless it reports a [`Login`] and `success_after_failures` is on.
 //!
 //! # Incidents
-//! The failure that reaches the threshold begins an episode and is one incident. While the episode lasts, the first failure
-//! a whole window or more after the last incident is one more. The episode ends when fewer than half the threshold are left
-//! in the window. So a client that hovers around the threshold is reported once a window, and not at each crossing. The
-//! store decides, so processes that share it agree.
+//! The failure that reaches the threshold begins an episode, and is an incident. The episode ends when fewer failures than
+//! half the threshold are left in the window. While it lasts, there is at most one further incident in a window: the first
+//! failure that comes a whole window or more after the last incident. So a client near the threshold is reported once a
+//! window, and not each time that it crosses the threshold. The store decides, so processes that share it agree.
 //!
-//! Each incident is counted ([`SuspicionTally`]) and is one event of the target `palisade::security`: `kind`, `client`, `user` if
-//! it is known, the `status` of the last failure, `count` (failures since the episode began), `threshold`, `window`,
-//! `routes` (the last eight distinct templates), `first_seen` and `last_seen`.
+//! Each incident is counted ([`SuspicionTally`]) and told to each [observer](SuspicionLayerBuilder::observe_events). Its
+//! line of the log has the target `palisade::security` and the fields `kind`, `client`, `user` if it is known, the `status`
+//! of the last failure, `count` (failures since the episode began), `threshold`, `window`, `routes` (the last eight distinct
+//! templates), `first_seen`, `last_seen` and `represents`.
+//!
+//! In a flood, not every incident has a line: there are at most 20 in a second for each kind, and as many for the bans for
+//! it. `represents` says for how many a line stands. So count incidents by the tally, and not by lines.
 //!
 //! # Logins
 //! Counters for each client miss two attacks: one guess for each of many accounts, and guesses at one account from many
@@ -91,42 +98,42 @@
 //!
 //! - **`success_after_failures`** is a login that succeeds during an episode: one of `distributed_stuffing` for the same
 //!   account, or one of `password_spraying` or either kind of `credential_stuffing` from the same network.
-//! - **Windows** are as exact, over distinct accounts or networks. The newest 64 are kept.
+//! - **Windows** are exact here too. They count distinct accounts or networks instead of failures, and keep the newest 64.
 //! - **Estimates.** A `count` beyond 64, or of an episode that outlives its window, is an estimate by HyperLogLog. Its
-//!   standard error is 0.81 % in Redis and 1.6 % in memory. The event then says `estimated`.
+//!   standard error is 0.81 % in Redis and 1.6 % in memory. The event then has the field `estimated`.
 //! - **Events** name the `account`, where there is one, by a keyed hash.
-//! - **Bans.** Anybody can bring an account under attack. So the kinds [of an account](IncidentKind::is_of_an_account) ban nobody.
-//!   Instead the handler asks [`Suspicions::account`] and steps up.
+//! - **Bans.** Anybody can bring an account under attack. So the kinds [of an account](IncidentKind::is_of_an_account) ban
+//!   nobody. Instead the handler asks [`Suspicions::account`] and steps up.
 //!
 //! # Off the request's path
 //! No response waits for the count. A failure goes into a bounded queue, and a task counts up to 32 failures in one call to
-//! the store. When the queue is full, failures are dropped and counted as dropped, 401s and logins last; the log says how
-//! many, at most once a minute. A failure carries the time at which it is counted, some milliseconds after its response.
-//! Failures that still wait when the process ends are lost.
+//! the store. When the queue is full, failures are dropped and counted as dropped. A 401 or a login is dropped only if all
+//! that wait are 401s and logins. The log says how many were dropped, at most once a minute. The store dates a failure when
+//! it counts it, some milliseconds after the response. Failures that still wait when the process ends are lost.
 //!
 //! # When the store fails
 //! The memory of this process counts instead. A call that timed out may still have been executed. Each outage can therefore
 //! hide an episode that is spread over several processes, or report one in each.
 //!
 //! # Bans
-//! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. Then an incident of one of their kinds bans the
-//! client.
+//! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. Then an incident bans its client. All kinds ban
+//! unless [`Bans::kinds`] names some, but the kinds [of an account](IncidentKind::is_of_an_account) never do.
 //!
-//! - **Time.** The first offence costs 10 minutes, and each further one twice as long, up to 24 hours ([`Sentence`]). A day
-//!   after the end of the last ban, the count of offences begins anew.
+//! - **Time.** The first offence costs 10 minutes, and each further one twice as long, up to 24 hours. Up to 10 % are added
+//!   at random, so that clients do not come back together ([`Sentence`]). A day after the end of the last ban, the count of
+//!   offences begins anew.
 //! - **Answer.** Requests of a banned client are answered 429 with the problem type `abnormal-usage-detected`, or 403
 //!   ([`BanResponse`]). They are no failures.
 //! - **Under way.** Requests that were under way when the ban began pass. Their failures add no offence.
 //! - **Exempt** clients, users and routes pass. An exempt user passes behind a banned address too.
-//! - **Events.** Each ban is counted and is one event of the target `palisade::security`, `client_banned`: `client`,
-//!   `reason`, `strikes`, `for`, `until`. A lift that ended a ban is another, `ban_lifted`. An
-//!   [observer](SuspicionLayerBuilder::observe_events) receives the same.
+//! - **Events.** Each ban is counted and is an event `client_banned` of the target `palisade::security`: `client`, `reason`,
+//!   `strikes` (the offences that the store remembers), `for`, `until`. A lift that ended a ban is an event `ban_lifted`. An
+//!   [observer](SuspicionLayerBuilder::observe_events) receives both.
 //! - **Shared stores.** A ban holds in all processes. Each process sees its end, or its [lift](Suspicions::lift), within a
 //!   second, since it trusts an answer of the store for a second. During that second it refuses a banned client without a
 //!   call. A request of any other client waits for the store's answer first, until the deadline at most.
-//! - **Outages.** While the store fails, this process refuses the clients that it knows to be banned. A ban that could be
-//!   imposed only here holds here for all of its time.
-mod accounts;
+//! - **Outages.** While the store fails, this process refuses the clients that it knows to be banned. A ban for an incident
+//!   during the outage holds in this process alone, to its end.
 mod bans;
 pub(crate) mod config;
 mod event;
@@ -147,13 +154,12 @@ mod tally;
 mod tests;
 mod threshold;
 
-pub use accounts::AccountState;
 pub(crate) use bans::micros;
 pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
 use bans::{Known, Warden};
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
-pub use handle::Suspicions;
+pub use handle::{AccountState, Suspicions};
 pub use kind::IncidentKind;
 pub use layer::{SuspicionLayer, SuspicionLayerBuilder};
 pub use login::{AccountHash, Login, LoginAttempt};

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use self::bans::BanWatch;
 pub(crate) use self::events::Events;
-use super::store::Rule;
-use super::{IncidentKind, Sentence, SuspicionTally, Suspicions};
+use super::{IncidentKind, SuspicionTally, Suspicions};
 use crate::model::Network;
 use crate::model::panel::{Acted, Acting, Action, Fields, Panel, shown};
 
@@ -65,19 +64,6 @@ impl SuspicionPanel {
     pub(crate) fn banned(&self) -> impl Fn() -> HashSet<Network> + Send + Sync + use<> {
         let bans = Arc::clone(&self.bans);
         move || bans.now().1
-    }
-}
-
-impl Suspicions {
-    /// The kinds that are counted.
-    fn rules(&self) -> &[Rule] {
-        &self.recorder.rules
-    }
-
-    /// How long bans are, and whether they refuse anybody; `None` where they are off.
-    fn sentence(&self) -> Option<(Sentence, bool)> {
-        let warden = self.recorder.warden.as_ref();
-        warden.map(|warden| (warden.sentence(), warden.is_enforced()))
     }
 }
 

@@ -19,8 +19,8 @@ use crate::model::{Network, Route};
 /// the first failure a whole window or more after the last incident is another; it ends when fewer than half the
 /// threshold are left in the window.
 ///
-/// Of the [kinds of logins](IncidentKind::is_of_logins), distinct items are counted instead of failures, each by when it was last
-/// seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
+/// Of the [kinds of logins](IncidentKind::is_of_logins), distinct items are counted instead of failures, each by when it was
+/// last seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
 /// account under suspicion. The logins of a call are counted after all of its failures, in their order.
 ///
 /// Calls that name a kind share its logs, whatever their thresholds. A call that asks for fewer or shorter forgets what
@@ -32,8 +32,8 @@ pub trait FailureStore: Send + Sync + 'static {
     /// The reply times out by itself. A call that failed may have been executed.
     fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
 
-    /// Looks an account up: one read, which changes nothing. Without [`IncidentKind::DistributedStuffing`] among the kinds, no
-    /// account is under attack.
+    /// Looks an account up: one read, which changes nothing. Without [`IncidentKind::DistributedStuffing`] among the kinds,
+    /// no account is under attack.
     fn account(&self, rules: &[Rule], account: AccountHash) -> Reply<AccountState>;
 }
 

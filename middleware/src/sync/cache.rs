@@ -1,4 +1,4 @@
-//! A store's answers, so that it need not be asked again.
+//! A bounded, set-associative cache of a store's answers. `rate_limit/deny_cache.rs` and `suspicion/bans/cache.rs` use it.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! State that all requests of a process share.
+//! State that many threads change at once: a bounded cache of a store's answers, and counters that seldom share a cache line.
 
 pub(crate) mod cache;
 mod stripes;

@@ -1,4 +1,4 @@
-//! Work beside the requests: a queue that a response leaves work in, a ticker, and a shield for code of the user's.
+//! Work beside the requests: a bounded queue that a task empties, a ticker, and a shield against panics of observers.
 
 pub(crate) mod queue;
 mod shield;

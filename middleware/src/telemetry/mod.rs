@@ -91,13 +91,18 @@
 //! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
 //! | `shop_funnel_step_duration_seconds` | histogram, 0.5 s to 24 h | `from`, `to`, two consecutive stages |
 //!
-//! Counters and gauges exist at 0 from the start and cost a request one relaxed atomic addition. A histogram's
-//! series begins with its first measurement, since the OpenTelemetry API cannot create it at 0.
+//! Counters and gauges exist at 0 from the start, and a count costs one relaxed atomic addition. There are two exceptions:
+//! `shop_customers` is exported only by the process that holds the sweep, and a histogram's series begins with its first
+//! measurement, since the OpenTelemetry API cannot create it at 0.
+//!
+//! [`StackBuilder::build_measured`](crate::stack::StackBuilder::build_measured) exports what the layers of a stack count.
+//! For a layer used alone, give its tally to [`Telemetry::watch`]. [`Telemetry::timer`] makes the observers that record
+//! durations.
 //!
 //! # What a request's duration is
-//! It begins when the layer is called. It ends when the whole body of the response has been handed to the server: at the last
-//! frame, at the announced length, or at the head where HTTP allows no body. The kernel's and the network's time after that is
-//! not seen.
+//! It begins when the layer is called. It ends when the whole body of the response has been handed to the server: at the
+//! last frame, at the announced length, or at the head where HTTP allows no body. The kernel's and the network's time after
+//! that is not seen.
 //!
 //! `error_type` is absent for a request that went well, and otherwise the first that applies:
 //!
@@ -118,8 +123,8 @@
 //! - Methods other than those of RFC 9110, PATCH and QUERY are `_OTHER`. The list is fixed; the conventions would have it
 //!   replaceable.
 //! - Requests without a route are `unmatched`. The scheme is the layer's setting.
-//! - Beyond 5,000 series of the duration, further ones are counted together under `otel_metric_overflow="true"`. The routes and
-//!   statuses of a service come nowhere near; alert on that label.
+//! - Beyond 5,000 series of the duration, further ones are counted together under `otel_metric_overflow="true"`. The routes
+//!   and statuses of a service come nowhere near; alert on that label.
 mod exporter;
 mod http;
 mod instruments;

@@ -1,4 +1,7 @@
-//! Visitors that reach a stage for the first time: from the response to the store, off the request's path.
+//! Counts visitors: from a response that reached a stage to the store's answer, off the request's path.
+//!
+//! `recorder.rs` has the queue and its work, `seen.rs` the visitors that need not be sent again, and `settings.rs` the public
+//! settings, [`Visitors`]. `journey.rs` has the arithmetic of one visitor, which the memory store runs.
 
 mod journey;
 mod recorder;

@@ -64,8 +64,8 @@ impl Visitors {
         self
     }
 
-    /// Adds an observer of every step: the names of two consecutive stages, and how long a visitor took from the one to the
-    /// other. It must not block; telemetry's is `Telemetry::step_observer`.
+    /// Sets the observer of every step: the names of two consecutive stages, and how long a visitor took from the one to
+    /// the other. It must not block. Telemetry's histogram is `telemetry.timer::<palisade::funnel::Steps>()`.
     pub fn observer(
         mut self,
         observer: impl Fn(&str, &str, Duration) + Send + Sync + 'static,

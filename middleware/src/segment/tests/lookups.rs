@@ -1,7 +1,7 @@
 //! When the store is asked, and what becomes of those who wait for it.
 
 use super::*;
-use crate::segment::lookup::{Looked, Lookup};
+use crate::segment::preflight::{Looked, Lookup};
 
 #[tokio::test(start_paused = true)]
 async fn fifty_requests_of_one_customer_at_once_ask_the_store_once() {

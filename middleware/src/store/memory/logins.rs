@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::distinct::{Counted, Distinct};
+use super::failures::Trail;
 use super::log::Micros;
 use super::sketch::Sketches;
 use super::table::Table;
-use super::trail::Trail;
 use crate::model::PartitionKey;
 use crate::suspicion::store::{FailedRequest, Incident, Rule};
 use crate::suspicion::{AccountHash, AccountState, IncidentKind, Threshold};

@@ -56,13 +56,14 @@
 //! 226 with an order, and 35 ms for a sweep, 0.6 ms a shard.
 //!
 //! # Visitors
-//! At most `max_keys` visitors of a funnel are kept, each in at most 256 bytes (four stages). Visitors without a counted stage
-//! are let go first.
+//! At most `max_keys` visitors of a funnel are kept, each in at most 256 bytes (four stages). Visitors without a counted
+//! stage are let go first.
 mod bans;
-mod bound;
 mod clock;
 mod customers;
 mod distinct;
+mod failures;
+mod limits;
 mod log;
 mod logins;
 mod shard;
@@ -72,7 +73,6 @@ mod table;
 mod tests;
 #[cfg(test)]
 mod tests_of_customers;
-mod trail;
 mod visits;
 
 use std::fmt;
@@ -81,15 +81,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::bans::Bans;
-use self::bound::Bound;
 use self::customers::Customers;
 use self::distinct::Distinct;
+use self::failures::{Trail, Trails};
+use self::limits::Bound;
 use self::log::Log;
 use self::logins::Logins;
 use self::shard::{Entry, Shard};
 use self::sketch::Sketches;
 use self::table::Table;
-use self::trail::{Trail, Trails};
 use self::visits::Visit;
 use crate::ConfigError;
 use crate::funnel::store::{LocalVisitStore, Progress, Reach};

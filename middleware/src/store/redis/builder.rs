@@ -51,15 +51,16 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// After how many failed requests in a row (1 to 1,000; 5 unless set) the server is left alone, and how often
-    /// (10 ms to 1 s; 500 ms unless set) it is probed then.
+    /// Opens the breaker after this many failed calls in a row (1 to 1,000; 5 unless set). While it is open, no request asks
+    /// the server, and a probe is sent at this interval (10 ms to 1 s; 500 ms unless set).
     pub fn breaker(mut self, failures: u32, probe_interval: Duration) -> Self {
         self.failures = failures;
         self.probe_interval = probe_interval;
         self
     }
 
-    /// Called once for each request and each probe, with how long it took; it must not block.
+    /// Receives every [`Operation`] with its outcome and how long it took; it must not block. Requests that share a call are
+    /// told one by one.
     pub fn observer(
         mut self,
         observer: impl Fn(Operation, Outcome, Duration) + Send + Sync + 'static,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Core;
 use super::answer::{Answer, MalformedReply};
-use super::failure::Failure;
+use super::error::Failure;
 use super::keys::Keys;
 use crate::model::{Operation, Outcome, Reply, StoreError, StoreErrorKind};
 

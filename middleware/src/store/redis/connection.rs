@@ -16,7 +16,7 @@ use redis::{
 use {redis::ConnectionAddr, rustls::crypto::CryptoProvider};
 
 use super::call::Call;
-use super::failure::Failure;
+use super::error::Failure;
 use crate::ConfigError;
 
 /// A connection that stays idle is asked this often whether its peer is still there.
@@ -36,9 +36,9 @@ pub(super) struct Connections {
     shared: Mutex<Option<Shared>>,
     /// Held by whoever makes the shared connection.
     turn: tokio::sync::Mutex<()>,
-    /// Connections of their own for probes, sweeps and loads: probes prove that a new one can be made, and neither wait behind requests
-    /// nor hold them up. The pool pings at each checkout, one more round trip, which would cost the requests half
-    /// their throughput and costs a probe nothing.
+    /// Connections of their own for probes, sweeps and loads: probes prove that a new one can be made, and neither wait
+    /// behind requests nor hold them up. The pool pings at each checkout, one more round trip, which would cost the requests
+    /// half their throughput and costs a probe nothing.
     exclusive: Pool,
 }
 

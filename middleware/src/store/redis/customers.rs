@@ -13,7 +13,7 @@ use self::record::{applied, export, record};
 use self::sweep::Walk;
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script};
-use super::failure::Failure;
+use super::error::Failure;
 use super::keys::Prefix;
 use super::{Core, RedisStore};
 use crate::model::{Operation, UserId};

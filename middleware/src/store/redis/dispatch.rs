@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Core;
 use super::call::outside_a_runtime;
-use super::failure::Failure;
+use super::error::Failure;
 use super::limits::{self, Ask, MOST_CHARGES};
 use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
 use crate::rate_limit::store::{Reply, Verdict};

@@ -8,7 +8,7 @@ use redis::Value;
 
 use super::answer::{Answer, Elements, MalformedReply};
 use super::call::{Call, Script, refused};
-use super::failure::Failure;
+use super::error::Failure;
 use super::keys::Keys;
 use super::logins::{self, Logins};
 use super::{Core, RedisStore};

@@ -20,8 +20,8 @@
 //!
 //! # Failures
 //! Failures have a script of their own, off the requests' path: one call counts up to 32 failed requests, for all kinds. It
-//! shares the connection, the deadline and the breaker. A client's key takes five bytes for each failure up to the threshold,
-//! 25, and the last eight routes, and expires with its window.
+//! shares the connection, the deadline and the breaker. The key of a client and a kind is a *trail*. It takes 23 bytes, five
+//! for each failure up to the threshold, and the last eight routes with a byte each. It expires with its window.
 //!
 //! The kinds of logins have another script, whose call leaves together with that one. A key takes 17 bytes, and 13 for each
 //! of the newest 64 distinct items. In an episode with more items than that, or one that outlives the window, their number
@@ -33,9 +33,9 @@
 //! for 5 minutes. A 401 keeps two as well, and one for 2 hours. A failed login with every kind on keeps two more, one of them
 //! (the account's) for an hour.
 //!
-//! **A flood of networks.** A client can fail from a fresh IPv6 /64 each time, and no limit for each client helps against that.
-//! It takes up to 1.1 kB with each 401: a whole /48 (65,536 networks) takes 70 MB, and 1,000 fresh networks a second take
-//! 2.5 GB in the steady state, most of it for the slow kind. Four things bound it:
+//! **A flood of networks.** A client can fail from a fresh IPv6 /64 each time, and no limit for each client helps against
+//! that. It takes up to 1.1 kB with each 401: a whole /48 (65,536 networks) takes 70 MB, and 1,000 fresh networks a second
+//! take 2.5 GB in the steady state, most of it for the slow kind. Four things bound it:
 //!
 //! - Redis's `maxmemory`. With `noeviction` a full server is an outage until keys expire, and the failure modes apply. With a
 //!   `volatile-*` policy the server forgets, since every key expires, and nobody is told. `deploy/redis/redis.conf` in the repository
@@ -58,8 +58,8 @@
 //! [`KeepCustomers::sweep`](crate::segment::store::KeepCustomers)) and the load of a history ([`CustomerLoader`]) use
 //! connections of their own.
 //!
-//! A customer with an order takes some 300 bytes, 184 of them the hash, and one with ten orders has a hash of 552. A history of
-//! 23,570 customers with three orders each took 383 bytes each, expiry and key included.
+//! A customer with an order takes some 300 bytes, 184 of them the hash, and one with ten orders has a hash of 552. A history
+//! of 23,570 customers with three orders each took 383 bytes each, expiry and key included.
 //!
 //! A Redis Cluster cannot keep customers: it needs all keys of a call in one slot, and the sets are apart from the hashes.
 //!
@@ -70,12 +70,14 @@
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens, and requests fail at once for the cost of an atomic load. A task probes
-//! meanwhile with the real script, and closes the breaker when the server has decided and written. The layer's failure mode
-//! decides about requests until then. A failed call is not repeated, since it may have been executed.
+//! meanwhile with the real script, and closes the breaker when the server has decided and written. A failed call is not
+//! repeated, since it may have been executed. Each layer says what becomes of its requests until then:
+//! [`rate_limit`](crate::rate_limit#when-the-store-fails), [`suspicion`](crate::suspicion#when-the-store-fails),
+//! [`segment`](crate::segment#segments) and [`funnel`](crate::funnel#visitors).
 //!
 //! # What a loss can add
-//! - A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh, and so can
-//!   admit one more quota in a window.
+//! - A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh, and so
+//!   can admit one more quota in a window.
 //! - A lost hash makes its customer new. A lost index misses customers in the population until their next change.
 //! - If the server's clock steps back, stamps from the future count as made now.
 //! - A shorter window forgets everything older as soon as it admits. If it is lengthened again, it counts from there.
@@ -87,7 +89,7 @@ mod call;
 mod connection;
 mod customers;
 mod dispatch;
-mod failure;
+mod error;
 mod failures;
 mod health;
 mod keys;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::Core;
-use super::failure::Failure;
+use super::error::Failure;
 use super::limits::{self, Ask};
 use crate::model::{Operation, PartitionKey, Quota};
 use crate::rate_limit::store::Charge;

@@ -1,9 +1,14 @@
-//! Bans: clients with an incident are refused for a time.
+//! Bans: a client with an incident is refused for a time.
+//!
+//! `settings.rs` has [`Bans`], of which the layer makes a [`Warden`]. The warden asks the store (`store.rs`), remembers for
+//! a second what the store said of a banned client (`cache.rs`), bans clients for incidents, and says whom to refuse.
+//! `sentence.rs` has the length of a ban, `refusal.rs` the answer to a banned client, `preflight.rs` the question in
+//! preflight, and `since.rs` a clock that tests can move.
 
 mod ban;
 mod cache;
+mod preflight;
 mod refusal;
-mod screening;
 mod sentence;
 mod settings;
 mod since;
@@ -13,9 +18,9 @@ mod tests;
 mod warden;
 
 pub use ban::{Ban, BanReason};
-pub use refusal::BanResponse;
 #[cfg(test)]
-use screening::Screening;
+use preflight::Screening;
+pub use refusal::BanResponse;
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;

@@ -19,7 +19,7 @@ use crate::segment::{Keeping, Population, Timestamp};
 use crate::store::redis::Core;
 use crate::store::redis::answer::{Answer, Elements, MalformedReply};
 use crate::store::redis::call::{Call, Script};
-use crate::store::redis::failure::Failure;
+use crate::store::redis::error::Failure;
 use crate::store::redis::keys::Prefix;
 
 static BEGIN_SWEEP: Script = Script::new(concat!(

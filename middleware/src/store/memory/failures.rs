@@ -1,4 +1,4 @@
-//! One client's failures of one kind.
+//! The port of suspicion: the failures of each client and kind, and the logins beside them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,7 @@ impl Ask for ClassifyLayer {
     }
 
     fn turn(&self) -> Turn {
-        Turn::Identify
+        Turn::Classify
     }
 
     fn waits(&self) -> bool {

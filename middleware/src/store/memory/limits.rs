@@ -1,4 +1,4 @@
-//! The decision: every charge under its shard's lock.
+//! The port of the limits: a request is decided with every charge under its shard's lock.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;

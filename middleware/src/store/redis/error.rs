@@ -1,3 +1,5 @@
+//! The error of a call, and what it means to the breaker and to the caller.
+
 use std::fmt;
 
 use deadpool_redis::PoolError;

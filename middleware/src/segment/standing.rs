@@ -1,3 +1,7 @@
+//! What a customer is: last active how long ago, and a VIP or not.
+
+use crate::model::Segment;
+
 /// How long ago a customer was last active before this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -12,7 +16,6 @@ pub enum Recency {
     Churned,
 }
 
-use crate::model::Segment;
 /// Both facts about a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
