@@ -53,14 +53,8 @@ mod section {
     impl Section for MaintenanceConfig {
         type Written = Maintenance;
 
-        const KEYS: &'static [&'static str] = &[
-            "mode",
-            "retry_after",
-            "exempt",
-            "exempt.cidrs",
-            "exempt.users",
-            "exempt.routes",
-        ];
+        const KEYS: &'static [&'static str] =
+            &["mode", "retry_after", "exempt", "cidrs", "users", "routes"];
 
         fn read(written: Maintenance) -> Result<Self, ConfigError> {
             let mut settings = Self {

@@ -15,10 +15,11 @@ use crate::model::{Class, Client, Exchange, Exemptions, PolicyResult, Reason, Re
 use crate::stack::Stack;
 
 fn on() -> MaintenanceConfig {
-    let mut settings = MaintenanceConfig::default();
-    settings.on = true;
-    settings.retry_after = Duration::from_millis(90_500);
-    settings
+    MaintenanceConfig {
+        on: true,
+        retry_after: Duration::from_millis(90_500),
+        ..MaintenanceConfig::default()
+    }
 }
 
 /// What the inner service got to answer: its name.
