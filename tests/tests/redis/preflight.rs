@@ -100,7 +100,7 @@ impl Service {
 
 const ON_THE_PATH: [Operation; 3] = [Operation::Admit, Operation::Fetch, Operation::Ban];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_request_under_every_layer_waits_for_one_round_trip() {
     let server = RedisServer::start();
     let distance = Distance::before(&server).await;
