@@ -16,11 +16,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::redis::RedisServer;
+use crate::time::{TURNS, standing_still};
 
-/// In so many turns of the runtime everything that can be asked without an answer has been asked: a question takes a few,
-/// from its future to the client's task, through the socket and to the proxy.
-const TURNS: usize = 1_000;
-/// Half of the longest deadline. Only a test that fails waits so long.
+/// Half of the longest deadline. Time stands still as long as the answers may come, so only a test that fails waits for it.
 const ANSWER: Duration = Duration::from_secs(5);
 /// No question is held.
 const NEVER: u64 = u64::MAX;
@@ -102,10 +100,15 @@ impl Distance {
             RuntimeFlavor::CurrentThread,
             "other threads have turns of their own"
         );
+        standing_still(self.once_answered(asking)).await
+    }
+
+    async fn once_answered<T>(&self, asking: impl Future<Output = T>) -> T {
         self.hold();
         let before = self.asked();
         let mut asking = pin!(asking);
         let (mut seen, mut quiet) = (before, 0);
+        // A question takes a few turns, from its future to the client's task, through the socket and to the proxy.
         while quiet < TURNS {
             let polled = std::future::poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
             assert!(polled.is_pending(), "it ended without an answer");

@@ -186,7 +186,7 @@ fn answers(port: u16) -> bool {
 pub async fn until_closed(health: &palisade::store::redis::StoreHealth) {
     let started = Instant::now();
     while health.is_breaker_open() {
-        assert!(started.elapsed() < SOON, "still open");
+        assert!(started.elapsed() < SOON, "still open: {health:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
