@@ -1,39 +1,45 @@
-//! A Redis server at some distance: a proxy that holds its answers back.
+//! A Redis server at some distance: a proxy that holds questions back on their way to it.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{TcpStream, UnixListener};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::redis::RedisServer;
+use crate::time::{TURNS, standing_still};
 
-/// While no question comes for so long, all that are asked together have come.
-const QUIET: Duration = Duration::from_millis(500);
-/// Long against what a busy machine takes for an answer, and half of the longest deadline.
+/// Half of the longest deadline. Time stands still as long as the answers may come, so only a test that fails waits for it.
 const ANSWER: Duration = Duration::from_secs(5);
-/// No answer is held.
+/// No question is held.
 const NEVER: u64 = u64::MAX;
 
-/// A server whose answers are held back while a test says so.
+/// A server that gets no questions while a test says so.
 pub struct Distance {
     url: String,
+    /// Holds the proxy's socket. Unlike TCP, that has a question at its other end as soon as it is written.
+    _directory: TempDir,
     asked: Arc<AtomicUsize>,
     holds: AtomicU64,
-    /// An answer that came in a period waits for the next one.
+    /// A question that came in a period waits for the next one.
     period: watch::Sender<u64>,
 }
 
 impl Distance {
-    /// A proxy before a server, which lets every answer through until [`hold`](Self::hold).
+    /// A proxy before a server, which lets every question through until [`hold`](Self::hold).
     pub async fn before(server: &RedisServer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("redis");
+        let listener = UnixListener::bind(&path).unwrap();
         let port = server.port();
         let asked = Arc::<AtomicUsize>::default();
         let (period, periods) = watch::channel(NEVER);
@@ -41,25 +47,28 @@ impl Distance {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let (from_client, to_client) = client.into_split();
-                let (from_server, to_server) = server.into_split();
-                tokio::spawn(carry_questions(
-                    from_client,
-                    to_server,
-                    Arc::clone(&counted),
-                ));
-                tokio::spawn(carry_answers(from_server, to_client, periods.clone()));
+                server.set_nodelay(true).unwrap();
+                let (from_client, mut to_client) = client.into_split();
+                let (mut from_server, to_server) = server.into_split();
+                let (come, coming) = mpsc::unbounded_channel();
+                let counted = Arc::clone(&counted);
+                tokio::spawn(take_questions(from_client, come, counted, periods.clone()));
+                tokio::spawn(pass_questions(coming, to_server, periods.clone()));
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+                });
             }
         });
         Self {
-            url,
+            url: format!("unix://{}", path.display()),
+            _directory: directory,
             asked,
             holds: AtomicU64::new(0),
             period,
         }
     }
 
-    /// `redis://127.0.0.1:<port>`.
+    /// `unix:///<path>`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -69,13 +78,13 @@ impl Distance {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Holds back the answers that come from now on, and lets those through that were held before.
+    /// Holds back the questions that come from now on, and lets those through that were held before.
     pub fn hold(&self) {
         let period = self.holds.fetch_add(1, Ordering::Relaxed);
         self.period.send_replace(period);
     }
 
-    /// Lets every answer through.
+    /// Lets every question through.
     pub fn let_through(&self) {
         self.period.send_replace(NEVER);
     }
@@ -85,21 +94,31 @@ impl Distance {
     /// # Panics
     /// It asks nothing, or something more once it was answered.
     pub async fn in_one_round_trip<T>(&self, asking: impl Future<Output = T>) -> T {
+        let flavor = Handle::current().runtime_flavor();
+        assert_eq!(
+            flavor,
+            RuntimeFlavor::CurrentThread,
+            "other threads have turns of their own"
+        );
+        standing_still(self.once_answered(asking)).await
+    }
+
+    async fn once_answered<T>(&self, asking: impl Future<Output = T>) -> T {
         self.hold();
         let before = self.asked();
         let mut asking = pin!(asking);
-        let mut seen = before;
-        loop {
-            assert!(
-                timeout(QUIET, &mut asking).await.is_err(),
-                "it ended without an answer"
-            );
+        let (mut seen, mut quiet) = (before, 0);
+        // A question takes a few turns, from its future to the client's task, through the socket and to the proxy.
+        while quiet < TURNS {
+            let polled = std::future::poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
+            assert!(polled.is_pending(), "it ended without an answer");
+            // Until every task has run, and the sockets were looked at.
+            tokio::task::yield_now().await;
             let asked = self.asked();
-            if asked > before && asked == seen {
-                break;
-            }
+            quiet = if asked == seen { quiet + 1 } else { 0 };
             seen = asked;
         }
+        assert!(seen > before, "it asks nothing");
         self.hold();
         let answered = timeout(ANSWER, asking).await;
         let answered = answered.expect("it waits for another answer");
@@ -108,28 +127,31 @@ impl Distance {
     }
 }
 
-async fn carry_questions(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: Arc<AtomicUsize>) {
+/// Takes questions, each with the period in which it came.
+async fn take_questions(
+    mut from: OwnedReadHalf,
+    come: mpsc::UnboundedSender<(u64, Vec<u8>)>,
+    asked: Arc<AtomicUsize>,
+    periods: watch::Receiver<u64>,
+) {
     let mut bytes = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         asked.fetch_add(read, Ordering::Relaxed);
-        if to.write_all(&bytes[..read]).await.is_err() {
+        let period = *periods.borrow();
+        if come.send((period, bytes[..read].to_vec())).is_err() {
             return;
         }
     }
 }
 
-async fn carry_answers(
-    mut from: OwnedReadHalf,
+async fn pass_questions(
+    mut coming: mpsc::UnboundedReceiver<(u64, Vec<u8>)>,
     mut to: OwnedWriteHalf,
     mut periods: watch::Receiver<u64>,
 ) {
-    let mut bytes = vec![0; 65_536];
-    while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        let came = *periods.borrow();
+    while let Some((came, bytes)) = coming.recv().await {
         let is_let_through = |period: &u64| came == NEVER || *period == NEVER || *period > came;
-        if periods.wait_for(is_let_through).await.is_err()
-            || to.write_all(&bytes[..read]).await.is_err()
-        {
+        if periods.wait_for(is_let_through).await.is_err() || to.write_all(&bytes).await.is_err() {
             return;
         }
     }

@@ -17,6 +17,7 @@ pub mod prometheus;
 pub mod promql;
 pub mod redis;
 pub mod repository;
+pub mod time;
 pub mod tls;
 pub mod webstore;
 

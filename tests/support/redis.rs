@@ -2,18 +2,21 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::SOON;
 
 /// A server on a port of its own that persists nothing unless its file says so; dropped, it is killed.
 pub struct RedisServer {
     port: u16,
+    /// Bound and never listening: while the server is down, nobody else gets its port.
+    _place: TcpSocket,
     config: Option<PathBuf>,
     options: Vec<String>,
     directory: TempDir,
@@ -38,8 +41,10 @@ impl RedisServer {
     }
 
     fn start_as(config: Option<PathBuf>, options: Vec<String>) -> Self {
+        let (port, place) = free_port();
         let mut server = Self {
-            port: free_port(),
+            port,
+            _place: place,
             config,
             options,
             directory: TempDir::new().expect("a temporary directory"),
@@ -47,7 +52,7 @@ impl RedisServer {
         };
         // Another process may take a free port before the server does.
         while !server.spawn() {
-            server.port = free_port();
+            (server.port, server._place) = free_port();
         }
         server
     }
@@ -161,9 +166,13 @@ fn missing(program: &str, error: &std::io::Error) -> ! {
     panic!("{program} does not start: {error}");
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+fn free_port() -> (u16, TcpSocket) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // The server sets it too, and may then listen on what is bound here.
+    socket.set_reuseaddr(true).expect("a shared address");
+    let any = (Ipv4Addr::LOCALHOST, 0).into();
+    socket.bind(any).expect("a free port");
+    (socket.local_addr().expect("its address").port(), socket)
 }
 
 /// Whether a server answers, if only that a password is wanted or that it is loading.
@@ -186,7 +195,7 @@ fn answers(port: u16) -> bool {
 pub async fn until_closed(health: &palisade::store::redis::StoreHealth) {
     let started = Instant::now();
     while health.is_breaker_open() {
-        assert!(started.elapsed() < SOON, "still open");
+        assert!(started.elapsed() < SOON, "still open: {health:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

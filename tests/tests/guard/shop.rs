@@ -293,7 +293,7 @@ async fn settled_scrape(webstore: &Webstore) -> String {
         let now = metrics.get("/metrics", &[]).await;
         let now = seen::scrape(&now.body);
         alike = if now == before { alike + 1 } else { 0 };
-        if alike == 4 {
+        if alike == 8 {
             return now;
         }
         before = now;

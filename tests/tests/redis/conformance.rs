@@ -175,23 +175,37 @@ async fn a_cost_above_the_limit_never_fits() {
 
 #[tokio::test]
 async fn a_denied_request_can_pass_once_its_retry_is_over_and_not_before() {
-    // Long against the 0.3 s in which three requests are sent, so that the first surely still counts after them.
+    // Long against the 0.3 s in which three requests are sent, so that the first still counts after them.
     const WINDOW: Duration = Duration::from_secs(3);
     on_every_store(async |name, store| {
-        let (limits, key) = (bind(store), key("k"));
-        let charge = charge(0, &key, quota(3, WINDOW));
+        let limits = bind(store);
+        for round in 0.. {
+            let key = key(&format!("k{round}"));
+            if can_pass_after_its_retry(name, &limits, charge(0, &key, quota(3, WINDOW))).await {
+                break;
+            }
+        }
+    })
+    .await;
+
+    /// False when this machine stood still for so long that the first request left the window before all were answered:
+    /// that tells nothing.
+    async fn can_pass_after_its_retry(
+        name: &str,
+        limits: &Arc<dyn Admit>,
+        charge: Charge<'_>,
+    ) -> bool {
         let first = Instant::now();
         for _ in 0..3 {
-            assert!(admit(&limits, &[charge]).await.admitted, "{name}");
+            assert!(admit(limits, &[charge]).await.admitted, "{name}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let verdict = admit(&limits, &[charge]).await;
-        let denied_again = !admit(&limits, &[charge]).await.admitted;
+        let verdict = admit(limits, &[charge]).await;
+        let denied_again = !admit(limits, &[charge]).await.admitted;
         let answered = Instant::now();
-        assert!(
-            answered < first + WINDOW,
-            "this machine is too slow for the test's premise: the first of {WINDOW:?} left while three more were sent"
-        );
+        if answered >= first + WINDOW {
+            return false;
+        }
         assert!(denied_again, "{name}: admitted early");
         let retry = verdict.tiers[0].retry.expect("the quota is used up");
         // Two pauses of 0.1 s, at least, lie between the first request and the one that was denied.
@@ -202,11 +216,11 @@ async fn a_denied_request_can_pass_once_its_retry_is_over_and_not_before() {
         assert!(retry >= least, "{name}: {retry:?}");
         tokio::time::sleep_until((answered + retry).into()).await;
         assert!(
-            admit(&limits, &[charge]).await.admitted,
+            admit(limits, &[charge]).await.admitted,
             "{name}: denied after {retry:?}"
         );
-    })
-    .await;
+        true
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

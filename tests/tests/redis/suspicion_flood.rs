@@ -16,6 +16,7 @@ use palisade::store::redis::RedisStore;
 use palisade::suspicion::{FailureResult, IncidentKind, SuspicionLayer, SuspicionTally};
 use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::standing_still;
 use tower::{Layer, Service};
 
 const QUEUE: u64 = 1_000;
@@ -79,11 +80,15 @@ async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses(
     let guesser = Ipv4Addr::new(203, 0, 113, 7);
 
     fail(&mut service, scanner(0), StatusCode::NOT_FOUND);
-    until("the first is counted", || {
-        tally.failures(FailureResult::Counted) == 1
+    standing_still(async {
+        while tally.failures(FailureResult::Counted) == 0 {
+            tokio::task::yield_now().await;
+        }
     })
     .await;
     server.pause();
+    // Goes on to the deadlines at once.
+    tokio::time::pause();
     let mut sent = 1;
     for breaker_open in [false, true] {
         let dropped = tally.failures(FailureResult::Dropped);

@@ -329,7 +329,7 @@ async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_lo
 #[tokio::test]
 async fn while_redis_hangs_the_page_goes_on_and_says_so() {
     let redis = RedisServer::start();
-    let config = format!("[store]\ndeadline = '500ms'\n{PROXIED}[suspicion.bans]\n");
+    let config = format!("[store]\ndeadline = '2s'\n{PROXIED}[suspicion.bans]\n");
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let shop = webstore.client();
     let mut page = Events::open(&webstore.admin).await;

@@ -13,7 +13,7 @@ use palisade_tests::repository::{every_second, no_slow_groups, prometheus_with_r
 use palisade_tests::webstore::Webstore;
 use serde_json::{Value, json};
 
-/// How long Redis hangs in the middle of the run.
+/// How long Redis hangs in the middle of the run, and until Prometheus has seen the open breaker.
 const OUTAGE: Duration = Duration::from_secs(3);
 
 /// Within it, clients leave that wait for Redis; long before the outage ends, the breaker is open.
@@ -81,6 +81,10 @@ impl Run {
                 .unwrap();
         }
         tokio::time::sleep(OUTAGE).await;
+        let breaker = "/api/v1/query?query=webstore_store_breaker_open";
+        prometheus
+            .ask(breaker, |data| data["result"][0]["value"][1] == "1")
+            .await;
         redis.resume();
         let ended = load.wait(length + SOON).await;
         assert!(ended.success(), "the load's expectations failed: {ended}");

@@ -6,6 +6,7 @@ use palisade::rate_limit::StoreErrorKind;
 use palisade::segment::store::KeepCustomers;
 use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::standing_still;
 
 use super::{NOW, at, keep, order, patient, seen, user};
 
@@ -30,26 +31,34 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_then_nothing_waits() 
             .build()
             .unwrap();
         let kept = keep(&store);
-        kept.apply(&[seen("ada", NOW)]).await.unwrap();
+        standing_still(kept.apply(&[seen("ada", NOW)]))
+            .await
+            .unwrap();
         if hangs {
             server.pause();
         } else {
             server.kill();
         }
+        // Goes on to the deadline at once.
+        tokio::time::pause();
         for _ in 0..5 {
             assert!(!store.health().is_breaker_open());
             kept.fetch(&user("ada")).await.unwrap_err();
         }
         assert!(store.health().is_breaker_open());
         assert_eq!(failures(&*kept).await, [Some(StoreErrorKind::Rejected); 5]);
+        tokio::time::resume();
         if hangs {
             server.resume();
         } else {
             server.restart();
         }
         palisade_tests::redis::until_closed(&store.health()).await;
-        kept.apply(&[seen("ada", NOW)]).await.unwrap();
-        assert!(kept.fetch(&user("ada")).await.unwrap().is_some());
+        standing_still(kept.apply(&[seen("ada", NOW)]))
+            .await
+            .unwrap();
+        let fetched = standing_still(kept.fetch(&user("ada"))).await;
+        assert!(fetched.unwrap().is_some());
     }
 }
 

@@ -9,6 +9,7 @@ use palisade::store::redis::RedisStore;
 use palisade::suspicion::store::BanStore;
 use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence};
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::standing_still;
 
 use super::bans::client;
 use super::patient;
@@ -125,12 +126,15 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
             .deadline(Duration::from_secs(1))
             .build()
             .unwrap();
-        store.impose_for(client(1), MINUTE).await.unwrap();
+        let imposed = standing_still(store.impose_for(client(1), MINUTE)).await;
+        imposed.unwrap();
         if hangs {
             server.pause();
         } else {
             server.kill();
         }
+        // Goes on to the deadline at once.
+        tokio::time::pause();
         for _ in 0..5 {
             assert!(!store.health().is_breaker_open());
             store.banned_for(client(1)).await.unwrap_err();
@@ -138,13 +142,15 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
         assert!(store.health().is_breaker_open());
         let rejected = store.lift(client(1)).await.unwrap_err();
         assert_eq!(rejected.kind(), StoreErrorKind::Rejected);
+        tokio::time::resume();
         if hangs {
             server.resume();
         } else {
             server.restart();
         }
         palisade_tests::redis::until_closed(&store.health()).await;
-        assert_eq!(store.banned_for(client(1)).await.unwrap().is_some(), hangs);
+        let banned = standing_still(store.banned_for(client(1))).await.unwrap();
+        assert_eq!(banned.is_some(), hangs);
     }
 }
 

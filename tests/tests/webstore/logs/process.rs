@@ -203,7 +203,8 @@ async fn a_killed_redis_is_told_once_and_once_that_it_is_back() {
 
 #[tokio::test]
 async fn a_hung_redis_is_told_once_and_once_that_it_is_back() {
-    let deadline = "[store]\ndeadline = '2s'\n";
+    // Five of them pass before the breaker opens.
+    let deadline = "[store]\ndeadline = '4s'\n";
     tells_once(deadline, |server| server.pause(), |server| server.resume()).await;
 }
 

@@ -76,12 +76,14 @@ async fn a_process_that_ends_leaves_the_population_to_the_next_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_hangs_loses_the_population_to_another() {
     let redis = RedisServer::start();
-    let first = Webstore::start(Some(&redis.url()), &config());
+    // A lease of nine seconds, which no busy machine lets lapse.
+    let config = config().replace("sweep_every = '1s'", "sweep_every = '3s'");
+    let first = Webstore::start(Some(&redis.url()), &config);
     let is_there = |scrape: &Scrape| population(scrape).is_some();
     first
         .scrape_until("the first exports", SOON, is_there)
         .await;
-    let second = Webstore::start(Some(&redis.url()), &config());
+    let second = Webstore::start(Some(&redis.url()), &config);
     first.signal("STOP");
     second
         .scrape_until("the second takes over", SOON, is_there)

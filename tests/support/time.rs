@@ -1,0 +1,32 @@
+//! The time of a test's own runtime, apart from the wall clock's. For a runtime of one thread.
+
+use std::sync::mpsc;
+
+use crate::SOON;
+
+/// Waits for real servers while time stands still: no deadline passes, however slow the machine is.
+///
+/// A sleep would never end. After [`SOON`] time goes on, and what still waits meets its deadline.
+pub async fn standing_still<T>(waiting: impl Future<Output = T>) -> T {
+    let (end, ended) = mpsc::channel::<()>();
+    // Paused time goes on only while no blocking task runs.
+    tokio::task::spawn_blocking(move || {
+        let _ = ended.recv_timeout(SOON);
+    });
+    tokio::time::pause();
+    let done = waiting.await;
+    tokio::time::resume();
+    drop(end);
+    done
+}
+
+/// Lets every task of this thread's runtime do all that it can do now, sockets included.
+pub async fn let_all_run() {
+    // A chain of tasks that wake each other takes a turn for each.
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// More than any chain of tasks is long.
+pub const TURNS: usize = 1_000;
