@@ -123,15 +123,12 @@ impl Core {
             let core = Arc::clone(self);
             runtime.spawn(Lane { core, ended: false }.run());
         }
-        let core = Arc::clone(self);
+        let gives_up = since + self.deadline + GRACE;
         Reply::pending(async move {
-            match timeout_at(since + core.deadline + GRACE, verdict).await {
+            match timeout_at(gives_up, verdict).await {
                 Ok(answer) => answer.unwrap_or_else(|_| Err(Failure::Abandoned.into())),
-                Err(_) => {
-                    core.observe(Operation::Admit, Outcome::Timeout, since.elapsed());
-                    core.note_failure(&Failure::Timeout);
-                    Err(Failure::Timeout.into())
-                }
+                // Its call tells the observer and the breaker of it, for all of its requests at once.
+                Err(_) => Err(Failure::Timeout.into()),
             }
         })
     }
