@@ -24,8 +24,8 @@
 //! ```
 //!
 //! - Frames, trailers, errors and the size hint pass unchanged. `Body` is `Send`, `Sync` and `Unpin` where the inner body is.
-//! - Some layers may refuse, or need to know how a gRPC call ended, and answer with a `Body`: suspicion, rate limits, the
-//!   observers, HTTP metrics. The others leave the body as it is.
+//! - Some layers may refuse, or need to know how a gRPC call ended, and answer with a `Body`: maintenance,
+//!   suspicion, rate limits, the observers, HTTP metrics. The others leave the body as it is.
 //! - A [`Stack`](crate::stack::Stack) wraps the service's body once, however many layers it has. Layers that are put
 //!   together by hand wrap it once each.
 //! - A refusal is a response, never an error. The error type of a layer is that of the service.

@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use super::reached::Reached;
 use super::stages::{Set, Stages};
 use super::visitors::Who;
-use crate::model::Country;
+use crate::model::{Country, Rejected};
 
 pin_project! {
     /// The response of a [`Funnel`](super::Funnel) service.
@@ -53,8 +53,17 @@ where
             who,
         }) = this.visit.take()
         {
-            let said = response.extensions().get::<Reached>();
-            stages.count(set, country, response.status(), said, who);
+            let extensions = response.extensions();
+            // A layer further in refused, in gRPC with a status of success.
+            if extensions.get::<Rejected>().is_none() {
+                stages.count(
+                    set,
+                    country,
+                    response.status(),
+                    extensions.get::<Reached>(),
+                    who,
+                );
+            }
         }
         Poll::Ready(Ok(response))
     }

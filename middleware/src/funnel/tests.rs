@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::log::Warnings;
-use crate::model::{Client, Countries, Country, Route};
+use crate::model::{Client, Countries, Country, Reason, Rejected, Route};
 use crate::stack::Stack;
 
 static_assertions::assert_impl_all!(FunnelLayer: Send, Sync, Clone);
@@ -72,6 +72,23 @@ async fn answer(
         (response.status(), *response.body()),
         (status, "the inner service's")
     );
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_layer_further_in_reaches_no_stage_though_its_status_be_of_success() {
+    let layer = shop();
+    let service = layer.layer(service_fn(|_: Request<()>| {
+        let mut refusal = Response::new(());
+        let rejected = Rejected {
+            reason: Reason::QUOTA_EXCEEDED,
+            policies: Default::default(),
+        };
+        refusal.extensions_mut().insert(rejected);
+        ready(Ok::<_, Infallible>(refusal))
+    }));
+    let view = request(Method::GET, "/products/{id}", "US");
+    service.oneshot(view).await.unwrap();
+    assert!(counted(&layer).is_empty());
 }
 
 async fn say(layer: &FunnelLayer, said: Reached) {

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::model::Code;
+
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
@@ -32,11 +34,15 @@ pub(crate) enum Call {
 
 impl Call {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self::of_head(request.method(), request.headers())
+    }
+
+    fn of_head(method: &Method, headers: &HeaderMap) -> Self {
         // Most requests have another method, and cost no look at their headers.
-        if request.method() != Method::POST {
+        if method != Method::POST {
             return Self::None;
         }
-        let Some(asked) = request.headers().get(CONTENT_TYPE) else {
+        let Some(asked) = headers.get(CONTENT_TYPE) else {
             return Self::None;
         };
         let Some((kind, rest)) = asked.as_bytes().split_at_checked(GRPC.len()) else {
@@ -112,18 +118,13 @@ fn status_of_http(status: StatusCode) -> Option<u8> {
 
 const GRPC: &str = "application/grpc";
 
-/// `google.rpc.Code` values that a rejection can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
-    PermissionDenied = 7,
-    ResourceExhausted = 8,
-    Unavailable = 14,
-}
-
 /// The content type to answer with, if the request is a gRPC call: the answer's kind follows the request's, and
 /// never repeats text that a client wrote.
-pub(crate) fn content_type(request: &HeaderMap) -> Option<HeaderValue> {
-    let asked = request.get(CONTENT_TYPE)?.as_bytes();
+pub(crate) fn content_type(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
+    if Call::of_head(method, headers) == Call::None {
+        return None;
+    }
+    let asked = headers.get(CONTENT_TYPE)?.as_bytes();
     // The longer names first: each is a prefix of the one before.
     ["application/grpc-web-text", "application/grpc-web", GRPC]
         .into_iter()
@@ -267,7 +268,7 @@ mod tests {
         let answer = |asked: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(asked));
-            content_type(&headers)
+            content_type(&Method::POST, &headers)
         };
         assert_eq!(answer("application/grpc").unwrap(), "application/grpc");
         assert_eq!(
@@ -283,7 +284,12 @@ mod tests {
             "application/grpc-web-text"
         );
         assert_eq!(answer("application/json"), None);
-        assert_eq!(content_type(&HeaderMap::new()), None);
+        assert_eq!(answer("application/grpcx"), None);
+        assert_eq!(content_type(&Method::POST, &HeaderMap::new()), None);
+        // A cache would keep its 200.
+        let grpc = HeaderValue::from_static(GRPC);
+        let headers = [(CONTENT_TYPE, grpc)].into_iter().collect();
+        assert_eq!(content_type(&Method::GET, &headers), None);
     }
 
     fn call(method: Method, content_type: &str) -> Call {

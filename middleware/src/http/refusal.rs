@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use smallvec::SmallVec;
 
 use super::grpc;
@@ -12,14 +12,15 @@ use crate::model::{Reason, Rejected};
 
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// The whole refusal of a request that has these headers. `detail` is a sentence of ours that needs no escaping.
+/// The whole refusal of a request with this method and these headers. `detail` is a sentence of ours that needs no escaping.
 pub(crate) fn response(
     reason: Reason,
     detail: &str,
     retry: Option<Duration>,
-    request: &HeaderMap,
+    method: &Method,
+    headers: &HeaderMap,
 ) -> Response<Bytes> {
-    let mut response = match grpc::content_type(request) {
+    let mut response = match grpc::content_type(method, headers) {
         Some(content_type) => grpc::response(content_type, reason.code, detail, retry, &[]),
         None => problem(reason, body(reason, detail, "").into()),
     };

@@ -15,9 +15,8 @@ use tower_service::Service;
 use super::MaintenanceConfig;
 use crate::ConfigError;
 use crate::body::{Body, Wrap};
-use crate::http::grpc::Code;
 use crate::http::refusal;
-use crate::model::{Client, PolicyResult, Reason, Room};
+use crate::model::{Client, Code, PolicyResult, Reason, Room};
 
 impl Reason {
     /// The service is closed for [maintenance](crate::maintenance): 503.
@@ -208,6 +207,7 @@ impl Shared {
             Reason::MAINTENANCE,
             DETAIL,
             retry,
+            request.method(),
             request.headers(),
         ))
     }

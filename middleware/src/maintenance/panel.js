@@ -20,7 +20,9 @@ const judge = () => {
 };
 
 const draw = () => {
-  show($('maintenance'), Boolean(live.hello.maintenance));
+  const isOn = Boolean(live.hello.maintenance);
+  show($('maintenance'), isOn);
+  if (!isOn) return;
   const { refused, exempt } = latest().maintenance;
   say($('maintenance-requests'), `${count(refused)} refused, ${count(exempt)} exempt`);
 };

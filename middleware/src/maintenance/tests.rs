@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -65,6 +65,7 @@ async fn refuses_with_503_and_says_when_to_come_back() {
 async fn a_grpc_call_ends_with_unavailable() {
     let layer = MaintenanceLayer::new(on()).unwrap();
     let mut call = from(1);
+    *call.method_mut() = Method::POST;
     let kind = HeaderValue::from_static("application/grpc");
     call.headers_mut().insert(CONTENT_TYPE, kind);
     let refused = ask(&layer, call).await;
@@ -169,6 +170,37 @@ async fn in_a_stack_a_refusal_is_observed_by_its_name_and_charges_nothing() {
             .policies()
             .all(|(_, counts)| counts.admitted == 0)
     );
+}
+
+#[cfg(feature = "otel")]
+#[tokio::test]
+async fn the_http_metrics_name_a_refusal_whether_of_http_or_of_grpc() {
+    let config = crate::config::Config {
+        maintenance: on(),
+        ..Default::default()
+    };
+    let telemetry = crate::telemetry::Telemetry::builder("shop")
+        .build()
+        .unwrap();
+    let stack = Stack::builder().config(config);
+    let stack = stack.build_measured(&telemetry).unwrap();
+    for kind in ["text/plain", "application/grpc"] {
+        let request = Request::post("/").header(CONTENT_TYPE, kind);
+        let service = stack.layer(service_fn(inner));
+        let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    let metrics = telemetry.prometheus().unwrap().scrape().await.unwrap();
+    let metrics = str::from_utf8(&metrics).unwrap();
+    let counts: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("http_server_request_duration_seconds_count"))
+        .collect();
+    assert_eq!(counts.len(), 2, "{counts:#?}");
+    for count in counts {
+        assert!(count.contains(r#"error_type="maintenance""#), "{count}");
+    }
+    assert!(metrics.contains("shop_maintenance_requests_total{result=\"refused\"} 2"));
 }
 
 #[test]

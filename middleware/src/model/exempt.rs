@@ -4,7 +4,7 @@ use crate::model::{Cidrs, Client, RouteFilter, UserId};
 use http::Method;
 
 /// Clients, users and routes that a layer leaves alone. The rate limits neither count such a request nor tell it any
-/// limits. A [`SuspicionLayer`](crate::suspicion::SuspicionLayer) counts none of its failures, and no ban refuses it.
+/// limits. [Maintenance](crate::maintenance) lets it pass. A [`SuspicionLayer`](crate::suspicion::SuspicionLayer) counts none of its failures, and no ban refuses it.
 ///
 /// ```
 /// use palisade::rate_limit::Exemptions;
@@ -73,7 +73,7 @@ impl Exemptions {
         &self.routes
     }
 
-    /// Whether a request of this client meets no limit, or is no failure.
+    /// Whether a layer leaves a request of this client alone.
     #[must_use]
     pub fn covers(&self, method: &Method, client: &Client) -> bool {
         self.cidrs.contains(client.address)

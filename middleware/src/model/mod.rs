@@ -46,6 +46,7 @@ pub(crate) use notes::Notes;
 pub use operation::{Operation, Outcome};
 pub use preflight::{Answer, Ask, Asked, Turn};
 pub use quota::Quota;
+pub(crate) use rejected::Code;
 pub use rejected::{Reason, Rejected};
 pub(crate) use reply::Pending;
 pub use reply::Reply;

@@ -6,7 +6,14 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::PolicyResult;
-use crate::http::grpc::Code;
+
+/// `google.rpc.Code` values that a rejection can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    Unavailable = 14,
+}
 
 /// The reason why a request was rejected. The room that rejects has its own, such as [`Reason::QUOTA_EXCEEDED`].
 ///

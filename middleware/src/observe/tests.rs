@@ -15,9 +15,8 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
-use crate::http::grpc::Code;
 use crate::log::Lines;
-use crate::model::{Client, Notes, Reason, Rejected, Route};
+use crate::model::{Client, Code, Notes, Reason, Rejected, Route};
 
 /// What an observer was told, and how many exchanges are under way by its count.
 #[derive(Clone, Default)]

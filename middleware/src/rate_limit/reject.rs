@@ -10,9 +10,9 @@ use smallvec::SmallVec;
 
 use super::decide::Violated;
 use super::policy::{Policy, window_phrase};
-use crate::http::grpc::{self, Code, Violation};
+use crate::http::grpc::{self, Violation};
 use crate::http::refusal;
-use crate::model::{PolicyResult, Quota, Reason, Rejected};
+use crate::model::{Code, PolicyResult, Quota, Reason, Rejected};
 
 impl Reason {
     /// A quota is used up: 429.
@@ -128,7 +128,7 @@ impl Rejecter {
                 detail,
                 request,
             })
-        } else if let Some(content_type) = grpc::content_type(&request.headers) {
+        } else if let Some(content_type) = grpc::content_type(&request.method, &request.headers) {
             self.grpc(policies, reason, violated, retry, detail, content_type)
         } else {
             self.problem(policies, reason, violated, detail)

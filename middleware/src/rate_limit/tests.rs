@@ -293,6 +293,7 @@ async fn grpc_is_answered_in_its_own_terms() {
     let mut service = layer.layer(tower::service_fn(echo));
     send(&mut service, request(1, None)).await;
     let mut call = request(1, None);
+    *call.method_mut() = Method::POST;
     call.headers_mut()
         .insert("content-type", "application/grpc+proto".parse().unwrap());
     let denied = send(&mut service, call).await;

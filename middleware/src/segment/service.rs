@@ -61,8 +61,9 @@ where
         let Some(mut visited) = self.visit(&request) else {
             return ResponseFuture::inner(self.inner.call(request), None);
         };
-        let (segment, is_touched) = match request.extensions().get::<Looked>() {
-            Some(Looked(segment)) => (*segment, false),
+        let (segment, is_touched) = match request.extensions_mut().remove::<Looked>() {
+            // Taken out: a stack further in has customers of its own.
+            Some(Looked(segment)) => (segment, false),
             None => match visited.registry.seek(&visited.visit.user, true) {
                 (Sought::Now(standing), is_touched) => {
                     (standing.map(Standing::segment), is_touched)

@@ -17,6 +17,7 @@ use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
 use crate::segment::{ClassifyLayer, ClassifyLayerBuilder};
 use crate::suspicion::{IncidentKind, SuspicionLayer, SuspicionLayerBuilder};
+use crate::task::shielded;
 
 /// What layers are made of. Each takes its part; the innermost layer is made first.
 pub(super) struct Setup {
@@ -191,7 +192,7 @@ impl Setup {
             if !observers.is_empty() {
                 visitors = visitors.observer(move |from, to, took| {
                     for observer in &observers {
-                        observer(from, to, took);
+                        shielded("steps", || observer(from, to, took));
                     }
                 });
             }

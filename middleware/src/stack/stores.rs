@@ -14,6 +14,8 @@ use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
 use crate::suspicion::{Bans, SuspicionLayer, SuspicionLayerBuilder};
+#[cfg(feature = "redis")]
+use crate::task::shielded;
 
 /// The stores of one stack; each layer is given what it needs of them.
 pub(super) struct Stores {
@@ -111,7 +113,7 @@ pub(super) fn shared(
     if !observers.is_empty()
         && !store.watch(Box::new(move |operation, outcome, took| {
             for observer in &observers {
-                observer(operation, outcome, took);
+                shielded("store", || observer(operation, outcome, took));
             }
         }))
     {

@@ -70,7 +70,7 @@ impl<S> Suspicion<S> {
     /// A request that a ban may refuse.
     fn guarded<ReqBody, B>(
         &mut self,
-        request: Request<ReqBody>,
+        mut request: Request<ReqBody>,
         watched: Watched,
     ) -> ResponseFuture<S, ReqBody>
     where
@@ -78,8 +78,10 @@ impl<S> Suspicion<S> {
         B: http_body::Body<Data = Bytes>,
     {
         let client = watched.sender.client;
+        // Taken out: a stack further in has bans of its own.
+        let screened = request.extensions_mut().remove::<Screened>();
         let known = watched.recorder.warden.as_ref().map(|warden| {
-            let known = warden.known(client, request.extensions().get::<Screened>());
+            let known = warden.known(client, screened.as_ref());
             (warden, known)
         });
         match known {

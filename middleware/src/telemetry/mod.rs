@@ -112,7 +112,7 @@
 //! | `cancelled` | the future or the body was dropped before its end: the client left, or a timeout further out | as sent |
 //! | `service_error` | the service returned an error, and the server closed the connection | none |
 //! | `body_error` | the body failed midway | as sent |
-//! | `maintenance` | the service is closed by [`maintenance`](crate::maintenance) | 503 |
+//! | `maintenance` | the service is closed by [`maintenance`](crate::maintenance) | 503; 200 of a gRPC call |
 //! | `500` to `599` | the response had that status | the same |
 //!
 //! Only gRPC calls have `rpc_grpc_status_code`, which is one of 0 to 16; see [`body`](crate::body#grpc).

@@ -98,6 +98,28 @@ async fn time_that_nobody_told_of_is_not_drawn_as_zero() {
 }
 
 #[tokio::test]
+async fn maintenance_leads_the_verdict_while_it_is_on_and_is_not_there_otherwise() {
+    let told = Told::open().await;
+    let requests = "requests: { ...requests(0), total: 9, refused: 9 }, maintenance: { refused: 9, exempt: 1 }";
+    let on = format!(
+        "tell('hello', hello([sample(1_000, 0)], {{ maintenance: '10m' }})); tell('now', now(sample(2_000, 0, {{ {requests} }})))"
+    );
+    let verdict = told.text(&on, "#verdict").await;
+    assert!(verdict.contains("Maintenance is on"), "{verdict}");
+    assert!(verdict.contains("9 requests refused"), "{verdict}");
+    assert!(verdict.contains("come back in 10m"), "{verdict}");
+    assert_eq!(
+        told.text("", "#maintenance-requests").await,
+        "9 refused, 1 exempt"
+    );
+    let off = "tell('hello', hello([])); tell('now', now(sample(3_000, 30)))";
+    let verdict = told.text(off, "#verdict").await;
+    assert!(!verdict.contains("Maintenance"), "{verdict}");
+    let shown = "document.getElementById('maintenance').checkVisibility()";
+    assert_eq!(told.after("", shown).await, json!(false));
+}
+
+#[tokio::test]
 async fn odd_text_stays_text() {
     let told = Told::open().await;
     let tell = r#"

@@ -156,6 +156,58 @@ async fn a_client_banned_elsewhere_is_refused_and_charged_nothing_and_then_asks_
 }
 
 #[tokio::test]
+async fn a_stack_inside_of_another_asks_for_its_own_bans() {
+    let server = RedisServer::start();
+    let outer = Service::on(&server);
+    let inner = Service::of("prefix = 'inner:'");
+    let banned = Network::of([192, 0, 2, 1].into(), 64);
+    let suspicions = inner.stack.suspicions();
+    suspicions
+        .ban(banned, Duration::from_secs(600))
+        .await
+        .unwrap();
+    for (octet, status) in [(1, StatusCode::TOO_MANY_REQUESTS), (2, StatusCode::OK)] {
+        let handler = service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        });
+        let service = outer.stack.layer(inner.stack.layer(handler));
+        let mut request = Request::new(());
+        let peer = Peer(([192, 0, 2, octet], 5000).into());
+        request.extensions_mut().insert(peer);
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_panics_costs_no_request_its_store_and_no_other_observer_its_news() {
+    let server = RedisServer::start();
+    let config = format!(
+        "[store]\ndeadline = '10s'\nredis_url = '{}'\n{EVERYTHING}",
+        server.url()
+    );
+    let asked = Asked::default();
+    let told = Arc::clone(&asked);
+    let stack = Stack::builder()
+        .config(Config::from_toml(&config).unwrap())
+        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
+        .observe_store(|_, _, _| panic!("of the user's"))
+        .observe_store(move |operation, _, _| {
+            *told.lock().unwrap().entry(operation).or_default() += 1;
+        })
+        .build()
+        .unwrap();
+    let service = Service { stack, asked };
+    for _ in 0..3 {
+        let admitted = service.send(1, Some("ada")).await;
+        assert_eq!(admitted.status(), StatusCode::OK);
+    }
+    let counts: Vec<_> = service.stack.tally().policies().map(|it| it.1).collect();
+    assert!(counts.iter().all(|it| it.admitted == 3), "{counts:?}");
+    assert_eq!(service.asked(&ON_THE_PATH)[0], 3);
+}
+
+#[tokio::test]
 async fn a_known_denial_asks_neither_about_its_ban() {
     let server = RedisServer::start();
     let service = Service::on(&server);

@@ -198,7 +198,7 @@ async fn what_the_limits_deny_reaches_no_stage_on_either_store() {
         }
         // Denials that the stage's own route would count, as gRPC's, whose status is 200.
         let grpc = [("content-type", "application/grpc")];
-        let denied = client.get("/jp/products", &grpc).await;
+        let denied = client.send(Method::POST, "/jp/cart", &grpc, "").await;
         assert_eq!(
             (denied.status.as_u16(), denied.header("grpc-status")),
             (200, "8")

@@ -9,6 +9,7 @@ use crate::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore};
 use crate::log::{Fallback, News};
 use crate::model::{Country, Secret};
 use crate::task::queue::{Queue, Work, leave};
+use crate::task::shielded;
 
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
@@ -102,7 +103,7 @@ impl Recorder {
             if let (Some(observer), Some(from), Some(to)) =
                 (&self.observer, previous, self.tally.stage(stage))
             {
-                observer(from, to, *step);
+                shielded("steps", || observer(from, to, *step));
             }
         }
         let result = if noted.stage < progress.before {

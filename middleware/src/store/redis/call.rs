@@ -22,6 +22,7 @@ use super::answer::{Answer, MalformedReply};
 use super::error::Failure;
 use super::keys::Keys;
 use crate::model::{Operation, Outcome, Reply, StoreError, StoreErrorKind};
+use crate::task::shielded;
 
 /// A Lua script, and the hash by which the server knows it.
 pub(super) struct Script {
@@ -225,7 +226,7 @@ impl Core {
 
     pub(super) fn observe(&self, operation: Operation, outcome: Outcome, took: Duration) {
         for observer in self.observer.iter().chain(self.watcher.get()) {
-            observer(operation, outcome, took);
+            shielded("store", || observer(operation, outcome, took));
         }
     }
 }

@@ -139,8 +139,9 @@ impl Core {
             mut askers,
             late,
         } = batch;
-        if !late.is_empty() {
-            self.fail(late, &Failure::Timeout);
+        // They waited for calls before this one, which told the breaker.
+        for asker in late {
+            self.refuse(asker, &Failure::Timeout);
         }
         if asks.is_empty() {
             return;
@@ -155,7 +156,8 @@ impl Core {
         let call = limits::call(asks.iter());
         let read = |reply| limits::verdicts(reply, asks.iter().map(Ask::shape));
         let mut asking = pin!(self.ask(&call, read));
-        // One timer for all: the earliest requests reach their deadline first.
+        // One timer for all: the earliest requests reach their deadline first. The breaker is told of a call's failure once,
+        // however many requests it carries.
         let mut overdue = false;
         let result = loop {
             let Some(first) = askers.front() else {
@@ -168,11 +170,10 @@ impl Core {
                     let now = Instant::now();
                     let late = askers.partition_point(|asker| asker.since + self.deadline <= now);
                     let late = askers.drain(..late);
-                    if std::mem::replace(&mut overdue, true) {
-                        late.for_each(|asker| self.refuse(asker, &Failure::Timeout));
-                    } else {
-                        self.fail(late, &Failure::Timeout);
+                    if !std::mem::replace(&mut overdue, true) {
+                        self.note_failure(&Failure::Timeout);
                     }
+                    late.for_each(|asker| self.refuse(asker, &Failure::Timeout));
                 }
             }
         };
@@ -187,16 +188,14 @@ impl Core {
                     asker.reply(Ok(verdict));
                 }
             }
-            Err(failure) => self.fail(askers, &failure),
-        }
-    }
-
-    /// Tells all askers of one call's failure, and the breaker once: one slow call is one failure, however many
-    /// requests it carries.
-    fn fail(self: &Arc<Self>, askers: impl IntoIterator<Item = Asker>, failure: &Failure) {
-        self.note_failure(failure);
-        for asker in askers {
-            self.refuse(asker, failure);
+            Err(failure) => {
+                if !overdue {
+                    self.note_failure(&failure);
+                }
+                for asker in askers {
+                    self.refuse(asker, &failure);
+                }
+            }
         }
     }
 

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::http::grpc::Code;
 use crate::http::refusal;
-use crate::model::{PolicyResult, Reason};
+use crate::model::{Code, PolicyResult, Reason};
 
 /// How the requests of a banned client are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,22 +43,22 @@ const DETAIL: &str = "Requests of this client are refused for a time. Try again 
 
 impl BanResponse {
     pub(super) fn respond(self, left: Duration, request: &Parts) -> Response<Bytes> {
-        match self {
-            Self::TooManyRequests => {
-                refusal::response(Reason::BANNED, DETAIL, Some(left), &request.headers)
-            }
+        let (reason, retry) = match self {
+            Self::TooManyRequests => (Reason::BANNED, Some(left)),
             Self::Forbidden => {
-                let reason = Reason::BANNED.told_as(StatusCode::FORBIDDEN, Code::PermissionDenied);
-                refusal::response(reason, DETAIL, None, &request.headers)
+                let forbidden =
+                    Reason::BANNED.told_as(StatusCode::FORBIDDEN, Code::PermissionDenied);
+                (forbidden, None)
             }
-        }
+        };
+        refusal::response(reason, DETAIL, retry, &request.method, &request.headers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http::header::{CONTENT_TYPE, RETRY_AFTER};
-    use http::{HeaderValue, Request};
+    use http::{HeaderValue, Method, Request};
 
     use super::*;
     use crate::model::Rejected;
@@ -69,6 +68,7 @@ mod tests {
         if let Some(kind) = content_type {
             let headers = request.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            *request.method_mut() = Method::POST;
         }
         request.into_parts().0
     }

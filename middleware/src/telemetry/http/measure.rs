@@ -139,8 +139,7 @@ impl Measure {
         B: http_body::Body<Data = Bytes>,
     {
         self.status = Some(response.status());
-        if response.status().is_server_error()
-            && let Some(Rejected { reason, .. }) = response.extensions().get()
+        if let Some(Rejected { reason, .. }) = response.extensions().get()
             && reason.result == PolicyResult::None
         {
             self.closed = Some(reason.as_str());
@@ -173,13 +172,13 @@ impl Measure {
 
     fn error_type(&self) -> Option<StringValue> {
         match self.end {
-            End::Complete => {
-                let status = self.status.filter(StatusCode::is_server_error)?;
-                Some(match self.closed {
-                    Some(reason) => reason.into(),
-                    None => status.as_str().to_owned().into(),
-                })
-            }
+            End::Complete => match self.closed {
+                Some(reason) => Some(reason.into()),
+                None => {
+                    let status = self.status.filter(StatusCode::is_server_error)?;
+                    Some(status.as_str().to_owned().into())
+                }
+            },
             End::Cancelled => Some("cancelled".into()),
             End::Panic => Some("panic".into()),
             End::ServiceError => Some("service_error".into()),
