@@ -6,6 +6,8 @@ mod progress;
 mod source;
 mod table;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use self::access::Access;
@@ -20,6 +22,12 @@ pub(crate) enum Command {
     /// Loads past orders, and tells which segments the customers are in
     #[command(long_about = Orders::ABOUT, after_long_help = Orders::EXAMPLES)]
     Orders(Orders),
+}
+
+/// An argument's duration.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "allowed is a duration such as `10m`, `1h30m` or `90d`".to_owned())
 }
 
 /// The report, as text to print.

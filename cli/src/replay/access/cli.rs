@@ -38,7 +38,7 @@ pub(crate) struct Access {
 
     /// Bans convicted clients for this long, such as 10m, twice as long at each further offence up to 24h; nobody is
     /// banned without it, unless the configuration says so
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::replay::duration)]
     pub(crate) ban: Option<Duration>,
 
     /// Prints one JSON object, with all clients

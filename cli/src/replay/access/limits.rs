@@ -57,6 +57,8 @@ impl Limits {
             Some(file) => Config::from_file(file)?,
             None => Config::default(),
         };
+        // Whether the service is closed today changes nothing of its past.
+        config.maintenance.on = false;
         // The replay keeps its own logs, and needs no key that other processes share.
         config.store.redis_url = None;
         config.store.secret_file = None;

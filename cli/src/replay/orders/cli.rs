@@ -39,15 +39,15 @@ pub(crate) struct Orders {
     pub(crate) vip_orders: u64,
 
     /// From how long after the last order on a customer is at risk
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = crate::replay::duration)]
     pub(crate) at_risk_after: Duration,
 
     /// From how long after the last order on a customer has churned
-    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = crate::replay::duration)]
     pub(crate) churned_after: Duration,
 
     /// How long Redis keeps a customer after the load, or after a later change
-    #[arg(long, value_name = "DURATION", default_value = "400d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "400d", value_parser = crate::replay::duration)]
     pub(crate) retention: Duration,
 
     /// What every key in Redis starts with, as in the service's configuration

@@ -142,6 +142,18 @@ fn a_configuration_says_routes_users_exemptions_and_dry_runs() {
 }
 
 #[test]
+fn a_service_that_is_closed_today_was_open_when_the_log_was_written() {
+    let logs = written(&traffic());
+    logs.write("open.toml", "rate_limit.ip = '3/1m'");
+    logs.write(
+        "closed.toml",
+        "rate_limit.ip = '3/1m'\n[maintenance]\nmode = 'on'",
+    );
+    let with = |config: &str| logs.json(&["common.log", "--config", config]);
+    assert_eq!(with("closed.toml"), with("open.toml"));
+}
+
+#[test]
 fn counts_lines_that_cannot_be_read_and_goes_on() {
     let logs = Logs::new();
     let good = br#"192.0.2.1 - - [22/Dec/2016:16:30:52 +0300] "GET /\xff HTTP/1.1" 200 1"#;
