@@ -10,8 +10,8 @@ use crate::model::{StoreError, StoreErrorKind};
 /// A store, as one room uses it, that may fail for a time.
 ///
 /// Invariant: the two lines alternate, that of a failure first, and the store worked for at least
-/// [`Fallback::QUIET`] without a failure before it is said to work again. So a store that fails at every other call is
-/// written of once.
+/// [`Fallback::QUIET`] without a failure before it is said to work again; what an open breaker refused is no failure. So a
+/// store that fails at every other call is written of once.
 #[derive(Debug, Default)]
 pub(crate) struct Fallback {
     /// When it last failed, in milliseconds of this process's clock, which begins at 1; 0 while it works.

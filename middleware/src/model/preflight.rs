@@ -43,7 +43,8 @@ pub enum Asked {
     Waits(Box<dyn Answer>),
 }
 
-/// An answer that is under way. Dropped before it is polled, the question never leaves.
+/// An answer that is under way. Dropped before it is polled, most questions never leave; that of the limits has left, and what
+/// it charged stays charged.
 pub trait Answer: Send {
     /// Puts the answer into the request's extensions when it comes; not polled after that.
     fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()>;

@@ -18,7 +18,7 @@ use super::{StoreError, StoreErrorKind};
 /// # Ok::<(), palisade::rate_limit::StoreError>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "a call that is under way leaves only when its reply is polled"]
+#[must_use = "a call may leave only when its reply is polled"]
 pub enum Reply<T> {
     /// Answered, without an allocation.
     Ready(Result<T, StoreError>),

@@ -62,7 +62,7 @@ fn ask(layers: &[Box<dyn Ask>], request: &mut Parts) -> Answers {
         match layer.ask(request) {
             Asked::Known => {}
             Asked::Waits(answer) => answers.push(answer),
-            // Nobody will need the answers. The questions have not left: they do when they are polled.
+            // Nobody will need the answers. The limits charge when they are asked, which is last of all.
             Asked::Refused => return Answers::new(),
         }
     }
