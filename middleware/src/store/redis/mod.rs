@@ -71,7 +71,8 @@
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens, and requests fail at once for the cost of an atomic load. A task probes
 //! meanwhile with the real script, and closes the breaker when the server has decided and written. It runs on the runtime of
-//! the call that opened the breaker, so that must go on being driven. A failed call is not repeated, since it may have been executed. Each layer says what becomes of its requests until then:
+//! the call that opened the breaker, so that must go on being driven. A failed call is not repeated, since it may have been
+//! executed. Each layer says what becomes of its requests until then:
 //! [`rate_limit`](crate::rate_limit#when-the-store-fails), [`suspicion`](crate::suspicion#when-the-store-fails),
 //! [`segment`](crate::segment#segments) and [`funnel`](crate::funnel#visitors).
 //!
