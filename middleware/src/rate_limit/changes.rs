@@ -5,7 +5,8 @@
 //! a while. Invariants: the lines of a state alternate, its beginning first; the numbers of all lines that end it add up to
 //! what the [`PolicyTally`] had when the last was written; and it ends no sooner than its quiet time after the last of the
 //! kind, so that a state has at most one pair of lines in a quiet time, however many requests come. The request that begins
-//! it writes a line and starts a task; any other costs one relaxed load.
+//! it writes a line and starts a task; any other costs one relaxed load. `log::Fallback` would not do: it learns of the end by
+//! a call that goes well, and these states end while nobody calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};

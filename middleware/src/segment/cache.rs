@@ -3,7 +3,7 @@
 //! Invariant: a customer's view is the record as last read or written, plus every change that the store has not confirmed,
 //! each once. An order or a refund that the store is known to have counted is not added again. This process does not know
 //! what the store has counted for another one: such a repeat is added until the store has answered. An entry with
-//! unwritten changes, or with a lookup under way, is never evicted.
+//! unwritten changes, or with a lookup under way, is never evicted. So it is no `sync::Cache`, which may forget any entry.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};

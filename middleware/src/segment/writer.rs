@@ -1,4 +1,6 @@
 //! The queue to the store: orders and refunds go at once, activity when it is due. Bounded, and never on a request's path.
+//!
+//! It is no `task::queue`: that knows no moment when an item is due, and a batch that failed does not come back there.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

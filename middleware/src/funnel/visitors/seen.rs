@@ -1,4 +1,6 @@
 //! The reaches that need not be brought to the store again, remembered by this process.
+//!
+//! It is no `sync::Cache`, which may forget any entry: the latest half of the visitors is remembered for certain.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

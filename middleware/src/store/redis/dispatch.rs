@@ -1,4 +1,5 @@
-//! Gathers the requests that arrive during a call into the next call.
+//! Gathers the requests that arrive during a call into the next call. It is no `task::queue`: each request waits for its own
+//! answer until its own deadline, and several calls are under way at once.
 //!
 //! Measured on two cores with Redis 7.0, two policies, 5,000 clients, 64 requests at a time, medians of five
 //! alternating rounds: a call for each request takes 15.8 µs of Redis CPU and 7.0 µs of this process's a decision,
