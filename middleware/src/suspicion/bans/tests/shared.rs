@@ -1,0 +1,225 @@
+//! Bans in a store that processes share, and that may fail.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::*;
+
+/// A shared store in the test's hands.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) bans: HashMap<Network, Duration>,
+    checks: usize,
+    fails: bool,
+    pub(super) hangs: bool,
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn answer<T: Send + 'static>(&self, of: impl FnOnce(&mut State) -> T) -> Reply<T> {
+        let mut state = self.state();
+        if state.hangs {
+            Reply::pending(pending())
+        } else if state.fails {
+            Reply::Ready(Err(StoreError::new(StoreErrorKind::Timeout)))
+        } else {
+            Reply::Ready(Ok(of(&mut state)))
+        }
+    }
+}
+
+impl BanStore for Shared {
+    fn impose(
+        &self,
+        client: Network,
+        kind: IncidentKind,
+        sentence: &Sentence,
+        roll: u32,
+    ) -> Reply<Ban> {
+        let length = sentence.length(1, roll);
+        self.answer(move |state| {
+            state.bans.insert(client, length);
+            Ban::new(client, BanReason::Incident(kind), 1, [length; 3])
+        })
+    }
+
+    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
+        self.answer(move |state| {
+            state.bans.insert(client, length);
+            Ban::new(client, BanReason::Manual, 0, [length; 3])
+        })
+    }
+
+    fn lift(&self, client: Network) -> Reply<bool> {
+        self.answer(move |state| state.bans.remove(&client).is_some())
+    }
+
+    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
+        self.state().checks += 1;
+        self.answer(move |state| state.bans.get(&client).copied())
+    }
+
+    fn list(&self, _: usize) -> Reply<Vec<Ban>> {
+        self.answer(|_| Vec::new())
+    }
+}
+
+pub(super) fn shared() -> (Shared, Hand, SuspicionLayer) {
+    let (hand, local) = hand_store();
+    let store = Shared::default();
+    let bans = Bans::shared(store.clone(), local.clone()).sentence(exact());
+    let layer = built(SuspicionLayer::embedded(local).bans(bans));
+    (store, hand, layer)
+}
+
+#[tokio::test]
+async fn a_shared_store_is_asked_for_each_unknown_client_and_not_again_for_a_known_ban() {
+    let (store, _, layer) = shared();
+    store.state().bans.insert(network(1), MINUTE);
+    for _ in 0..10 {
+        assert_eq!(status(&layer, 1).await, 429);
+    }
+    assert_eq!(store.state().checks, 1);
+    a_second_passes(&layer);
+    for _ in 0..10 {
+        assert_eq!(status(&layer, 1).await, 429);
+    }
+    assert_eq!(store.state().checks, 2);
+    for _ in 0..3 {
+        assert_eq!(status(&layer, 2).await, 200);
+    }
+    assert_eq!(store.state().checks, 5);
+}
+
+#[tokio::test]
+async fn what_this_process_imposes_or_lifts_it_knows_at_once() {
+    let (store, _, layer) = shared();
+    fail(&layer, 1, 10).await;
+    let checks = store.state().checks;
+    assert_eq!(status(&layer, 1).await, 429);
+    layer.suspicions().ban(network(2), MINUTE).await.unwrap();
+    assert_eq!(status(&layer, 2).await, 429);
+    assert_eq!(store.state().checks, checks);
+    assert!(layer.suspicions().lift(network(1)).await.unwrap());
+    assert_eq!(status(&layer, 1).await, 200);
+}
+
+#[tokio::test]
+async fn while_the_store_fails_those_bans_hold_that_this_process_knows_of() {
+    let (store, hand, layer) = shared();
+    for octet in [1, 2, 3] {
+        store.state().bans.insert(network(octet), MINUTE);
+    }
+    assert_eq!(status(&layer, 1).await, 429);
+    store.state().fails = true;
+    // Known by what the store said before.
+    a_second_passes(&layer);
+    assert_eq!(status(&layer, 1).await, 429);
+    // Known to the store alone.
+    assert_eq!(status(&layer, 2).await, 200);
+    assert!(layer.suspicions().ban(network(2), MINUTE).await.is_err());
+    // Imposed here alone, so the store does not know of it when it is back either.
+    fail(&layer, 4, 10).await;
+    assert_eq!(status(&layer, 4).await, 429);
+    store.state().fails = false;
+    assert_eq!(status(&layer, 4).await, 429);
+    assert!(layer.suspicions().lift(network(4)).await.unwrap());
+    assert_eq!(status(&layer, 4).await, 200);
+    hand.advance(MINUTE);
+    store.state().fails = true;
+    a_second_passes(&layer);
+    assert_eq!(status(&layer, 1).await, 200, "its time is over here too");
+}
+
+#[tokio::test]
+async fn a_ban_that_holds_here_alone_is_listed_and_can_be_lifted_while_the_store_fails() {
+    let (store, _, layer) = shared();
+    let suspicions = layer.suspicions();
+    store.state().fails = true;
+    for octet in [1, 2] {
+        fail(&layer, octet, 10).await;
+    }
+    assert!(suspicions.bans().await.is_err());
+    assert!(suspicions.lift(network(1)).await.is_err());
+    assert_eq!(status(&layer, 1).await, 200);
+    assert_eq!(status(&layer, 2).await, 429);
+    store.state().fails = false;
+    // What the store itself said is not told twice, nor once it is over there.
+    store.state().bans.insert(network(3), MINUTE);
+    assert_eq!(status(&layer, 3).await, 429);
+    let bans = suspicions.bans().await.unwrap();
+    let listed: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+    assert_eq!(listed, [(network(2), scanning)]);
+}
+
+#[tokio::test]
+async fn a_lift_that_the_store_tells_of_is_not_undone_by_its_failure() {
+    let (store, _, layer) = shared();
+    store.state().bans.insert(network(1), MINUTE);
+    assert_eq!(status(&layer, 1).await, 429);
+    store.state().bans.clear();
+    a_second_passes(&layer);
+    assert_eq!(status(&layer, 1).await, 200);
+    store.state().fails = true;
+    assert_eq!(status(&layer, 1).await, 200);
+}
+
+#[tokio::test]
+async fn a_ban_that_another_process_lifted_is_not_lifted_here_again() {
+    let (store, _, layer) = shared();
+    let suspicions = layer.suspicions();
+    fail(&layer, 1, 10).await;
+    store.state().bans.insert(network(2), MINUTE);
+    assert_eq!(status(&layer, 2).await, 429);
+    // What is known of both here, for the time that the store fails, is not a ban of its own.
+    store.state().bans.clear();
+    for octet in [1, 2] {
+        assert!(!suspicions.lift(network(octet)).await.unwrap(), "{octet}");
+    }
+    store.state().fails = true;
+    for octet in [1, 2] {
+        assert_eq!(status(&layer, octet).await, 200, "{octet}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_outer_layer_heard_is_not_asked_again() {
+    let (store, _, layer) = shared();
+    let screened = |octet, left| {
+        let mut request = request(octet, 200);
+        request.extensions_mut().insert(Screened::Heard(left));
+        request
+    };
+    let unknown = Screening::Unknown { enforced: true };
+    assert_eq!(layer.screening(&Method::GET, &client(1)), unknown);
+    assert_eq!(send(&layer, screened(1, None)).await.status(), 200);
+    let refused = send(&layer, screened(1, Some(MINUTE))).await;
+    assert_eq!(refused.headers()[RETRY_AFTER], "60");
+    layer.recorder.hear(network(1), Ok(Some(MINUTE)));
+    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
+    assert_eq!(status(&layer, 1).await, 429);
+    assert_eq!(store.state().checks, 0);
+    layer.recorder.hear(network(2), Ok(None));
+    assert_eq!(layer.screening(&Method::GET, &client(2)), unknown);
+}
+
+#[tokio::test]
+async fn a_dry_run_on_a_shared_store_says_so_and_memory_needs_no_asking() {
+    let (_, local) = hand_store();
+    let bans = Bans::shared(Shared::default(), local.clone()).dry_run();
+    let layer = built(SuspicionLayer::embedded(local).bans(bans));
+    let unknown = Screening::Unknown { enforced: false };
+    assert_eq!(layer.screening(&Method::GET, &client(1)), unknown);
+    let (_, layer) = embedded();
+    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Open);
+    layer.suspicions().ban(network(1), MINUTE).await.unwrap();
+    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
+}
