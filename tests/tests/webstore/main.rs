@@ -11,6 +11,7 @@ mod limits;
 mod load_test;
 mod logs;
 mod losses;
+mod maintenance;
 mod ops;
 mod segments;
 mod suspicion;
