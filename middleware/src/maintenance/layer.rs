@@ -51,16 +51,16 @@ struct Shared {
 /// Requests while maintenance was on, since start.
 #[derive(Debug, Default)]
 pub struct MaintenanceTally {
-    on: AtomicBool,
+    on: bool,
     refused: AtomicU64,
     exempt: AtomicU64,
 }
 
 impl MaintenanceTally {
-    /// Whether requests are refused now.
+    /// Whether requests are refused.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.on.load(Ordering::Relaxed)
+        self.on
     }
 
     /// Requests that were refused.
@@ -92,7 +92,7 @@ impl MaintenanceLayer {
             ));
         }
         let tally = MaintenanceTally {
-            on: settings.on.into(),
+            on: settings.on,
             ..MaintenanceTally::default()
         };
         if settings.on {

@@ -43,9 +43,8 @@ pub struct PreflightLayerBuilder {
 
 impl PreflightLayerBuilder {
     /// Asks for this layer. It must stand further in, where it finds the answer in the request and acts on it.
-    pub fn ask(mut self, layer: impl Ask) -> Self {
-        self.asked.push(Box::new(layer));
-        self
+    pub fn ask(self, layer: impl Ask) -> Self {
+        self.ask_boxed(Box::new(layer))
     }
 
     pub(crate) fn ask_boxed(mut self, layer: Box<dyn Ask>) -> Self {
