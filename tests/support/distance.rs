@@ -1,8 +1,8 @@
 //! A Redis server at some distance: a proxy that holds questions back on their way to it.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::SOON;
 use crate::redis::RedisServer;
 use crate::time::{TURNS, standing_still};
 
@@ -28,7 +29,8 @@ pub struct Distance {
     url: String,
     /// Holds the proxy's socket. Unlike TCP, that has a question at its other end as soon as it is written.
     _directory: TempDir,
-    asked: Arc<AtomicUsize>,
+    /// What clients have sent so far, over all connections.
+    asked: Arc<Mutex<Vec<u8>>>,
     holds: AtomicU64,
     /// A question that came in a period waits for the next one.
     period: watch::Sender<u64>,
@@ -41,7 +43,7 @@ impl Distance {
         let path = directory.path().join("redis");
         let listener = UnixListener::bind(&path).unwrap();
         let port = server.port();
-        let asked = Arc::<AtomicUsize>::default();
+        let asked = Arc::<Mutex<Vec<u8>>>::default();
         let (period, periods) = watch::channel(NEVER);
         let counted = Arc::clone(&asked);
         tokio::spawn(async move {
@@ -75,7 +77,23 @@ impl Distance {
 
     /// The bytes that clients have sent so far.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+        self.asked.lock().unwrap().len()
+    }
+
+    /// Waits until a client has sent `text`, in one piece, after the first `already` bytes of what clients sent.
+    pub async fn asked_for(&self, text: &str, already: usize) {
+        let is_asked = || {
+            let asked = self.asked.lock().unwrap();
+            let mut pieces = asked[already..].windows(text.len());
+            pieces.any(|piece| piece == text.as_bytes())
+        };
+        let asked = async {
+            while !is_asked() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let asked = timeout(SOON, asked).await;
+        asked.unwrap_or_else(|_| panic!("nobody asked for {text:?}"));
     }
 
     /// Holds back the questions that come from now on, and lets those through that were held before.
@@ -131,12 +149,12 @@ impl Distance {
 async fn take_questions(
     mut from: OwnedReadHalf,
     come: mpsc::UnboundedSender<(u64, Vec<u8>)>,
-    asked: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<u8>>>,
     periods: watch::Receiver<u64>,
 ) {
     let mut bytes = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        asked.fetch_add(read, Ordering::Relaxed);
+        asked.lock().unwrap().extend_from_slice(&bytes[..read]);
         let period = *periods.borrow();
         if come.send((period, bytes[..read].to_vec())).is_err() {
             return;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use palisade_tests::SOON;
+use palisade_tests::distance::Distance;
 use palisade_tests::events::{Events, lift, token};
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::redis::RedisServer;
@@ -296,8 +297,9 @@ async fn sigterm_with_open_pages_exits_0() {
 #[tokio::test]
 async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_logged() {
     let redis = RedisServer::start();
+    let distance = Distance::before(&redis).await;
     let config = format!("{PATIENT}{PROXIED}[suspicion.bans]\n");
-    let webstore = Webstore::start(Some(&redis.url()), &config);
+    let webstore = Webstore::start(Some(distance.url()), &config);
     let mut page = Events::open(&webstore.admin).await;
     for n in 0..10 {
         from(&webstore.client(), SCANNER, &format!("/wp-admin/{n}")).await;
@@ -306,7 +308,8 @@ async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_lo
     page.until("the ban", SOON, banned).await;
 
     let token = token(&webstore.admin).await;
-    redis.pause();
+    distance.hold();
+    let already = distance.asked();
     let mut stream = TcpStream::connect(&webstore.admin).await.unwrap();
     let body = json!({ "client": SCANNER }).to_string();
     let request = format!(
@@ -315,12 +318,16 @@ async fn a_lift_whose_page_is_closed_before_the_answer_is_carried_through_and_lo
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
+    // A request whose client leaves before it is heard is dropped, so the client leaves when the lift has been sent.
+    distance
+        .asked_for(&format!("\r\n{SCANNER}\r\n"), already)
+        .await;
     stream.shutdown().await.unwrap();
     // The end of the connection, without an answer.
     let mut reply = Vec::new();
     let read = timeout(SOON, stream.read_to_end(&mut reply)).await;
     assert_eq!(read.unwrap().unwrap(), 0);
-    redis.resume();
+    distance.let_through();
     let lifted = |now: &Value| now["events"][0]["event"] == "ban_lifted";
     let now = page.until("the lift among the events", SOON, lifted).await;
     assert_eq!(now["events"][0]["client"], SCANNER);
