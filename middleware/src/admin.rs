@@ -8,37 +8,38 @@
 //! | `/readyz` | 200 or 503 with a text, as [`Admin::readiness`] says; 200 unless set |
 //! | `/` | the live page, if `Admin::page` adds it (feature `ops`) |
 //!
-//! A failure of the listener is logged and does not end it. [`Admin`] says what bounds the connections.
+//! All of these are answered under an IP address, `localhost`, or a name that was allowed ([`Admin::allow_host`], and of the page
+//! `OpsBuilder::allow_host`); any other `Host` is 421, so that no web site can read them through a browser that visits it (DNS
+//! rebinding). A program that sends no `Host` at all (HTTP/1.0) is answered the texts.
+//!
+//! It is a [`Server`]: a failure of the listener is logged and does not end it. [`Admin`] says what bounds the connections.
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-#[cfg(feature = "ops")]
+use tokio::net::TcpListener;
 use tower_service::Service;
 
+use crate::ConfigError;
+use crate::http::hosts::Hosts;
 #[cfg(feature = "ops")]
 use crate::ops::{Ops, OpsBody, OpsService};
+#[cfg(feature = "ops")]
+use crate::server::Lasting;
+use crate::server::{RequestBody, Server};
 use crate::telemetry::{Prometheus, Telemetry};
 
-/// Connections at a time, each of which may hold one scrape's text; others wait in the listener's backlog.
-const CONNECTIONS: usize = 16;
+/// Connections at a time, each of which may hold one scrape's text, beside the page's eight streams.
+const CONNECTIONS: usize = 16 + 8;
 /// For the head of a request. A client that sends it byte by byte is cut off then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole connection, its answer read: three times what Prometheus waits by default (`scrape_timeout`, 10 s),
@@ -46,11 +47,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// For answers under way when the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Before accepting again after an error such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-const MAX_HEADERS: usize = 64;
-/// The most that is read of a request's head, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -86,13 +82,15 @@ impl Readiness {
 
 /// Serves GET and HEAD of `/metrics`, `/healthz` and `/readyz` on a listener that only operators should reach.
 ///
-/// HTTP/1.1, one request a connection, at most 16 connections at a time, 5 s for a request's head and 30 s for
-/// a connection as a whole. The live page's streams are beyond these: they last, and have their own bound.
+/// HTTP/1.1, one request a connection, at most 24 connections at a time, 5 s for a request's head and 30 s for
+/// a connection as a whole. The live page's eight streams last as long as they are read. Where all places are taken, a
+/// connection that waits for its peer is closed for the next.
 #[derive(Clone)]
 #[must_use = "nothing is served until `serve` is awaited"]
 pub struct Admin {
     prometheus: Option<Prometheus>,
     readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    hosts: Hosts,
     #[cfg(feature = "ops")]
     page: Option<OpsService>,
 }
@@ -102,9 +100,6 @@ pub struct Admin {
 type Body = http_body_util::Either<Full<Bytes>, OpsBody>;
 #[cfg(not(feature = "ops"))]
 type Body = Full<Bytes>;
-
-/// Whether the client of a connection's event stream has stopped reading it.
-type Stalled = Arc<AtomicBool>;
 
 impl Telemetry {
     /// The admin server. Without an exporter its `/metrics` is 404.
@@ -118,12 +113,24 @@ impl Admin {
         Self {
             prometheus,
             readiness: Arc::new(Readiness::ready),
+            hosts: Hosts::default(),
             #[cfg(feature = "ops")]
             page: None,
         }
     }
 
-    /// Serves the [live page](crate::ops) at `/`, and its files and actions beside it.
+    /// A name under which the listener is asked, beside IP addresses and `localhost`, without a port: `webstore` where Prometheus
+    /// scrapes `webstore:9464`. The page answers to it too.
+    ///
+    /// # Errors
+    /// No name of 1 to 253 characters of `a-z0-9-_` between dots.
+    pub fn allow_host(mut self, name: &str) -> Result<Self, ConfigError> {
+        self.hosts.add("admin.hosts", name)?;
+        Ok(self)
+    }
+
+    /// Serves the [live page](crate::ops) at `/`, and its files and actions beside it. The listener answers to the page's
+    /// names too.
     #[cfg(feature = "ops")]
     pub fn page(mut self, ops: &Ops) -> Self {
         self.page = Some(ops.service().at("/"));
@@ -145,38 +152,26 @@ impl Admin {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) {
-        // A clone may serve another listener, whose streams end with that.
         #[cfg(feature = "ops")]
-        {
-            self.page = self.page.map(OpsService::apart);
+        if let Some(page) = self.page.take() {
+            // A clone may serve another listener, whose streams end with that.
+            let mut page = page.apart();
+            self.hosts.extend(page.hosts());
+            *page.hosts() = self.hosts.clone();
+            self.page = Some(page);
         }
-        let mut shutdown = pin!(shutdown);
-        let (stop, stopped) = watch::channel(false);
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            let mut accept = pin!(accept(&listener, &slots));
-            let accepted = poll_fn(|cx| {
-                // Reaps ended connections, so that the set stays as small as the number of slots.
-                while let Poll::Ready(Some(_)) = connections.poll_join_next(cx) {}
-                match shutdown.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => accept.as_mut().poll(cx).map(Some),
-                }
-            });
-            let Some((stream, slot)) = accepted.await else {
-                break;
-            };
-            connections.spawn(self.clone().serve_connection(stream, slot, stopped.clone()));
-        }
-        drop(listener);
-        stop.send_replace(true);
         #[cfg(feature = "ops")]
-        if let Some(page) = &self.page {
-            page.close();
-        }
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        let page = self.page.clone();
+        let stop = async {
+            shutdown.await;
+            #[cfg(feature = "ops")]
+            if let Some(page) = &page {
+                page.close();
+            }
+        };
+        let server = Server::for_operators(CONNECTIONS, HEAD_TIMEOUT, CONNECTION_TIMEOUT);
+        let service = Answering(Arc::new(self));
+        if server.drain(DRAIN).serve(listener, service, stop).await.cut > 0 {
             tracing::warn!(
                 target: "palisade::telemetry",
                 event = "admin_drain_cut",
@@ -185,84 +180,38 @@ impl Admin {
         }
     }
 
-    async fn serve_connection(
-        self,
-        connected: TcpStream,
-        slot: OwnedSemaphorePermit,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        let slot = Mutex::new(Some(slot));
-        let asked = AtomicBool::new(false);
-        let stream = OnceLock::<Stalled>::new();
-        let service = service_fn(async |request| {
-            asked.store(true, Ordering::Relaxed);
-            let (response, stalled) = self.answer(request).await;
-            if let Some(stalled) = stalled {
-                // A stream has a place of its own, so that open pages keep no scrape waiting.
-                drop(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
-                let _ = stream.set(stalled);
-            }
-            Ok::<_, Infallible>(response)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .keep_alive(false)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(connected), service);
-        let mut connection = pin!(connection);
-        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
-        let mut too_long = pin!(tokio::time::sleep(CONNECTION_TIMEOUT));
-        let mut stopping = false;
-        let served = poll_fn(|cx| {
-            stopping = stopping || stop.as_mut().poll(cx).is_ready();
-            let served = connection.as_mut().poll(cx).map(Some);
-            if served.is_ready() {
-                return served;
-            }
-            // A client that has not asked yet is not waited for.
-            if stopping && !asked.load(Ordering::Relaxed) {
-                return Poll::Ready(None);
-            }
-            let over = match stream.get() {
-                Some(stalled) => stalled.load(Ordering::Acquire),
-                None => too_long.as_mut().poll(cx).is_ready(),
-            };
-            if over {
-                tracing::debug!("admin connection took too long and is closed");
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        });
-        if let Some(Err(error)) = served.await {
-            tracing::debug!(%error, "admin connection failed");
-        }
-    }
-
-    /// The answer, and for a stream whether its client still reads it.
-    async fn answer(&self, request: Request<Incoming>) -> (Response<Body>, Option<Stalled>) {
+    async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         #[cfg(feature = "ops")]
         if let Some(page) = &self.page
             && page.answers(request.uri().path())
         {
             // Only the page is given a request's body.
             let mut page = page.clone();
-            let response = match page.call(request).await {
+            let mut response = match page.call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            let stalled = response.body().loss();
-            return (response.map(Body::Right), stalled);
+            if response.body().is_stream() {
+                response.extensions_mut().insert(Lasting);
+            }
+            return response.map(Body::Right);
         }
-        let response = self.answer_text(&request).await;
+        let response = self.answer_text(&request.into_parts().0).await;
         #[cfg(feature = "ops")]
         let response = response.map(Body::Left);
-        (response, None)
+        response
     }
 
-    async fn answer_text<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
+    async fn answer_text(&self, request: &Parts) -> Response<Full<Bytes>> {
+        if let Err(host) = self.hosts.asked(request)
+            && (request.headers.contains_key(HOST) || !host.is_empty())
+        {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "`Host` may be an IP address, `localhost`, or a name that the service allows (`Admin::allow_host`)",
+            );
+        }
+        let path = request.uri.path();
         let known = match path {
             "/metrics" => self.prometheus.is_some(),
             "/healthz" | "/readyz" => true,
@@ -271,7 +220,7 @@ impl Admin {
         if !known {
             return text(StatusCode::NOT_FOUND, "no such path");
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only");
             let allowed = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, allowed);
@@ -299,27 +248,22 @@ impl Admin {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        // Never closed, so the error arm is never taken.
-        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
-            return std::future::pending().await;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
-            Err(error) => {
-                tracing::warn!(
-                    target: "palisade::telemetry",
-                    event = "admin_accept_failed",
-                    %error,
-                    "the admin listener could not accept a connection"
-                );
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+/// The listener's answers as a service.
+#[derive(Clone)]
+struct Answering(Arc<Admin>);
+
+impl Service<Request<RequestBody>> for Answering {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let admin = Arc::clone(&self.0);
+        Box::pin(async move { Ok(admin.answer(request).await) })
     }
 }
 

@@ -75,6 +75,8 @@ pub mod ops;
 pub mod preflight;
 pub mod rate_limit;
 pub mod segment;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod stack;
 pub mod store;
 pub mod suspicion;

@@ -13,28 +13,21 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use palisade::client::{Client, Peer, Route};
+use palisade::client::{Client, Route};
 use palisade::config::Config;
+use palisade::server::Server;
 use palisade::stack::Stack;
 use palisade::telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tower::{Layer, ServiceBuilder, service_fn};
+use tower::{Layer, service_fn};
 
 const ROUTES: [&str; 2] = ["/", "/hello/{name}"];
-/// What requests in flight may still take once the process is told to end.
-const DRAIN: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -70,6 +63,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     };
 
     let telemetry = Telemetry::builder("hello").build()?;
+    let server = Server::new().exempt(&config.client.trusted_proxies)?;
+    telemetry.watch(&server.counts());
     let stack = Stack::builder()
         .config(config)
         .user(demo_user)
@@ -86,40 +81,19 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     );
     tokio::spawn(telemetry.admin().serve(admin, std::future::pending()));
 
-    let connections = GracefulShutdown::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        let (stream, peer) = tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // The client's failure, or too few file descriptors: others wait a moment.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        // Fails when the client is gone already, which the connection will find out by itself.
-        let _ = stream.set_nodelay(true);
-        // The client layer finds the peer here, as it would find axum's `ConnectInfo`.
-        let service = ServiceBuilder::new()
-            .map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(Peer(peer));
-                request
-            })
-            .service(service.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(15))
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        tokio::spawn(connections.watch(connection));
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    // The client layer finds the peer that the server leaves in each request.
+    match server.serve(listener, service, stop).await.cut {
+        0 => Ok(()),
+        cut => Err(format!("{cut} connections were cut: their answers took too long").into()),
     }
-    drop(listener);
-    tokio::time::timeout(DRAIN, connections.shutdown()).await?;
-    Ok(())
 }
 
 fn router() -> Result<matchit::Router<&'static str>, matchit::InsertError> {

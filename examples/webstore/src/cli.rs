@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,9 +30,17 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464")]
     pub(crate) admin: SocketAddr,
 
-    /// A name under which browsers reach the live page, beside `localhost` and IP addresses; may be repeated
+    /// A name under which browsers and Prometheus reach --admin, beside `localhost` and IP addresses; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) admin_host: Vec<String>,
+
+    /// How many connections one address may have at a time, those of the file's trusted proxies apart; a quarter of all by default
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) connections_per_address: Option<NonZeroUsize>,
+
+    /// How long a client may take nothing of its answer, or send nothing of its body, before it is given up
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) stall: Duration,
 
     /// How long a drain may take before requests in flight are cut, with exit status 1
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]

@@ -1,7 +1,6 @@
 //! A small shop that stands behind palisade: the axum example.
 //!
-//! [`router`] is the shop alone and [`guarded`] the shop inside palisade's layers; [`server`] runs either on a
-//! listener and drains it.
+//! [`router`] is the shop alone and [`guarded`] the shop inside palisade's layers.
 
 pub mod auth;
 pub mod country;
@@ -11,7 +10,6 @@ mod funnel;
 mod guard;
 mod identifier;
 mod routes;
-pub mod server;
 mod shop;
 
 pub use guard::{guarded, layers};

@@ -21,6 +21,7 @@ use palisade::client::ForwardedHeader;
 use palisade::config::{Config, RedisUrl};
 use palisade::ops::{Ops, OpsBuilder};
 use palisade::segment::Customers;
+use palisade::server::{Drained, Server};
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::StoreHealth;
@@ -29,8 +30,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+use webstore::Shop;
 use webstore::demo::{self, Traffic};
-use webstore::{Shop, server};
 
 use cli::Cli;
 use log_file::LogFile;
@@ -95,13 +96,19 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let telemetry = Telemetry::builder("webstore").build()?;
     let ops = live_page(&cli.admin_host)?;
     let shop = Arc::new(Shop::new());
+    let mut server = Server::new().stall(cli.stall).drain(cli.drain);
+    if let Some(most) = cli.connections_per_address {
+        server = server.connections_per_address(most.get());
+    }
     let (shop, store, customers, demo) = if cli.bare {
         (webstore::router(shop), None, None, None)
     } else {
-        let (stack, demo) = configured(cli, &telemetry, &ops).await?;
+        let (stack, proxies, demo) = configured(cli, &telemetry, &ops).await?;
+        server = server.exempt(proxies)?;
         let (store, customers) = (stack.store_health().cloned(), stack.customers());
         (webstore::guarded(shop, stack), store, customers, demo)
     };
+    telemetry.watch(&server.counts());
 
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
@@ -118,7 +125,7 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     tokio::spawn(admin.serve(admin_listener, std::future::pending()));
 
     let (stop, stopped) = oneshot::channel();
-    let mut serving = tokio::spawn(server::serve(shop_listener, shop, async {
+    let mut serving = tokio::spawn(server.serve(shop_listener, shop, async {
         let _ = stopped.await;
     }));
 
@@ -141,13 +148,13 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let _ = stop.send(());
     let drained = tokio::select! {
         ended = &mut serving => match ended {
-            Ok(Ok(())) => {
+            Ok(drained) if drained.cut == 0 => {
                 tracing::info!(target: "webstore", event = "drained", "drained");
                 Ok(())
             }
+            Ok(_) => Err(Failure::DrainTooLong(cli.drain)),
             ended => Err(ended_early(ended)),
         },
-        () = tokio::time::sleep(cli.drain) => Err(Failure::DrainTooLong(cli.drain)),
         signal = signals.next() => return Err(Failure::Interrupted(signal)),
     };
     if let Some(customers) = customers {
@@ -178,13 +185,20 @@ fn live_page(hosts: &[String]) -> Result<Ops, ConfigError> {
     hosts.iter().fold(page, OpsBuilder::allow_host).build()
 }
 
-/// The layers as the file and the environment want them, and which header the demo's visitors name themselves in, if
-/// there is a demo.
+/// The layers as the file and the environment want them, the proxies that it trusts, and which header the demo's visitors name
+/// themselves in, if there is a demo.
 async fn configured(
     cli: &Cli,
     telemetry: &Telemetry,
     ops: &Ops,
-) -> Result<(Stack<HttpMetricsLayer>, Option<ForwardedHeader>), Failure> {
+) -> Result<
+    (
+        Stack<HttpMetricsLayer>,
+        Vec<String>,
+        Option<ForwardedHeader>,
+    ),
+    Failure,
+> {
     let file = cli.config.as_deref();
     let mut config = match file {
         file if cli.demo => demo::settings(file)?,
@@ -213,6 +227,7 @@ async fn configured(
             );
         }
     }
+    let proxies = config.client.trusted_proxies.clone();
     let layers = webstore::layers(config).memory(memory).ops(ops);
     let stack = layers.build_measured(telemetry).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {
@@ -224,7 +239,7 @@ async fn configured(
             })
         }
     })?;
-    Ok((stack, header))
+    Ok((stack, proxies, header))
 }
 
 /// What `/readyz` says. Without its Redis the shop stays ready: each policy has its way to go on.
@@ -270,10 +285,9 @@ fn announce(shop: &TcpListener, admin: &TcpListener, is_demo: bool) -> io::Resul
     stdout.flush()
 }
 
-fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Failure {
+fn ended_early(ended: Result<Drained, tokio::task::JoinError>) -> Failure {
     Failure::Io(match ended {
-        Ok(Ok(())) => io::Error::other("the server ended without being told to"),
-        Ok(Err(error)) => error,
+        Ok(_) => io::Error::other("the server ended without being told to"),
         Err(error) => error.into(),
     })
 }

@@ -75,11 +75,11 @@ mod trust;
 
 pub use forwarded::ForwardedHeader;
 pub use layer::{IdentifyLayer, IdentifyLayerBuilder};
-pub use origin::{ExtractUser, Origin, Peer, ResolveCountry};
+pub use origin::{ExtractUser, Origin, ResolveCountry};
 pub use service::Identify;
 pub use trust::TrustedProxies;
 
 pub use crate::model::{
-    Client, Countries, Country, MatchedRoute, Network, ResolveRoute, Route, Secret, UnknownCountry,
-    UserId,
+    Client, Countries, Country, MatchedRoute, Network, Peer, ResolveRoute, Route, Secret,
+    UnknownCountry, UserId,
 };

@@ -34,12 +34,23 @@ impl Fallback {
     /// Heeds a call that failed or was answered. A refusal by an open breaker writes no line: the breaker has its own.
     pub(crate) fn heed<'a>(&self, error: Option<&'a StoreError>) -> Option<News<'a>> {
         let Some(error) = error else {
-            // A load keeps the line shared between cores.
-            let failed = self.failed.load(Ordering::Relaxed);
-            return (failed != 0 && self.succeed_at(failed, now())).then_some(News::Restored);
+            return self.works().then_some(News::Restored);
         };
         let is_news = error.kind() != StoreErrorKind::Rejected && self.fail_at(now());
         is_news.then(|| News::Failed(error, error.source().map(ToString::to_string)))
+    }
+
+    /// Heeds something else that failed; whether that is news.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn fails(&self) -> bool {
+        self.fail_at(now())
+    }
+
+    /// Heeds that it worked; whether that is news.
+    pub(crate) fn works(&self) -> bool {
+        // A load keeps the line shared between cores.
+        let failed = self.failed.load(Ordering::Relaxed);
+        failed != 0 && self.succeed_at(failed, now())
     }
 
     fn fail_at(&self, now: u64) -> bool {

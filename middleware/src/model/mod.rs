@@ -18,6 +18,7 @@ mod notes;
 mod operation;
 #[cfg(feature = "ops")]
 pub(crate) mod panel;
+mod peer;
 mod preflight;
 mod quota;
 mod rejected;
@@ -44,6 +45,7 @@ pub(crate) use key::Repr;
 pub use network::Network;
 pub(crate) use notes::Notes;
 pub use operation::{Operation, Outcome};
+pub use peer::Peer;
 pub use preflight::{Answer, Ask, Asked, Turn};
 pub use quota::Quota;
 pub(crate) use rejected::Code;

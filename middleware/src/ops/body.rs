@@ -47,14 +47,10 @@ impl OpsBody {
         Some(Self(Inner::Stream(Box::new(stream))))
     }
 
-    /// For a stream: becomes true when it lost its place because nothing was read from it for half a minute, so that its
-    /// connection may be closed. Its task is woken then.
+    /// Whether it lasts as long as its client reads it.
     #[cfg_attr(not(feature = "otel"), allow(dead_code))]
-    pub(crate) fn loss(&self) -> Option<Arc<AtomicBool>> {
-        match &self.0 {
-            Inner::Text(_) => None,
-            Inner::Stream(stream) => Some(stream.ticket.loss()),
-        }
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.0, Inner::Stream(_))
     }
 }
 

@@ -10,61 +10,15 @@
 //!   content type that no form can send.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::header::{HOST, ORIGIN};
+use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use crate::ConfigError;
+use crate::http::hosts::{Hosts, sole};
 
 /// The header of the token.
 pub(super) const TOKEN: &str = "x-palisade-token";
-
-/// The names under which the page may be asked for.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Hosts(Box<[Box<str>]>);
-
-impl Hosts {
-    pub(super) fn new(names: &[String]) -> Result<Self, ConfigError> {
-        let names = names.iter().map(|name| {
-            let label = |label: &str| {
-                let byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-                (1..=63).contains(&label.len()) && label.bytes().all(byte)
-            };
-            if name.len() <= 253 && name.split('.').all(label) {
-                Ok(name.to_ascii_lowercase().into())
-            } else {
-                let allowed = "a host's name without scheme or port, such as `ops.example.com`";
-                Err(ConfigError::new("ops.hosts", name, allowed))
-            }
-        });
-        Ok(Self(names.collect::<Result<_, _>>()?))
-    }
-
-    /// Whether a `Host` is an IP address, `localhost` or one of the names, with any port.
-    fn allow(&self, authority: &str) -> bool {
-        let port = |rest: &str| {
-            rest.is_empty()
-                || rest
-                    .strip_prefix(':')
-                    .is_some_and(|port| port.bytes().all(|it| it.is_ascii_digit()))
-        };
-        if let Some(rest) = authority.strip_prefix('[') {
-            let Some((address, rest)) = rest.split_once(']') else {
-                return false;
-            };
-            return address.parse::<Ipv6Addr>().is_ok() && port(rest);
-        }
-        let end = authority.find(':').unwrap_or(authority.len());
-        let (host, rest) = authority.split_at(end);
-        let known = || {
-            host.eq_ignore_ascii_case("localhost")
-                || self.0.iter().any(|name| host.eq_ignore_ascii_case(name))
-        };
-        port(rest) && (host.parse::<Ipv4Addr>().is_ok() || known())
-    }
-}
 
 /// The token that lets a page act: 128 random bits in hexadecimal, new in each process.
 pub(super) struct Token([u8; 32]);
@@ -119,7 +73,7 @@ pub(super) enum Refusal {
 
 /// Refuses requests that another site could have a browser send, except for following a link to the page.
 pub(super) fn check(hosts: &Hosts, parts: &Parts, is_page: bool) -> Result<(), Refusal> {
-    let authority = authority(hosts, parts)?;
+    let authority = hosts.asked(parts).map_err(Refusal::Host)?;
     match sole(&parts.headers, "sec-fetch-site") {
         Err(()) => return Err(Refusal::Site("more than one `Sec-Fetch-Site`")),
         Ok(None | Some("same-origin")) => {}
@@ -149,39 +103,12 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts, is_page: bool) -> Result<(), R
     }
 }
 
-/// The host that the client believes to ask. Where the target has an authority too, as in HTTP/2 and for proxies, both must
-/// be allowed, and the target's is the one that counts (RFC 9112, section 3.2.2).
-fn authority(hosts: &Hosts, parts: &Parts) -> Result<String, Refusal> {
-    let refused = |host: &str| Refusal::Host(host.chars().take(64).collect());
-    let host = match sole(&parts.headers, HOST.as_str()) {
-        Ok(host) => host,
-        Err(()) => return Err(refused("more than one")),
-    };
-    let target = parts.uri.authority().map(|it| it.as_str());
-    let both = [target, host];
-    let mut all = both.into_iter().flatten();
-    if let Some(wrong) = all.clone().find(|it| !hosts.allow(it)) {
-        return Err(refused(wrong));
-    }
-    all.next().map(str::to_owned).ok_or_else(|| refused(""))
-}
-
 /// Whether a request carries the token.
 pub(super) fn has_token(token: &Token, headers: &HeaderMap) -> bool {
     let mut sent = headers.get_all(TOKEN).iter();
     match (sent.next(), sent.next()) {
         (Some(sent), None) => token.is(sent.as_bytes()),
         _ => false,
-    }
-}
-
-/// A header that may come once: two, or one that is no text, could be read in two ways.
-fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
     }
 }
 
@@ -192,7 +119,9 @@ mod tests {
     use super::*;
 
     fn hosts() -> Hosts {
-        Hosts::new(&["Ops.Example.com".to_owned()]).unwrap()
+        let mut hosts = Hosts::default();
+        hosts.add("ops.hosts", "Ops.Example.com").unwrap();
+        hosts
     }
 
     fn asks(
@@ -354,7 +283,7 @@ mod tests {
     #[test]
     fn a_host_to_allow_must_be_a_name() {
         for name in ["", "a b", "http://a", "a:80", "a..b", ".", "*", "é"] {
-            let error = Hosts::new(&[name.to_owned()]).unwrap_err();
+            let error = Hosts::default().add("ops.hosts", name).unwrap_err();
             assert_eq!(error.key(), "ops.hosts", "{name:?}");
         }
     }

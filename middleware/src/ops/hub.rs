@@ -3,10 +3,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::guard::{Hosts, Token};
+use super::guard::Token;
 use super::line::Line;
 use super::service::OpsService;
 use crate::ConfigError;
+use crate::http::hosts::Hosts;
 use crate::model::panel::Panel;
 use crate::task::ticker::{self, Ticker};
 
@@ -137,9 +138,12 @@ impl OpsBuilder {
     /// The hub.
     ///
     /// # Errors
-    /// A host that is no name of 1 to 253 characters of `a-z0-9-` between dots.
+    /// A host that is no name of 1 to 253 characters of `a-z0-9-_` between dots.
     pub fn build(self) -> Result<Ops, ConfigError> {
-        let hosts = Hosts::new(&self.hosts)?;
+        let mut hosts = Hosts::default();
+        for name in &self.hosts {
+            hosts.add("ops.hosts", name)?;
+        }
         Ok(Ops::with(self.service, hosts, self.read_only))
     }
 }

@@ -1,7 +1,6 @@
 //! The readers: a fixed number of streams, each told the newest frame and never more than one behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -22,15 +21,17 @@ struct State {
     /// `None` while nobody has watched long enough for one.
     frame: Option<Bytes>,
     places: [Option<Place>; STREAMS],
+    /// Streams that ever joined.
+    joined: u64,
 }
 
 #[derive(Debug)]
 struct Place {
-    /// Kept while the stream is not waiting, since whoever serves it must learn that it lost its place.
+    /// Kept while the stream is not waiting, since it must learn that it is to end.
     waker: Option<Waker>,
     /// The newest frame when it last took one.
     taken: u64,
-    lost: Arc<AtomicBool>,
+    holder: u64,
 }
 
 /// One stream's place on the line; dropped, it is free.
@@ -38,7 +39,7 @@ struct Place {
 pub(super) struct Ticket {
     place: usize,
     seen: u64,
-    lost: Arc<AtomicBool>,
+    holder: u64,
 }
 
 impl Line {
@@ -50,16 +51,17 @@ impl Line {
     pub(super) fn join(&self) -> Option<Ticket> {
         let mut state = self.lock();
         let place = state.places.iter().position(Option::is_none)?;
-        let lost = Arc::new(AtomicBool::new(false));
+        state.joined += 1;
+        let holder = state.joined;
         state.places[place] = Some(Place {
             waker: None,
             taken: state.number,
-            lost: Arc::clone(&lost),
+            holder,
         });
         Some(Ticket {
             place,
             seen: 0,
-            lost,
+            holder,
         })
     }
 
@@ -124,7 +126,6 @@ impl Line {
                 let Some(holder) = place else { continue };
                 wakers.extend(holder.waker.clone());
                 if number - holder.taken.min(number) > PATIENCE {
-                    holder.lost.store(true, Ordering::Release);
                     *place = None;
                 }
             }
@@ -147,14 +148,7 @@ impl State {
     /// The ticket's place, unless it is lost.
     fn place(&mut self, ticket: &Ticket) -> Option<&mut Place> {
         let place = self.places.get_mut(ticket.place)?.as_mut();
-        place.filter(|it| Arc::ptr_eq(&it.lost, &ticket.lost))
-    }
-}
-
-impl Ticket {
-    /// Whether the stream lost its place because nothing was read from it.
-    pub(super) fn loss(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.lost)
+        place.filter(|it| it.holder == ticket.holder)
     }
 }
 
@@ -224,11 +218,11 @@ mod tests {
             publish(&line, "x");
             assert_eq!(poll(&line, &mut reader), frame("x"));
         }
-        assert!(!idle.loss().load(Ordering::Acquire));
+        assert!(line.lock().place(&idle).is_some());
         publish(&line, "y");
-        assert!(idle.loss().load(Ordering::Acquire));
+        assert!(line.lock().place(&idle).is_none());
         assert_eq!(poll(&line, &mut idle), Poll::Ready(None));
         assert_eq!(poll(&line, &mut reader), frame("y"));
-        assert!(!reader.loss().load(Ordering::Acquire));
+        assert!(line.lock().place(&reader).is_some());
     }
 }

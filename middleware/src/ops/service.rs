@@ -21,6 +21,7 @@ use super::hub::Hub;
 use super::line::STREAMS;
 use super::part::{HTML, Part};
 use super::path::{Place, Prefix};
+use crate::http::hosts::Hosts;
 use crate::model::panel::shown;
 use crate::task::ticker;
 
@@ -34,12 +35,14 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 pub struct OpsService {
     hub: Arc<Hub>,
     prefix: Prefix,
+    hosts: Hosts,
     closed: Arc<AtomicBool>,
 }
 
 impl OpsService {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         Self {
+            hosts: hub.hosts.clone(),
             hub,
             prefix: Prefix::Unknown,
             closed: Arc::default(),
@@ -71,6 +74,12 @@ impl OpsService {
         self
     }
 
+    /// The names that it answers to.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
+    pub(crate) fn hosts(&mut self) -> &mut Hosts {
+        &mut self.hosts
+    }
+
     /// Whether a path, with a known prefix, is one of the page's.
     #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     pub(crate) fn answers(&self, path: &str) -> bool {
@@ -88,7 +97,7 @@ impl OpsService {
         let (parts, body) = request.into_parts();
         let place = self.prefix.place(&parts, |name| self.hub.part(name));
         let is_page = matches!(place, Some(Place::Part(Part::Page) | Place::Redirect(_)));
-        if let Err(refusal) = check(&self.hub.hosts, &parts, is_page) {
+        if let Err(refusal) = check(&self.hosts, &parts, is_page) {
             return Answer::Ready(refused(&refusal));
         }
         let Some(place) = place else {

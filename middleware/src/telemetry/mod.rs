@@ -50,7 +50,7 @@
 //! let admin = tokio::spawn(admin.serve(listener, async { drop(stopped.await) }));
 //!
 //! let mut client = TcpStream::connect(address).await?;
-//! client.write_all(b"GET /readyz HTTP/1.1\r\nhost: admin\r\n\r\n").await?;
+//! client.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
 //! let mut answer = String::new();
 //! client.read_to_string(&mut answer).await?;
 //! assert!(answer.starts_with("HTTP/1.1 503"));
@@ -69,6 +69,8 @@
 //! |---|---|---|
 //! | `http_server_request_duration_seconds` | histogram | `http_request_method`, `http_route`, `http_response_status_code`, `error_type`, `url_scheme`, `network_protocol_version`, `rpc_grpc_status_code` |
 //! | `http_server_active_requests` | gauge | `http_request_method`, `url_scheme` |
+//! | `shop_server_connections` | gauge | |
+//! | `shop_server_connections_given_up_total` | counter | `reason` = `address`, `yielded`, `silent`, `stalled`; a [`Server`](crate::server::Server)'s, if its counts are [watched](Telemetry::watch) |
 //! | `shop_maintenance_requests_total` | counter | `result` = `refused`, `exempt`, while maintenance is on |
 //! | `shop_maintenance_on` | gauge, 0 or 1 | |
 //! | `shop_rate_limit_requests_total` | counter | `policy`, `result` = `admitted`, `denied`, `dry_run_denied`, `fallback_admitted`, `fallback_denied` |

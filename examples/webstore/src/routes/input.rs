@@ -1,14 +1,13 @@
 //! What handlers take from a request, each part checked as it is read.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
-use palisade::client::{Client, Country, Network};
+use palisade::client::{Client, Country, Network, Peer};
 use serde::de::DeserializeOwned;
 
 use super::Problem;
@@ -53,13 +52,13 @@ impl<S: Sync> FromRequestParts<S> for Owner {
         // The client as palisade knows it, behind any trusted proxy; in the bare shop, the connected peer.
         let network = match parts.extensions.get::<Client>() {
             Some(client) => client.network,
-            None => match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-                Some(ConnectInfo(peer)) => Network::of(peer.ip(), IPV6_PREFIX),
+            None => match parts.extensions.get::<Peer>() {
+                Some(Peer(peer)) => Network::of(peer.ip(), IPV6_PREFIX),
                 None => {
                     tracing::error!(
                         target: "webstore",
                         event = "no_peer_address",
-                        "no peer address: serve the shop with ConnectInfo<SocketAddr>"
+                        "no peer address: serve the shop with a `Peer` in each request"
                     );
                     return Err(Problem::new(
                         StatusCode::INTERNAL_SERVER_ERROR,

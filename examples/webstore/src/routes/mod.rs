@@ -21,8 +21,8 @@ use crate::shop::Shop;
 
 /// The bare shop, without palisade around it.
 ///
-/// Carts and orders of anonymous clients belong to their address: serve it with [`crate::server`], or in any other
-/// way that leaves axum's `ConnectInfo<SocketAddr>` in each request.
+/// Carts and orders of anonymous clients belong to their address: serve it with [`palisade::server`], or in any other
+/// way that leaves palisade's `Peer` in each request.
 pub fn router(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/{country}/products", get(products::list))

@@ -67,15 +67,33 @@ async fn the_page_stands_beside_what_else_is_served_and_adds_no_other_path() {
         let answer = get(&server, path, "evil.example").await;
         assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
     }
-    // These hold no address, and are scraped under any name.
     for path in ["/metrics", "/healthz", "/readyz"] {
-        let answer = get(&server, path, "webstore.internal").await;
+        let answer = get(&server, path, "evil.example").await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+        let answer = get(&server, path, "127.0.0.1:1").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert_eq!(server.ask("POST", path).await.status(), "405");
     }
     for path in ["/x", "/x/", "/x/events", "/ops", "/bans", "/favicon.ico"] {
         let answer = get(&server, path, "localhost").await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_the_listener_have_their_names_in_common() {
+    let ops = Ops::builder("shop").allow_host("ops.example.com");
+    let ops = ops.build().unwrap();
+    let admin = telemetry().admin().allow_host("webstore").unwrap();
+    let server = Server::start(admin.page(&ops)).await;
+    for path in ["/", "/main.js", "/metrics", "/readyz"] {
+        for host in ["ops.example.com:9464", "webstore:9464"] {
+            let answer = get(&server, path, host).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200"),
+                "{path} {host}: {answer}"
+            );
+        }
     }
 }
 
