@@ -96,16 +96,12 @@ where
     phase.send_replace(Phase::LastResponses(stopped));
     let deadline = Instant::now() + server.drain;
     let drained = async {
-        let grace = if server.protocol.one_request {
-            Duration::ZERO
-        } else {
-            IDLE_GRACE
-        };
-        let ended = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, ended).await.is_err() {
-            phase.send_replace(Phase::Closing(stopped));
-            while connections.join_next().await.is_some() {}
+        if !server.protocol.one_request {
+            let ended = async { while connections.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(IDLE_GRACE, ended).await;
         }
+        phase.send_replace(Phase::Closing(stopped));
+        while connections.join_next().await.is_some() {}
     };
     let _ = tokio::time::timeout_at(deadline, drained).await;
     Drained {

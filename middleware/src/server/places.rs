@@ -78,7 +78,8 @@ impl Places {
 
     /// A place for a client, that of another if need be.
     pub(super) fn offer(self: &Arc<Self>, address: IpAddr, link: &Arc<Link>) -> Offer {
-        let network = (!self.exempt.contains(address)).then(|| Network::of(address, IPV6_PREFIX));
+        let is_bounded = self.each < self.all && !self.exempt.contains(address);
+        let network = is_bounded.then(|| Network::of(address, IPV6_PREFIX));
         let mut taken = self.lock();
         let is_crowded =
             network.is_some_and(|it| taken.networks.get(&it).is_some_and(|n| *n >= self.each));

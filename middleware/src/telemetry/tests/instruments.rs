@@ -15,6 +15,7 @@ use super::store::Store;
 use super::table;
 use crate::funnel::Steps;
 use crate::model::{Operation, Outcome, Route};
+use crate::server::Server;
 use crate::store::Calls;
 
 #[test]
@@ -66,6 +67,7 @@ async fn in_use() -> Telemetry {
         tokio::task::yield_now().await;
     }
     telemetry.watch(&Arc::new(Store::default()));
+    telemetry.watch(&Server::new().counts());
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
             telemetry.timer::<Calls>()(operation, outcome, Duration::from_millis(1));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::{Config, CountVisitors};
 use crate::funnel::{Stage, Steps};
 use crate::model::metrics::{Durations, Instrument, InstrumentKind, Meters, Metrics};
+use crate::server::Server;
 use crate::stack::Stack;
 use crate::store;
 use crate::store::metrics;
@@ -33,6 +34,7 @@ pub(super) fn all() -> Vec<&'static Instrument> {
     ];
     let given = Given(RefCell::new(measured));
     everything().measure(&given);
+    given.watch(&Server::new().counts());
     given.0.into_inner()
 }
 
