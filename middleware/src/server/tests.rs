@@ -1,9 +1,10 @@
-//! The server over real sockets, with limits short enough to wait for, or a time that does not pass.
+//! The server over real sockets. A limit that ends something is short and waited for; where something must not end, time stands
+//! still but where the test moves it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 use tower::service_fn;
 
 use super::{Drained, RequestBody, Server, ServerCounts};
@@ -27,6 +28,29 @@ const SOON: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
 /// A limit that no test waits for.
 const NEVER: Duration = Duration::from_secs(3600);
+
+/// Time that passes only where the test has it pass.
+struct Clock {
+    _held: mpsc::Sender<()>,
+}
+
+impl Clock {
+    fn hold() -> Self {
+        let (end, ended) = mpsc::channel();
+        // Paused time goes on by itself only while no blocking task runs.
+        tokio::task::spawn_blocking(move || ended.recv());
+        tokio::time::pause();
+        Self { _held: end }
+    }
+
+    /// By steps, after each of which whoever waited for it has run.
+    async fn pass(&self, time: Duration) {
+        for _ in 0..10 {
+            advance(time / 10).await;
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 /// A body of so many pieces of 64 KiB.
 struct Pieces(usize);
@@ -53,6 +77,8 @@ struct Running {
     counts: Arc<ServerCounts>,
     /// Requests that the service was called with.
     calls: Arc<AtomicUsize>,
+    /// Grows with each frame of a body.
+    arrived: Arc<AtomicUsize>,
     /// Lets requests for `/wait` go.
     go: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
@@ -65,10 +91,11 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let counts = server.counts();
         let (calls, go) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
-        let (called, gone) = (Arc::clone(&calls), Arc::clone(&go));
+        let arrived = Arc::<AtomicUsize>::default();
+        let (called, gone, arrive) = (Arc::clone(&calls), Arc::clone(&go), Arc::clone(&arrived));
         let service = service_fn(move |request: Request<RequestBody>| {
             called.fetch_add(1, Ordering::Relaxed);
-            let go = Arc::clone(&gone);
+            let (go, arrived) = (Arc::clone(&gone), Arc::clone(&arrive));
             async move {
                 let text = |text: String| Response::new(Either::Left(Full::from(text)));
                 Ok::<_, Infallible>(match request.uri().path() {
@@ -77,10 +104,14 @@ impl Running {
                         go.notified().await;
                         text("done".into())
                     }
-                    "/read" => match request.into_body().collect().await {
-                        Ok(read) => text(format!("{} bytes", read.to_bytes().len())),
-                        Err(error) => text(format!("failed: {error}")),
-                    },
+                    "/read" => {
+                        let (mut body, mut read) = (request.into_body(), 0);
+                        while let Some(Ok(frame)) = body.frame().await {
+                            read += frame.data_ref().map_or(0, Bytes::len);
+                            arrived.fetch_add(read, Ordering::Relaxed);
+                        }
+                        text(format!("{read} bytes"))
+                    }
                     "/peer" => text(request.extensions().get::<Peer>().unwrap().0.to_string()),
                     "/upgrade" => {
                         tokio::spawn(async move {
@@ -110,6 +141,7 @@ impl Running {
             address,
             counts,
             calls,
+            arrived,
             go,
             stop: Some(stop),
             serving,
@@ -133,7 +165,9 @@ impl Running {
         let start = std::time::Instant::now();
         while !is_so(self) {
             assert!(start.elapsed() < SOON, "not yet: {what}");
-            sleep(Duration::from_millis(5)).await;
+            // By the system's clock, since the runtime's may stand still.
+            std::thread::sleep(Duration::from_millis(1));
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -197,51 +231,52 @@ async fn no_more_pipelined_requests_are_answered_than_the_kernel_takes_answers()
     // Until neither side takes more.
     let flooding = async { while client.write_all(request.as_bytes()).await.is_ok() {} };
     assert!(timeout(Duration::from_secs(2), flooding).await.is_err());
-    let calls = server.calls.load(Ordering::Relaxed);
-    sleep(SHORT).await;
-    assert_eq!(server.calls.load(Ordering::Relaxed), calls);
     // Some 100 bytes each: the client's buffer, 32 KiB unsent, and what the loopback device rounds it up to.
+    let calls = server.calls.load(Ordering::Relaxed);
     assert!(calls < 5_000, "{calls}");
 }
 
 #[tokio::test]
 async fn a_long_download_that_goes_on_is_never_cut() {
+    let clock = Clock::hold();
     let server = Running::start(Server::new().stall(SHORT).head_time(SHORT)).await;
     let mut client = server.send(&get("/long")).await;
-    let (start, mut taken) = (Instant::now(), vec![0; 256 * 1024]);
-    // Slowly, for several times the limit, and then at once.
-    while start.elapsed() < SHORT * 6 {
-        let mut wanted = &mut taken[..];
-        while !wanted.is_empty() {
-            let n = client.read(wanted).await.unwrap();
-            assert!(n > 0, "cut after {:?}", start.elapsed());
-            wanted = &mut wanted[n..];
-        }
-        sleep(SHORT / 3).await;
+    // More than the kernel holds, so that the server wrote some of it since the last time.
+    let mut taken = vec![0; 4 * 1024 * 1024];
+    for _ in 0..30 {
+        client.read_exact(&mut taken).await.expect("it is not cut");
+        clock.pass(SHORT / 3).await;
     }
     let mut rest = Vec::new();
-    timeout(SOON, client.read_to_end(&mut rest))
-        .await
-        .unwrap()
-        .unwrap();
+    client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "cut");
     assert_eq!(server.given_up("stalled"), 0);
 }
 
 #[tokio::test]
 async fn an_upload_that_stops_is_given_up_and_one_that_goes_on_is_not() {
+    let clock = Clock::hold();
     let server = Running::start(Server::new().stall(SHORT).head_time(NEVER)).await;
     let head =
         "POST /read HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
-    let mut stopped = server.send(&format!("{head}12345")).await;
     let mut slow = server.send(head).await;
     for _ in 0..10 {
-        sleep(SHORT / 3).await;
+        let before = server.arrived.load(Ordering::Relaxed);
         slow.write_all(b"x").await.unwrap();
+        let is_read = |it: &Running| it.arrived.load(Ordering::Relaxed) > before;
+        server.until("it is read", is_read).await;
+        clock.pass(SHORT / 3).await;
     }
     assert!(read(&mut slow).await.ends_with("10 bytes"));
+    let before = server.arrived.load(Ordering::Relaxed);
+    let mut stopped = server.send(&format!("{head}12345")).await;
+    let is_read = |it: &Running| it.arrived.load(Ordering::Relaxed) > before;
+    server.until("it is read", is_read).await;
+    clock.pass(SHORT * 2).await;
+    server
+        .until("it is given up", |it| it.given_up("stalled") == 1)
+        .await;
     is_cut(&mut stopped).await;
-    assert_eq!(server.given_up("stalled"), 1);
 }
 
 #[tokio::test]
@@ -262,22 +297,22 @@ async fn a_connection_without_a_request_is_closed_in_time_and_a_service_may_take
 
 #[tokio::test]
 async fn half_sent_heads_keep_nobody_out_not_even_from_their_own_address() {
+    let clock = Clock::hold();
     let limits = Server::new().connections(16).connections_per_address(4);
     let server = Running::start(limits.head_time(NEVER)).await;
     let mut held = Vec::new();
     for _ in 0..64 {
-        // Each takes the place of the one that has waited longest, or is refused.
         held.push(server.send("GET / HTTP/1.1\r\n").await);
     }
-    let other = send(server.address, "127.0.0.2", &get("/peer")).await;
-    assert!(read(&mut { other }).await.contains("127.0.0.2"));
-    // A place of the own address is free once it was waited for.
-    let start = std::time::Instant::now();
-    while !server.ask("/peer").await.contains("127.0.0.1") {
-        assert!(start.elapsed() < SOON, "kept out");
-    }
-    assert!(server.counts.open() <= 5);
-    assert!(server.given_up("yielded") > 0 && server.given_up("address") > 0);
+    server
+        .until("60 are refused", |it| it.given_up("address") == 60)
+        .await;
+    let mut other = send(server.address, "127.0.0.2", &get("/peer")).await;
+    assert!(read(&mut other).await.contains("127.0.0.2"));
+    // The own address has a place once one was waited for.
+    clock.pass(Duration::from_millis(250)).await;
+    assert!(server.ask("/peer").await.contains("127.0.0.1"));
+    assert_eq!(server.given_up("yielded"), 1);
 }
 
 #[tokio::test]
@@ -314,6 +349,7 @@ async fn one_address_has_its_share_and_trusted_proxies_have_all() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_gives_its_place_to_the_next_client() {
+    let clock = Clock::hold();
     let limits = Server::new()
         .connections(2)
         .stall(SHORT * 6)
@@ -328,7 +364,14 @@ async fn a_reader_that_does_not_read_gives_its_place_to_the_next_client() {
             it.calls.load(Ordering::Relaxed) == 2
         })
         .await;
-    assert!(server.ask("/peer").await.contains("127.0.0.1"));
+    let mut next = server.send(&get("/peer")).await;
+    let start = Instant::now();
+    while server.given_up("yielded") == 0 {
+        clock.pass(SHORT / 6).await;
+        server.until("a moment", |_| true).await;
+        assert!(start.elapsed() < SHORT * 5, "nobody gave way");
+    }
+    assert!(read(&mut next).await.contains("127.0.0.1"));
     assert_eq!(
         (server.given_up("yielded"), server.given_up("stalled")),
         (1, 0)
@@ -337,7 +380,8 @@ async fn a_reader_that_does_not_read_gives_its_place_to_the_next_client() {
 
 #[tokio::test]
 async fn the_end_waits_three_seconds_for_who_does_nothing_and_longer_for_who_does() {
-    let mut server = Running::start(Server::new().drain(SOON)).await;
+    let clock = Clock::hold();
+    let mut server = Running::start(Server::new().drain(NEVER)).await;
     let silent = [
         server.send("GET / HTTP/1.1\r\n").await,
         server.send(&get("/long")).await,
@@ -351,16 +395,21 @@ async fn the_end_waits_three_seconds_for_who_does_nothing_and_longer_for_who_doe
             it.calls.load(Ordering::Relaxed) == 3
         })
         .await;
+    server
+        .until("all are accepted", |it| it.counts.open() == 4)
+        .await;
     let start = Instant::now();
     drop(server.stop.take());
-    server
-        .until("one is left", |it| it.counts.open() == 1)
-        .await;
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
+    while server.counts.open() > 1 {
+        clock.pass(Duration::from_millis(50)).await;
+        server.until("a moment", |_| true).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{}",
+            server.counts.open()
+        );
+    }
+    clock.pass(SOON).await;
     server.go.notify_one();
     assert!(read(&mut waiting).await.ends_with("done"));
     assert_eq!(server.serving.await.unwrap().cut, 0);
@@ -457,6 +506,7 @@ fn request(server: &Running, path: &str) -> Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn a_closed_window_of_http2_is_a_stall_and_a_slow_one_is_not() {
+    let clock = Clock::hold();
     let server = Running::start(Server::new().stall(SHORT).head_time(NEVER)).await;
     let (mut sender, connection) = http2(&server, 16 * 1024).await;
     let response = sender
@@ -464,34 +514,36 @@ async fn a_closed_window_of_http2_is_a_stall_and_a_slow_one_is_not() {
         .await
         .unwrap();
     let mut body = response.into_body();
-    let start = Instant::now();
-    while start.elapsed() < SHORT * 4 {
-        // Each frame taken opens the window by as much.
-        for _ in 0..4 {
-            body.frame().await.unwrap().unwrap();
+    for _ in 0..12 {
+        // Each frame taken opens the window for another, so that the last of these was sent since the last time.
+        for _ in 0..8 {
+            body.frame().await.unwrap().expect("it is not cut");
         }
-        sleep(SHORT / 3).await;
+        clock.pass(SHORT / 3).await;
     }
     assert_eq!(server.given_up("stalled"), 0);
     // From here on nothing is taken.
+    clock.pass(SHORT * 2).await;
     server
         .until("it is given up", |it| it.given_up("stalled") == 1)
         .await;
-    assert!(timeout(SOON, connection).await.is_ok());
+    assert!(connection.await.is_ok());
 }
 
 #[tokio::test]
 async fn an_idle_connection_of_http2_is_told_goodbye_and_drains_at_the_end() {
-    let mut server = Running::start(Server::new().head_time(SHORT).drain(SOON)).await;
+    let clock = Clock::hold();
+    let mut server = Running::start(Server::new().head_time(SHORT).drain(NEVER)).await;
     let (mut sender, idle) = http2(&server, 65_535).await;
     let answer = sender
         .send_request(request(&server, "/peer"))
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    drop(answer);
+    answer.into_body().collect().await.unwrap();
+    clock.pass(SHORT * 2).await;
     // GOAWAY, which is no error.
-    timeout(SOON, idle).await.unwrap().unwrap().unwrap();
+    idle.await.unwrap().unwrap();
 
     let (mut sender, draining) = http2(&server, 65_535).await;
     let answer = tokio::spawn(sender.send_request(request(&server, "/wait")));
@@ -501,10 +553,10 @@ async fn an_idle_connection_of_http2_is_told_goodbye_and_drains_at_the_end() {
         })
         .await;
     drop(server.stop.take());
-    sleep(SHORT * 3).await;
+    clock.pass(Duration::from_secs(10)).await;
     server.go.notify_one();
     let answer = answer.await.unwrap().unwrap().into_body().collect().await;
     assert_eq!(answer.unwrap().to_bytes(), "done");
-    timeout(SOON, draining).await.unwrap().unwrap().unwrap();
+    draining.await.unwrap().unwrap();
     assert_eq!(server.serving.await.unwrap().cut, 0);
 }
