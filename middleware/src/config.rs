@@ -43,7 +43,6 @@ mod place;
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
-#[cfg(feature = "serde")]
 use std::path::Path;
 
 #[cfg(feature = "serde")]
@@ -51,6 +50,8 @@ use serde::Deserialize;
 
 use crate::ConfigError;
 use crate::model::Secret;
+#[cfg(feature = "serde")]
+use crate::model::message_without_credentials;
 #[cfg(feature = "serde")]
 use crate::model::section::Section;
 
@@ -120,7 +121,8 @@ impl Config {
             let place = error.span().map_or_else(String::new, |span| {
                 place::place(text, span.start, File::KEYS)
             });
-            ConfigError::unreadable(format_args!("{place}{}", error.message().trim_end()))
+            let message = message_without_credentials(error.message().trim_end());
+            ConfigError::unreadable(format_args!("{place}{message}"))
         })?;
         file.read()
     }
@@ -137,7 +139,7 @@ impl Config {
             .map_err(|error| error.in_file(path))
     }
 
-    /// The secret that keys the hashes: `PALISADE_SECRET` where the environment has it, else the content of
+    /// The secret that keys the hashes: `PALISADE_SECRET` where the environment has it and it is not empty, else the content of
     /// `store.secret_file`, else none.
     ///
     /// Without one, use [`Secret::random`]: it serves a single process, but processes that share a store must share
@@ -148,7 +150,8 @@ impl Config {
     pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
         const ALLOWED: &str = "a secret of at least 16 bytes";
         const LEAST: usize = 16;
-        if let Some(secret) = std::env::var_os("PALISADE_SECRET") {
+        let given = std::env::var_os("PALISADE_SECRET").filter(|secret| !secret.is_empty());
+        if let Some(secret) = given {
             let bytes = secret.as_encoded_bytes();
             return if bytes.len() < LEAST {
                 Err(ConfigError::without_value("PALISADE_SECRET", ALLOWED))
@@ -159,7 +162,15 @@ impl Config {
         let Some(path) = &self.store.secret_file else {
             return Ok(None);
         };
-        let refused = |why| ConfigError::new("store.secret_file", path.display(), why);
+        let refused = |why| {
+            // Where there is no such place, the secret itself may stand there.
+            let is_a_place = path.is_absolute() || path.parent().is_some_and(Path::is_dir);
+            if is_a_place {
+                ConfigError::new("store.secret_file", path.display(), why)
+            } else {
+                ConfigError::without_value("store.secret_file", why)
+            }
+        };
         let bytes = std::fs::read(path)
             .map_err(|error| refused(format!("a file that can be read ({error})")))?;
         let bytes = bytes.trim_ascii_end();

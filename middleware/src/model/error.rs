@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::credentials::without_credentials;
+
 /// A setting that cannot be used: names the setting, the value and what is allowed, and the file where there is
 /// one.
 ///
@@ -29,11 +31,12 @@ impl ConfigError {
         value: impl fmt::Display,
         allowed: impl Into<String>,
     ) -> Self {
-        let value = Some(value.to_string());
+        // A URL with a password may stand at any key.
+        let value = Some(without_credentials(value.to_string()));
         Self {
             file: None,
             problem: Problem::Value {
-                key: key.into(),
+                key: without_credentials(key.into()),
                 value,
                 allowed: allowed.into(),
             },
@@ -43,7 +46,7 @@ impl ConfigError {
     /// An error that must not repeat the value, or has none to repeat.
     pub(crate) fn without_value(key: impl Into<String>, allowed: impl Into<String>) -> Self {
         let problem = Problem::Value {
-            key: key.into(),
+            key: without_credentials(key.into()),
             value: None,
             allowed: allowed.into(),
         };

@@ -7,6 +7,7 @@
 mod cidr;
 mod client;
 mod country;
+mod credentials;
 mod error;
 mod exchange;
 mod exempt;
@@ -36,6 +37,10 @@ mod user;
 pub(crate) use cidr::Cidrs;
 pub use client::Client;
 pub use country::{Countries, Country, UnknownCountry};
+#[cfg(feature = "serde")]
+pub(crate) use credentials::message_without_credentials;
+#[cfg(feature = "redis")]
+pub(crate) use credentials::masked;
 pub use error::ConfigError;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use exempt::Exemptions;

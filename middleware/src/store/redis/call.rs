@@ -2,7 +2,7 @@
 //!
 //! An open breaker refuses the call at once. Otherwise it leaves on the requests' connection, and has until the deadline.
 //! A script runs by its hash, or once by its text where the server does not know it. The observer is told of every call,
-//! and the breaker of every failure that any other call would have met too.
+//! and the breaker of every success, and of every failure that any other call would have met too.
 //!
 //! A decision shares its call with others, each with a deadline of its own, so [`dispatch`](super::dispatch) has its own
 //! timer around [`Core::ask`]. Sweeps, loads and probes hold up no request and use a connection of their own:
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Core;
 use super::answer::{Answer, MalformedReply};
+use super::breaker::Failed;
 use super::error::Failure;
 use super::keys::Keys;
 use crate::model::{Operation, Outcome, Reply, StoreError, StoreErrorKind};
@@ -109,6 +110,11 @@ impl Call {
         command
     }
 
+    /// The text of the script that it runs.
+    pub(super) fn text(&self) -> Option<&'static str> {
+        self.script.map(|script| script.text)
+    }
+
     #[cfg(test)]
     pub(super) fn packed(&self) -> Vec<u8> {
         self.command.get_packed_command()
@@ -161,14 +167,15 @@ impl Core {
             Err(Failure::Timeout)
         });
         self.note(operation, asked, &result);
-        result.map_err(|failure| {
-            // The breaker is the limits': an error of only this call (an ACL that does not cover its keys, say) must not
-            // turn them local, nor its successes hide their failures.
-            if failure.is_of_the_connection() {
-                self.note_failure(&failure);
+        match &result {
+            Ok(_) => self.health.breaker.answered(),
+            // An error of only this call (an ACL that does not cover its keys, say) must not turn the limits local.
+            Err(failure) if failure.is_of_the_connection() => {
+                self.note_failure(failure, Failed::Other);
             }
-            failure.into()
-        })
+            Err(_) => {}
+        }
+        Ok(result?)
     }
 
     /// Sends a call on the requests' connection, and reads the reply.

@@ -4,23 +4,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool, Runtime};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
 };
 #[cfg(feature = "redis-tls")]
-use {redis::ConnectionAddr, rustls::crypto::CryptoProvider};
+use rustls::crypto::CryptoProvider;
 
+use super::address;
 use super::call::Call;
 use super::error::Failure;
+use super::secrets::Secrets;
+use super::server::Server;
+use super::words::{self, During};
 use crate::ConfigError;
 
 /// A connection that stays idle is asked this often whether its peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection may take longer to make than a call may take to answer (name lookup, other regions); it is made in
 /// a task of its own, so a call that gives up does not undo it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct Connections {
     /// behind requests nor hold them up. The pool pings at each checkout, one more round trip, which would cost the requests
     /// half their throughput and costs a probe nothing.
     exclusive: Pool,
+    secrets: Secrets,
 }
 
 #[derive(Clone)]
@@ -52,19 +54,11 @@ struct Shared {
 impl Connections {
     /// Reads the URL; connects to nothing yet.
     pub(super) fn new(url: &str) -> Result<Arc<Self>, ConfigError> {
-        let refused = |allowed: &str| ConfigError::new("redis_url", without_secrets(url), allowed);
-        if url.starts_with("rediss:") && cfg!(not(feature = "redis-tls")) {
-            return Err(refused(
-                "a `rediss://` URL only with the feature `redis-tls`",
-            ));
-        }
-        let allowed = "redis://[<user>[:<password>]@]<host>[:<port>][/<database>], rediss://… or unix://<path>";
-        // The parser's own message could repeat the password.
-        let info = url.into_connection_info().map_err(|_| refused(allowed))?;
-        let info = with_settings(info);
-        let client = Client::open(info.clone()).map_err(|_| refused(allowed))?;
+        let (info, secrets) = address::read(url)?;
+        let refused = || ConfigError::without_value("redis_url", "a URL that a connection can use");
+        let client = Client::open(info.clone()).map_err(|_| refused())?;
         let manager =
-            Manager::new_with_config(info, connection_config()).map_err(|_| refused(allowed))?;
+            Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
         let exclusive = Pool::builder(manager)
             .max_size(EXCLUSIVE)
             .wait_timeout(Some(CONNECT_TIMEOUT))
@@ -72,12 +66,13 @@ impl Connections {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|_| refused(allowed))?;
+            .map_err(|_| refused())?;
         Ok(Arc::new(Self {
             client,
             shared: Mutex::new(None),
             turn: tokio::sync::Mutex::default(),
             exclusive,
+            secrets,
         }))
     }
 
@@ -94,27 +89,77 @@ impl Connections {
                 }
             }
         };
-        let result = call.run(connection).await;
-        if result.as_ref().is_err_and(ends_connection) {
-            self.forget();
-        }
-        Ok(result?)
+        call.run(connection).await.map_err(|error| {
+            if ends_connection(&error) {
+                self.forget();
+            }
+            self.failure(&error, call)
+        })
     }
 
-    /// Runs a script on a connection of its own.
+    /// Runs a script on a connection of its own to a server that can decide.
     pub(super) async fn call_exclusively(
         &self,
         call: &Call,
         deadline: Duration,
     ) -> Result<Value, Failure> {
+        let ask = async |connection: &mut MultiplexedConnection| {
+            self.greet(connection).await?.fit()?;
+            let answer = call.run(connection.clone()).await;
+            answer.map_err(|error| self.failure(&error, call))
+        };
+        self.exclusively(deadline, ask).await
+    }
+
+    /// Asks on a connection of its own, which goes back to the others only after an answer in time.
+    pub(super) async fn exclusively<T>(
+        &self,
+        deadline: Duration,
+        ask: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         self.choose_tls();
-        let mut connection = self.exclusive.get().await?;
-        let answer = tokio::time::timeout(deadline, call.run(connection.as_mut().clone())).await;
+        let connection = self.exclusive.get().await;
+        let mut connection = connection.map_err(|error| self.no_connection(error))?;
+        let answer = tokio::time::timeout(deadline, ask(connection.as_mut())).await;
         if !matches!(answer, Ok(Ok(_))) {
             // Not back into the pool: the next probe starts from nothing.
             drop(deadpool_redis::Connection::take(connection));
         }
-        Ok(answer.map_err(|_| Failure::Timeout)??)
+        answer.map_err(|_| Failure::Timeout)?
+    }
+
+    /// What the server says of itself; nothing where it does not answer that, as behind some proxies.
+    ///
+    /// # Errors
+    /// A connection that failed.
+    pub(super) async fn greet(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Server, Failure> {
+        match Server::greet(connection).await {
+            Err(error) if ends_connection(&error) => {
+                Err(words::failure(&error, During::Call(None), &self.secrets))
+            }
+            greeted => Ok(greeted.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        address::is_tls(self.client.get_connection_info())
+    }
+
+    pub(super) fn failure(&self, error: &RedisError, call: &Call) -> Failure {
+        words::failure(error, During::Call(call.text()), &self.secrets)
+    }
+
+    fn no_connection(&self, error: PoolError) -> Failure {
+        match error {
+            PoolError::Backend(error) => {
+                words::failure(&error, During::Connecting, &self.secrets)
+            }
+            PoolError::Timeout(_) => Failure::Timeout,
+            _ => Failure::Abandoned,
+        }
     }
 
     /// Makes the shared connection unless there is one.
@@ -142,28 +187,26 @@ impl Connections {
         let connecting = tokio::spawn(async move {
             let closed = Arc::new(AtomicBool::new(false));
             let config = connection_config().set_push_sender(notice_end(Arc::clone(&closed)));
-            let connection = this
+            let mut connection = this
                 .client
                 .get_multiplexed_async_connection_with_config(&config)
-                .await?;
+                .await
+                .map_err(|error| words::failure(&error, During::Connecting, &this.secrets))?;
+            this.greet(&mut connection).await?.fit()?;
             *this.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shared {
                 connection: connection.clone(),
                 closed,
             });
-            Ok::<_, RedisError>(connection)
+            Ok(connection)
         });
-        Ok(connecting.await.map_err(|_| Failure::Abandoned)??)
+        connecting.await.map_err(|_| Failure::Abandoned)?
     }
 
     /// Has rustls use ring unless the process chose a provider. With none, redis-rs would panic where two are compiled
     /// in: ours, and the aws-lc-rs of an HTTP client.
     fn choose_tls(&self) {
         #[cfg(feature = "redis-tls")]
-        if matches!(
-            self.client.get_connection_info().addr(),
-            ConnectionAddr::TcpTls { .. }
-        ) && CryptoProvider::get_default().is_none()
-        {
+        if self.is_tls() && CryptoProvider::get_default().is_none() {
             // It fails where another thread has just chosen.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
@@ -195,83 +238,14 @@ fn connection_config() -> AsyncConnectionConfig {
         .set_response_timeout(None)
 }
 
-fn with_settings(info: ConnectionInfo) -> ConnectionInfo {
-    // RESP3, because the client reports the end of an idle connection only there.
-    let redis = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_skip_set_lib_name();
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
-        TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE),
-    );
-    info.set_redis_settings(redis).set_tcp_settings(tcp)
-}
-
-/// The URL without its credentials: user, password and query. A refused URL may be malformed, so only the text that stands
-/// behind the last `@` is shown, or the scheme alone.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url
-        .split_once("://")
-        .map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let scheme = match scheme {
-        "" => String::new(),
-        // An unknown scheme could be part of a password.
-        "redis" | "rediss" | "unix" | "http" | "https" => format!("{scheme}://"),
-        _ => "…://".to_owned(),
-    };
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}…@{}", host.split('?').next().unwrap_or_default()),
-        None => format!("{scheme}…"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refusal(url: &str) -> String {
-        match Connections::new(url) {
-            Ok(_) => panic!("{url} was accepted"),
-            Err(error) => error.to_string(),
-        }
-    }
-
     #[test]
     fn connects_to_nothing_when_built() {
-        for url in [
-            "redis://127.0.0.1:1",
-            "redis://u:p@host/3",
-            "unix:///run/redis.sock",
-        ] {
+        for url in ["redis://127.0.0.1:1", "unix:///run/redis.sock"] {
             assert!(Connections::new(url).is_ok(), "{url}");
         }
-    }
-
-    #[test]
-    fn names_the_url_without_its_password() {
-        for url in [
-            "http://ada:hunter2@host",
-            "redis://ada:hunter2@host:port",
-            "redis://ada:hunter2@host/not-a-number",
-            "ada:hunter2@host",
-            "redis://ada:hun@ter2@host:port",
-            "unix:?pass=hunter2",
-            "redis://ada:hun?ter2@host:6379",
-            "redis://:hunter2",
-            "redis://ada:hunter2:host:6379",
-        ] {
-            let text = refusal(url);
-            assert!(text.contains("redis_url"), "{text}");
-            assert!(!text.contains("hun") && !text.contains("ter2"), "{text}");
-        }
-    }
-
-    #[cfg(not(feature = "redis-tls"))]
-    #[test]
-    fn names_the_feature_that_tls_needs() {
-        assert!(refusal("rediss://host").contains("redis-tls"));
     }
 }

@@ -13,7 +13,7 @@ use self::record::{applied, export, record};
 use self::sweep::Walk;
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script};
-use super::error::Failure;
+use super::error::{Cause, Failure};
 use super::keys::Prefix;
 use super::{Core, RedisStore};
 use crate::model::{Operation, UserId};
@@ -149,7 +149,7 @@ impl Core {
         read: impl FnOnce(Value) -> Result<Answer<Option<T>>, MalformedReply>,
     ) -> Result<Option<T>, Failure> {
         match self.ask(call, read).await {
-            Err(Failure::Server(error)) if error.code() == Some("WRONGTYPE") => {
+            Err(Failure::Refused(refusal)) if refusal.cause == Cause::WrongType => {
                 self.health.count_broken_logs(1);
                 Ok(None)
             }

@@ -172,7 +172,7 @@ impl Core {
                     let late = askers.partition_point(|asker| asker.since + self.deadline <= now);
                     let late = askers.drain(..late);
                     if !std::mem::replace(&mut overdue, true) {
-                        self.note_failure(&Failure::Timeout);
+                        self.note_decision(&Failure::Timeout);
                     }
                     late.for_each(|asker| self.refuse(asker, &Failure::Timeout));
                 }
@@ -182,7 +182,7 @@ impl Core {
         let gone = asks.len() - askers.len();
         match result {
             Ok(verdicts) => {
-                self.health.breaker.succeed();
+                self.health.breaker.decided();
                 let now = Instant::now();
                 for (asker, verdict) in askers.into_iter().zip(verdicts.into_iter().skip(gone)) {
                     self.observe(Operation::Admit, Outcome::Ok, now - asker.since);
@@ -191,7 +191,7 @@ impl Core {
             }
             Err(failure) => {
                 if !overdue {
-                    self.note_failure(&failure);
+                    self.note_decision(&failure);
                 }
                 for asker in askers {
                     self.refuse(asker, &failure);

@@ -81,9 +81,10 @@ impl Prefix {
         format!("{}funnel:", self.0).into()
     }
 
-    /// The log that a probe charges.
-    pub(super) fn probe(&self) -> String {
-        format!("{}probe", self.0)
+    /// The keys that a probe uses: a gate and two logs, in three slots of a Cluster whatever the prefix, and a key on which
+    /// commands are tried.
+    pub(super) fn probes(&self) -> [String; 4] {
+        ["a", "b", "c", "d"].map(|name| format!("{}probe:{name}", self.0))
     }
 }
 
@@ -177,7 +178,7 @@ mod tests {
             &prefix.of_policy("user"),
             &PartitionKey::text("ada@example.org", &Secret::from_bytes(b"s")),
         );
-        keys.push_text(&prefix.probe());
+        keys.push_text(&prefix.probes()[0]);
         let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
         keys.push(&prefix.of_kind(IncidentKind::Abuse), &client);
         keys.push(
@@ -196,7 +197,7 @@ mod tests {
             [
                 "shop-1:rate:ip:2001:db8::/64",
                 "shop-1:rate:user:ada@example.org",
-                "shop-1:probe",
+                "shop-1:probe:a",
                 "shop-1:suspicious:4xx:192.0.2.1",
                 "shop-1:suspicious:401-slow:192.0.2.1",
                 "shop-1:funnel:ada",

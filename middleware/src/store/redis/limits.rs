@@ -125,8 +125,18 @@ impl Ask {
     /// Begins the request with the ban of its client, whose name starts with the prefix.
     pub(super) fn push_gate(&mut self, gate: Gate, ban_prefix: &str) {
         self.keys.push(ban_prefix, &gate.client.into());
+        self.plan_gate(gate.enforced);
+    }
+
+    /// Begins the request with a gate of ours, which nobody closes.
+    pub(super) fn push_gate_named(&mut self, key: &str) {
+        self.keys.push_text(key);
+        self.plan_gate(false);
+    }
+
+    fn plan_gate(&mut self, enforced: bool) {
         self.gated = true;
-        let enforced = if gate.enforced { Self::ENFORCED } else { 0 };
+        let enforced = if enforced { Self::ENFORCED } else { 0 };
         self.plan.push(Self::OPENS | Self::GATE | enforced);
         self.plan.resize(Self::CHARGE, 0);
     }

@@ -82,22 +82,28 @@
 //! - A lost hash makes its customer new. A lost index misses customers in the population until their next change.
 //! - If the server's clock steps back, stamps from the future count as made now.
 //! - A shorter window forgets everything older as soon as it admits. If it is lengthened again, it counts from there.
+mod address;
 mod answer;
 mod bans;
 mod breaker;
 mod builder;
 mod call;
+mod commands;
 mod connection;
 mod customers;
 mod dispatch;
 mod error;
+mod examine;
 mod failures;
 mod health;
 mod keys;
 mod limits;
 mod logins;
 mod probe;
+mod secrets;
+mod server;
 mod visits;
+mod words;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -112,6 +118,7 @@ use crate::model::StoreError;
 
 pub use builder::RedisStoreBuilder;
 pub use customers::CustomerLoader;
+pub use examine::{DeniedCommand, Examination};
 pub use health::StoreHealth;
 
 /// The store of all processes that share a Redis server. Clones share the connection.

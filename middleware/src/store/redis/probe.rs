@@ -5,7 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::Core;
-use super::error::Failure;
+use super::breaker::Failed;
+use super::error::{Cause, Failure, Refusal};
+use super::examine::Trial;
 use super::limits::{self, Ask};
 use crate::model::{Operation, PartitionKey, Quota};
 use crate::rate_limit::store::Charge;
@@ -15,29 +17,47 @@ use crate::rate_limit::store::Charge;
 const QUOTA: Quota = Quota::per_minute(NonZeroU32::MIN.saturating_add(Quota::MAX_LIMIT - 1));
 
 impl Core {
-    /// Runs the real script on a log of its own.
+    /// Asks what the requests ask: tries every command that a decision may need, then runs the real script for a request
+    /// behind a gate and under two policies. So nothing that it closes the breaker for opens that again.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let charge = Charge {
-            policy: 0,
-            // The log has a name of its own, which no partition key makes.
-            key: &PartitionKey::nobody(),
-            quota: QUOTA,
-            cost: 1,
-            enforced: true,
-        };
-        let mut ask = Ask::with_room_for(1);
-        ask.push_named(&charge, &self.prefix.probe());
-        let call = limits::call([&ask].into_iter());
-        let read = |reply| limits::verdicts(reply, [ask.shape()].into_iter());
-        let probing = self.ask_apart(&call, self.deadline, read);
-        self.apart(Operation::Probe, probing).await?;
+        self.apart(Operation::Probe, async {
+            let trial = Trial::of_decisions();
+            let denied = trial.run(self, self.deadline).await?;
+            if let Some(denied) = denied.first() {
+                return Err(Refusal::new(Cause::Denied, denied.to_string()).into());
+            }
+            let [gate, logs @ .., _] = self.prefix.probes();
+            let mut ask = Ask::with_room_for(1 + logs.len());
+            ask.push_gate_named(&gate);
+            for log in &logs {
+                let charge = Charge {
+                    policy: 0,
+                    // The log has a name of its own, which no partition key makes.
+                    key: &PartitionKey::nobody(),
+                    quota: QUOTA,
+                    cost: 1,
+                    enforced: true,
+                };
+                ask.push_named(&charge, log);
+            }
+            let call = limits::call([&ask].into_iter());
+            let read = |reply| limits::verdicts(reply, [ask.shape()].into_iter());
+            self.ask_apart(&call, self.deadline, read).await
+        })
+        .await?;
         Ok(())
     }
 
+    /// Counts a failed decision.
+    pub(super) fn note_decision(self: &Arc<Self>, failure: &Failure) {
+        let by_connection = failure.is_of_the_connection();
+        self.note_failure(failure, Failed::Decision { by_connection });
+    }
+
     /// Counts a failed call; the failure that opens the breaker starts the probes.
-    pub(super) fn note_failure(self: &Arc<Self>, failure: &Failure) {
+    pub(super) fn note_failure(self: &Arc<Self>, failure: &Failure, of: Failed) {
         self.health.remember(failure.kind());
-        if !self.health.breaker.fail(Instant::now()) {
+        if !self.health.breaker.fail(of, Instant::now()) {
             return;
         }
         tracing::warn!(
@@ -48,6 +68,7 @@ impl Core {
         );
         let probing = Probing {
             core: Arc::downgrade(self),
+            told: failure.to_string(),
             succeeded: false,
         };
         tokio::spawn(probing.until_closed(self.probe_interval));
@@ -57,6 +78,8 @@ impl Core {
 /// The probes of one outage. They hold no store: one that is dropped meanwhile ends them.
 struct Probing {
     core: Weak<Core>,
+    /// The cause that the log has.
+    told: String,
     succeeded: bool,
 }
 
@@ -68,11 +91,35 @@ impl Probing {
                 return;
             };
             // The requests' own connection is made before they are let back to it.
-            if core.probe().await.is_ok() && core.connections.ensure().await.is_ok() {
-                self.succeeded = true;
-                return;
+            let probed = match core.probe().await {
+                Ok(()) => core.connections.ensure().await,
+                failed => failed,
+            };
+            match probed {
+                Ok(()) => {
+                    self.succeeded = true;
+                    return;
+                }
+                Err(failure) => self.tell(&failure),
             }
         }
+    }
+
+    /// Says once of a server that came back and cannot be used why not: it stays so until somebody changes it.
+    fn tell(&mut self, failure: &Failure) {
+        let Failure::Refused(refusal) = failure else {
+            return;
+        };
+        if !refusal.is_lasting() || *refusal.words == *self.told {
+            return;
+        }
+        self.told = refusal.words.to_string();
+        tracing::warn!(
+            target: "palisade::store",
+            event = "store_unusable",
+            cause = %failure,
+            "the Redis store answers and cannot be used: its breaker stays open"
+        );
     }
 }
 
