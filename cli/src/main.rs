@@ -2,6 +2,7 @@
 //!
 //! A command is a module or a room of its own. It owns its arguments, and its `run` returns the text to print.
 mod completions;
+mod doctor;
 mod failure;
 mod man;
 mod replay;
@@ -12,9 +13,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use completions::Completions;
+use doctor::Doctor;
 use man::Man;
 
-/// Tries palisade's limits on past traffic, and fills its store with past orders
+/// Checks a service's configuration and Redis, tries palisade's limits on past traffic, and fills its store with past orders
 #[derive(Debug, Parser)]
 #[command(
     name = "palisade",
@@ -37,6 +39,9 @@ enum Command {
         arg_required_else_help = true
     )]
     Replay(replay::Command),
+    /// Checks the configuration, the secret and Redis, and says what to do
+    #[command(long_about = Doctor::ABOUT, after_long_help = Doctor::EXAMPLES)]
+    Doctor(Doctor),
     /// Prints a script that completes the commands in your shell
     #[command(long_about = Completions::ABOUT, after_long_help = Completions::EXAMPLES, arg_required_else_help = true)]
     Completions(Completions),
@@ -47,6 +52,9 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  Is everything as it must be, before the service starts?
+      palisade doctor --config palisade.toml
+
   Whom would the limits have denied yesterday?
       palisade replay access /var/log/nginx/access.log
 
@@ -57,20 +65,30 @@ Examples:
       source <(palisade completions bash)
       palisade man --into ~/.local/share/man/man1
 
-Exit status: 0 when it is done, 1 when something cannot be read, written or reached, 2 for a wrong argument or setting.";
+Exit status: 0 when it is done, 1 when something cannot be read, written or reached or a check fails, 2 for a wrong argument,
+or a configuration that cannot be read or used.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let text = match &cli.command {
-        Command::Replay(command) => replay::run(command),
-        Command::Completions(arguments) => completions::run(arguments, Cli::command()),
-        Command::Man(arguments) => man::run(arguments, Cli::command()),
+    let done = |text| (text, true);
+    let result = match &cli.command {
+        Command::Replay(command) => replay::run(command).map(done),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, Cli::command()).map(done),
+        Command::Man(arguments) => man::run(arguments, Cli::command()).map(done),
     };
-    match text.map(|text| print(&text)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    match result.map(|(text, is_well)| (print(&text), is_well)) {
+        Ok((Ok(()), true)) => ExitCode::SUCCESS,
+        Ok((Ok(()), false)) => ExitCode::FAILURE,
         // The reader of a pipe has seen enough.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
+        Ok((Err(error), is_well)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            if is_well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Ok((Err(error), _)) => {
             eprintln!("error: the output cannot be written: {error}");
             ExitCode::FAILURE
         }

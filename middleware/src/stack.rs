@@ -139,6 +139,13 @@ impl<T> Stack<T> {
         self.segment.customers()
     }
 
+    /// The Redis store, to [examine](RedisStore::examine) at start; `None` on memory.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisStore> {
+        self.redis.as_ref()
+    }
+
     /// The state of the Redis store; `None` on memory.
     #[cfg(feature = "redis")]
     #[must_use]

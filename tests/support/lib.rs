@@ -6,6 +6,7 @@ pub mod alertmanager;
 pub mod browser;
 pub mod dashboard;
 pub mod distance;
+pub mod echo;
 pub mod events;
 pub mod http;
 pub mod imports;

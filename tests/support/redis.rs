@@ -10,7 +10,28 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use crate::SOON;
+use crate::{SOON, repository};
+
+/// The user that palisade's tests connect as, with the permissions of `docs/operations.md` and no others.
+const USER: &str = "palisade";
+/// Its password, which no output may hold.
+pub const PASSWORD: &str = "canary-7f3a91c2";
+
+/// The rules of the user, one by one, as `docs/operations.md` gives them to operators.
+///
+/// # Panics
+/// There is no such line.
+#[must_use]
+pub fn acl() -> Vec<String> {
+    let text = repository::text("docs/operations.md");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER palisade reset "));
+    let rules = line.expect("the line of the ACL").split(' ');
+    rules
+        .map(|rule| rule.replace("PASSWORD", PASSWORD))
+        .collect()
+}
 
 /// A server on a port of its own that persists nothing unless its file says so; dropped, it is killed.
 pub struct RedisServer {
@@ -64,9 +85,19 @@ impl RedisServer {
         server
     }
 
-    /// `redis://127.0.0.1:<port>`.
+    /// `redis://palisade:<password>@127.0.0.1:<port>`: of a user with the permissions of `docs/operations.md`, on any key.
     pub fn url(&self) -> String {
+        format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.port)
+    }
+
+    /// `redis://127.0.0.1:<port>`: of the user who may do everything.
+    pub fn admin_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Options of the next [`restart`](Self::restart), in place of those so far.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
     }
 
     /// The port on 127.0.0.1.
@@ -126,6 +157,9 @@ impl RedisServer {
             .args(["--port", &self.port.to_string()])
             .arg("--dir")
             .arg(self.directory.path())
+            .args(["--user", USER])
+            // The tests have prefixes of their own.
+            .args(acl().iter().map(|rule| rule.replace("~palisade:*", "~*")))
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(File::create(&log).expect("a log file"))

@@ -6,6 +6,7 @@
 
 mod access;
 mod completions;
+mod doctor;
 mod man;
 mod orders;
 mod tls;

@@ -72,7 +72,8 @@ Environment:
   REDIS_URL        the Redis that keeps the limits, for several processes to share; beats the file's
                    store.redis_url. Without either, the memory of this process keeps them. A rediss:// server is
                    proved by the system's certificates, or those of SSL_CERT_FILE.
-  PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats store.secret_file.
+  PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats store.secret_file. Empty, it is as
+                   if it were not there, as is an empty REDIS_URL.
   RUST_LOG         which events are logged to stderr as JSON; `info` by default.
 
 Examples:
@@ -99,7 +100,7 @@ Examples:
       200 pass, the 201st is denied
 
 Exit status: 0 after a drain; 1 when an address cannot be bound or the drain was cut short; 2 for a command line or
-a configuration that cannot be used.";
+a configuration that cannot be used, or a Redis Cluster as the store.";
 
 #[cfg(test)]
 mod tests {

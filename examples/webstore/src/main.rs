@@ -5,6 +5,7 @@ mod health;
 mod log_file;
 mod signals;
 
+use std::error::Error;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use palisade::segment::Customers;
 use palisade::server::{Drained, Server};
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
-use palisade::store::redis::StoreHealth;
+use palisade::store::redis::{RedisStore, StoreHealth};
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -105,6 +106,9 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     } else {
         let (stack, proxies, demo) = configured(cli, &telemetry, &ops).await?;
         server = server.exempt(proxies)?;
+        if let Some(redis) = stack.redis() {
+            examine(redis).await?;
+        }
         let (store, customers) = (stack.store_health().cloned(), stack.customers());
         (webstore::guarded(shop, stack), store, customers, demo)
     };
@@ -242,6 +246,29 @@ async fn configured(
     Ok((stack, proxies, header))
 }
 
+/// Whether Redis can be used. Only a Redis Cluster keeps the shop from starting: anything else may pass, and each policy has
+/// its way to go on meanwhile.
+async fn examine(redis: &RedisStore) -> Result<(), Failure> {
+    let cause = match redis.examine().await {
+        Ok(found) if found.is_cluster() => {
+            return Err(Failure::Store(found.problems().collect()));
+        }
+        Ok(found) => found.problems().collect::<Vec<_>>().join("; "),
+        Err(error) => error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string),
+    };
+    if !cause.is_empty() {
+        tracing::warn!(
+            target: "webstore",
+            event = "store_unready",
+            cause,
+            "the Redis store cannot be used as it is: policies follow their on_store_failure"
+        );
+    }
+    Ok(())
+}
+
 /// What `/readyz` says. Without its Redis the shop stays ready: each policy has its way to go on.
 fn readiness(draining: bool, store: Option<&StoreHealth>) -> Readiness {
     if draining {
@@ -299,6 +326,8 @@ enum Failure {
     Demo(String),
     /// The URL that the environment gives, which may hold a password and is not repeated.
     RedisUrl(ConfigError),
+    /// Why the Redis store can never be used.
+    Store(String),
     Bind {
         address: SocketAddr,
         option: &'static str,
@@ -316,7 +345,9 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::RedisUrl(_) | Self::Demo(_) => ExitCode::from(2),
+            Self::Config(_) | Self::RedisUrl(_) | Self::Store(_) | Self::Demo(_) => {
+                ExitCode::from(2)
+            }
             Self::Bind { .. }
             | Self::LogFile { .. }
             | Self::Io(_)
@@ -331,6 +362,7 @@ impl Display for Failure {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Demo(obstacle) => f.write_str(obstacle),
+            Self::Store(problem) => write!(f, "the Redis store: {problem}"),
             Self::RedisUrl(error) => write!(f, "{REDIS_URL} in the environment: {error}"),
             Self::Bind {
                 address,

@@ -100,10 +100,7 @@ mod tests {
                 "unknown field `a:hunter2@db`, expected one of `ip`, `user`",
                 "unknown field `…@db`, expected one of `ip`, `user`",
             ),
-            (
-                "a:hunter2@db is unquoted",
-                "a value that cannot stand here",
-            ),
+            ("a:hunter2@db is unquoted", "a value that cannot stand here"),
             (
                 "x \"a\", expected \"redis://:hunter2@db\"",
                 "a value that cannot stand here",

@@ -37,10 +37,10 @@ mod user;
 pub(crate) use cidr::Cidrs;
 pub use client::Client;
 pub use country::{Countries, Country, UnknownCountry};
-#[cfg(feature = "serde")]
-pub(crate) use credentials::message_without_credentials;
 #[cfg(feature = "redis")]
 pub(crate) use credentials::masked;
+#[cfg(feature = "serde")]
+pub(crate) use credentials::message_without_credentials;
 pub use error::ConfigError;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use exempt::Exemptions;

@@ -14,6 +14,8 @@ macro_rules! layers {
             telemetry: T,
             $($room: $layer,)+
             #[cfg(feature = "redis")]
+            redis: Option<RedisStore>,
+            #[cfg(feature = "redis")]
             health: Option<StoreHealth>,
         }
 
@@ -25,6 +27,8 @@ macro_rules! layers {
                     $($room,)+
                     #[cfg(feature = "redis")]
                     health: setup.stores.redis.as_ref().map(RedisStore::health),
+                    #[cfg(feature = "redis")]
+                    redis: setup.stores.redis,
                 })
             }
 
@@ -36,6 +40,8 @@ macro_rules! layers {
                     $($room: self.$room,)+
                     #[cfg(feature = "redis")]
                     health: self.health,
+                    #[cfg(feature = "redis")]
+                    redis: self.redis,
                 }
             }
 

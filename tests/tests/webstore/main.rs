@@ -1,6 +1,7 @@
 //! The example service as processes of its own, over real HTTP, in memory and on real Redis servers.
 
 mod bans;
+mod canary;
 mod demo;
 mod exactness;
 mod faults;

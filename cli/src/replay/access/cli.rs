@@ -101,7 +101,8 @@ JSON of suspicious activity: `suspicious` holds for each kind a list, empty wher
 `client`, `first` (the time of the conviction), `incidents` and `requests_before`, the first convicted first. `bans`
 is a list of `client`, `reason` (that of the first ban), `first`, `bans` and `requests_refused`.
 
-Exit status: 0 with a report, 1 when a file or every line cannot be read, 2 for a wrong argument or setting.";
+Exit status: 0 with a report, 1 when a log or every line cannot be read, 2 for a wrong argument, or a configuration that
+cannot be read or used.";
 }
 
 /// When a kind of suspicious activity is reported.

@@ -130,6 +130,12 @@ fn a_redis_url_that_cannot_be_used_exits_2_and_its_password_stays_secret() {
 }
 
 #[test]
+fn an_empty_secret_is_none_as_an_empty_redis_url_is() {
+    let store = Webstore::with_empty_environment();
+    assert_eq!(store.get("/US/products").status, 200);
+}
+
+#[test]
 fn every_setting_of_the_contract_is_accepted() {
     let store = Webstore::configured(
         r#"

@@ -45,6 +45,13 @@ impl Webstore {
         Self::spawn(command)
     }
 
+    /// With an empty `PALISADE_SECRET` and an empty `REDIS_URL`.
+    pub(crate) fn with_empty_environment() -> Self {
+        let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.env("REDIS_URL", "").env("PALISADE_SECRET", "");
+        Self::spawn(command)
+    }
+
     /// With limits in this Redis, through TLS.
     pub(crate) fn on_tls_redis(redis: &TlsRedis) -> Self {
         let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);

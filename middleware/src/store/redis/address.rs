@@ -60,7 +60,9 @@ pub(super) fn read(url: &str) -> Result<(ConnectionInfo, Secrets), ConfigError> 
         ));
     }
     let query = parsed.query().unwrap_or_default().split('&');
-    let written = query.filter_map(|pair| pair.strip_prefix("pass=")).chain(parsed.password());
+    let written = query
+        .filter_map(|pair| pair.strip_prefix("pass="))
+        .chain(parsed.password());
     let written: Vec<_> = written.map(str::to_owned).collect();
     let info = parsed
         .into_connection_info()

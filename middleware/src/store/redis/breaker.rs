@@ -148,7 +148,10 @@ mod tests {
             breaker.decided();
         }
         assert!(!breaker.fail(Failed::Other, now));
-        assert!(breaker.fail(DECISION, now), "two of the connection in a row");
+        assert!(
+            breaker.fail(DECISION, now),
+            "two of the connection in a row"
+        );
     }
 
     #[test]
@@ -201,7 +204,13 @@ mod tests {
         let breaker = Breaker::new(5);
         let opened = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| (0..100).filter(|_| breaker.fail(DECISION, Instant::now())).count()))
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..100)
+                            .filter(|_| breaker.fail(DECISION, Instant::now()))
+                            .count()
+                    })
+                })
                 .collect();
             threads
                 .into_iter()

@@ -84,7 +84,9 @@ pub(super) fn is_needed(name: &str) -> bool {
 
 /// The first command that a line of a script calls.
 pub(super) fn called_in(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once("l('").or_else(|| line.split_once("try('"))?;
+    let (_, rest) = line
+        .split_once("l('")
+        .or_else(|| line.split_once("try('"))?;
     let (name, _) = rest.split_once('\'')?;
     Some(name)
 }
@@ -146,7 +148,10 @@ mod tests {
         }
         for path in files(&sources(), "rs") {
             let source = std::fs::read_to_string(&path).unwrap();
-            for call in [concat!("Call::", "command(\""), concat!("redis::", "cmd(\"")] {
+            for call in [
+                concat!("Call::", "command(\""),
+                concat!("redis::", "cmd(\""),
+            ] {
                 let names = source.split(call).skip(1);
                 used.extend(names.map(|rest| rest.split('"').next().unwrap().to_owned()));
             }
@@ -168,7 +173,10 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
         let text = std::fs::read_to_string(path).unwrap();
         let line = text.lines().find(|line| line.starts_with("ACL SETUSER"));
-        let allowed = line.unwrap().split(' ').filter_map(|it| it.strip_prefix('+'));
+        let allowed = line
+            .unwrap()
+            .split(' ')
+            .filter_map(|it| it.strip_prefix('+'));
         let allowed: BTreeSet<_> = allowed.map(str::to_ascii_uppercase).collect();
         let listed: BTreeSet<_> = COMMANDS.iter().map(|it| it.name.to_owned()).collect();
         assert_eq!(allowed, listed);
@@ -177,8 +185,14 @@ mod tests {
     #[test]
     fn finds_the_command_of_a_line() {
         assert_eq!(called_in("local time = call('TIME')"), Some("TIME"));
-        assert_eq!(called_in("  local size = try('STRLEN', key)"), Some("STRLEN"));
-        assert_eq!(called_in("if redis.pcall('GET', KEYS[1]) then"), Some("GET"));
+        assert_eq!(
+            called_in("  local size = try('STRLEN', key)"),
+            Some("STRLEN")
+        );
+        assert_eq!(
+            called_in("if redis.pcall('GET', KEYS[1]) then"),
+            Some("GET")
+        );
         assert_eq!(called_in("local stamp = struct.pack('>I5', now)"), None);
     }
 }

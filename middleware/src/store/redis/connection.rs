@@ -7,7 +7,8 @@ use std::time::Duration;
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind,
+    Value,
 };
 #[cfg(feature = "redis-tls")]
 use rustls::crypto::CryptoProvider;
@@ -57,8 +58,7 @@ impl Connections {
         let (info, secrets) = address::read(url)?;
         let refused = || ConfigError::without_value("redis_url", "a URL that a connection can use");
         let client = Client::open(info.clone()).map_err(|_| refused())?;
-        let manager =
-            Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
+        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
         let exclusive = Pool::builder(manager)
             .max_size(EXCLUSIVE)
             .wait_timeout(Some(CONNECT_TIMEOUT))
@@ -144,6 +144,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         address::is_tls(self.client.get_connection_info())
     }
@@ -154,9 +158,7 @@ impl Connections {
 
     fn no_connection(&self, error: PoolError) -> Failure {
         match error {
-            PoolError::Backend(error) => {
-                words::failure(&error, During::Connecting, &self.secrets)
-            }
+            PoolError::Backend(error) => words::failure(&error, During::Connecting, &self.secrets),
             PoolError::Timeout(_) => Failure::Timeout,
             _ => Failure::Abandoned,
         }

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Examination {
+    /// Where the server is, such as `127.0.0.1:6379` or the path of a socket; no part of it is secret.
+    pub address: String,
     /// Such as `7.0.15`; empty where the server does not say, as in the next two.
     pub version: String,
     /// `standalone`, `cluster` or `sentinel`.
@@ -64,7 +66,9 @@ impl Examination {
     /// All that keeps palisade from using the server, each as a sentence without a full stop.
     pub fn problems(&self) -> impl Iterator<Item = String> {
         let unfit = self.unfit.map(str::to_owned);
-        unfit.into_iter().chain(self.denied.iter().map(ToString::to_string))
+        unfit
+            .into_iter()
+            .chain(self.denied.iter().map(ToString::to_string))
     }
 }
 
@@ -182,6 +186,7 @@ impl RedisStore {
         let look = async |connection: &mut MultiplexedConnection| {
             let server = connections.greet(connection).await?;
             let mut found = Examination {
+                address: connections.address(),
                 unfit: server.unfit(),
                 version: server.version,
                 mode: server.mode,
@@ -212,7 +217,9 @@ impl RedisStore {
 impl Examination {
     async fn ask_time(&mut self, connection: &mut MultiplexedConnection) {
         let (before, asked) = (SystemTime::now(), tokio::time::Instant::now());
-        let time = redis::cmd("TIME").query_async::<(u64, u64)>(connection).await;
+        let time = redis::cmd("TIME")
+            .query_async::<(u64, u64)>(connection)
+            .await;
         self.round_trip = asked.elapsed();
         let Ok((seconds, micros)) = time else {
             return;
@@ -263,7 +270,10 @@ async fn config(connection: &mut MultiplexedConnection, name: &str) -> Option<St
     ask.arg("GET").arg(name);
     let settings: std::collections::HashMap<String, String> =
         ask.query_async(connection).await.ok()?;
-    settings.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    settings
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -18,8 +18,7 @@ pub(super) enum During<'a> {
 
 pub(super) const CLUSTER: &str = "the server is a node of a Redis Cluster, which palisade does not support yet: name a \
                                   single Redis, or the current master behind Sentinel";
-pub(super) const SENTINEL: &str =
-    "the server is a Sentinel, which keeps no data: name the Redis that it watches, its current master";
+pub(super) const SENTINEL: &str = "the server is a Sentinel, which keeps no data: name the Redis that it watches, its current master";
 pub(super) const REPLICA: &str = "the server is a read-only replica: name its master";
 
 /// Why a call failed.
@@ -63,7 +62,9 @@ fn known(error: &RedisError) -> Option<&'static str> {
         ) => CLUSTER,
         ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => REPLICA,
         _ => match error.code()? {
-            "WRONGPASS" => "the server refuses the user name or the password of the URL (WRONGPASS)",
+            "WRONGPASS" => {
+                "the server refuses the user name or the password of the URL (WRONGPASS)"
+            }
             "NOAUTH" => "the server wants a password, and the URL has none (NOAUTH)",
             _ => return None,
         },
@@ -103,7 +104,9 @@ fn of_connecting(error: &RedisError, secrets: &Secrets) -> String {
     } else {
         format!(" ({code})")
     };
-    format!("the server refuses the first commands of a connection{code}; its words are not repeated, for they may hold the password")
+    format!(
+        "the server refuses the first commands of a connection{code}; its words are not repeated, for they may hold the password"
+    )
 }
 
 /// What is said of a command that this user may not run or that the server does not have: its name, where the server's own
@@ -174,7 +177,10 @@ impl Reason {
         let has = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
         if has(&["unknown command", "unknown redis command"]) {
             Some(Self::Unknown)
-        } else if has(&["can't access at least one of the keys", "permissions to access"]) {
+        } else if has(&[
+            "can't access at least one of the keys",
+            "permissions to access",
+        ]) {
             Some(Self::Key)
         } else if has(&["can't run this command", "no permissions to run"]) {
             Some(Self::Denied)
@@ -195,6 +201,8 @@ fn quoted(said: &str) -> Option<&str> {
 fn line_of(said: &str) -> Option<usize> {
     let (_, rest) = said.split_once("user_script:")?;
     let rest = rest.trim_start();
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     rest[..end].parse().ok()
 }

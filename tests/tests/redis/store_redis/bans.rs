@@ -55,7 +55,7 @@ type Told = (u8, u32, u64, u64);
 
 impl Scripts {
     fn on(server: &RedisServer) -> Self {
-        let client = redis::Client::open(server.url()).unwrap();
+        let client = redis::Client::open(server.admin_url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut load = |source: &str| -> String {
             assert_eq!(source.matches("call('TIME')").count(), 1);

@@ -104,10 +104,10 @@ async fn what_only_bans_meet_leaves_the_breaker_of_the_limits_alone() {
     server.cli(&[
         "ACL",
         "SETUSER",
-        "default",
+        "palisade",
         "resetkeys",
         "~palisade:rate:*",
-        "~palisade:probe",
+        "~palisade:probe:*",
     ]);
     let store = patient(&server).build().unwrap();
     for _ in 0..20 {

@@ -194,7 +194,7 @@ async fn drops_garbage_of_any_length_and_counts_it() {
     let server = RedisServer::start();
     let store = patient(&server).build().unwrap();
     let limits = limits(&store);
-    let mut connection = redis::Client::open(server.url())
+    let mut connection = redis::Client::open(server.admin_url())
         .unwrap()
         .get_connection()
         .unwrap();

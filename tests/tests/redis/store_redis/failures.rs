@@ -49,7 +49,7 @@ impl Script {
     pub(crate) fn on(server: &RedisServer) -> Self {
         assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
         let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
-        let client = redis::Client::open(server.url()).unwrap();
+        let client = redis::Client::open(server.admin_url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         let sha = redis::cmd("SCRIPT")
             .arg("LOAD")

@@ -15,6 +15,7 @@ mod logins_script;
 mod logins_shared;
 mod model;
 mod script;
+mod unfit;
 mod visits;
 
 use std::sync::Arc;

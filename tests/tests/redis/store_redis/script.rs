@@ -74,7 +74,7 @@ impl Script {
             assert_eq!(source.matches(from).count(), 1, "{from}");
             source.replace(from, to)
         });
-        let client = redis::Client::open(server.url()).unwrap();
+        let client = redis::Client::open(server.admin_url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         let sha = redis::cmd("SCRIPT")
             .arg("LOAD")

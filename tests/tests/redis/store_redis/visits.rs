@@ -35,7 +35,7 @@ impl Script {
     fn on(server: &RedisServer) -> Self {
         assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
         let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
-        let client = redis::Client::open(server.url()).unwrap();
+        let client = redis::Client::open(server.admin_url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut load = redis::cmd("SCRIPT");
         let sha = load.arg("LOAD").arg(source).query(&mut connection).unwrap();
@@ -273,7 +273,7 @@ fn what_is_no_journey_is_dropped_begun_afresh_and_counted() {
 #[test]
 fn a_call_that_breaks_the_protocol_is_refused_and_writes_nothing() {
     let server = RedisServer::start();
-    let mut connection = redis::Client::open(server.url())
+    let mut connection = redis::Client::open(server.admin_url())
         .unwrap()
         .get_connection()
         .unwrap();
@@ -342,7 +342,7 @@ async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server
     let store = patient(&server).build().unwrap();
     let reaches = [reach(&now_at(0))];
     store.reach(ONE_MINUTE, &reaches).await.unwrap();
-    server.cli(&["ACL", "SETUSER", "default", "resetkeys", "~elsewhere:*"]);
+    server.cli(&["ACL", "SETUSER", "palisade", "resetkeys", "~elsewhere:*"]);
     for _ in 0..10 {
         let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Failed);
