@@ -161,6 +161,7 @@ impl RedisServer {
             // The tests have prefixes of their own.
             .args(acl().iter().map(|rule| rule.replace("~palisade:*", "~*")))
             .args(&self.options)
+            .args(self.bus())
             .stdin(Stdio::null())
             .stdout(File::create(&log).expect("a log file"))
             .stderr(Stdio::null())
@@ -180,6 +181,19 @@ impl RedisServer {
             std::thread::sleep(Duration::from_millis(2));
         }
         true
+    }
+
+    /// The port on which nodes of a Cluster would talk: its default, 10,000 above the other, may be none.
+    fn bus(&self) -> Vec<String> {
+        if self
+            .options
+            .iter()
+            .any(|option| option == "--cluster-enabled")
+        {
+            vec!["--cluster-port".to_owned(), free_port().0.to_string()]
+        } else {
+            Vec::new()
+        }
     }
 
     fn log_file(&self) -> PathBuf {

@@ -99,19 +99,22 @@ fn read(arguments: &Doctor) -> Result<(Config, Settings), Failure> {
         config.store.redis_url = Some(RedisUrl::from(url));
         settings.set_redis_url_by_environment();
     }
-    // What the sections say alone may still contradict each other.
-    Stack::builder()
-        .config(config.clone())
-        .build()
-        .map_err(|error| {
-            if settings.redis_url_is_of_environment() && error.key().ends_with("redis_url") {
+    // Settings that are well by themselves may still contradict each other.
+    match Stack::builder().config(config.clone()).build() {
+        // A check of its own tells of the secret.
+        Err(error) if !["PALISADE_SECRET", "store.secret_file"].contains(&error.key()) => {
+            let of_environment =
+                error.key().ends_with("redis_url") && settings.redis_url_is_of_environment();
+            return Err(if of_environment {
                 Failure::Setting(format!("REDIS_URL in the environment: {error}"))
             } else {
                 Failure::from(match file {
                     Some(file) => error.in_file(file),
                     None => error,
                 })
-            }
-        })?;
+            });
+        }
+        _ => {}
+    }
     Ok((config, settings))
 }

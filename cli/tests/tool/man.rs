@@ -32,6 +32,7 @@ fn every_command_has_a_page_in_the_folder() {
         names,
         [
             "palisade-completions.1",
+            "palisade-doctor.1",
             "palisade-man.1",
             "palisade-replay-access.1",
             "palisade-replay-orders.1",

@@ -194,7 +194,7 @@ impl Connections {
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
                 .map_err(|error| words::failure(&error, During::Connecting, &this.secrets))?;
-            this.greet(&mut connection).await?.fit()?;
+            this.greet(&mut connection).await?.usable()?;
             *this.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shared {
                 connection: connection.clone(),
                 closed,

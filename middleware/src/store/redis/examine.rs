@@ -207,7 +207,15 @@ impl RedisStore {
         let mut found = connections.exclusively(deadline, look).await?;
         let may_run_scripts = !found.denied.iter().any(|it| it.command.starts_with("EVAL"));
         if found.unfit.is_none() && may_run_scripts {
-            let denied = Trial::of_all().run(core, deadline).await?;
+            let denied = match Trial::of_all().run(core, deadline).await {
+                // The script itself may be run: what is refused is its key.
+                Err(Failure::Refused(refusal)) if refusal.cause == Cause::Denied => {
+                    let script = COMMANDS.iter().find(|it| it.name == "EVALSHA");
+                    let denied = script.map(|it| DeniedCommand::of(it, Reason::Key));
+                    denied.into_iter().collect()
+                }
+                tried => tried?,
+            };
             found.denied.splice(..0, denied);
         }
         Ok(found)

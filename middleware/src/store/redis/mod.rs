@@ -61,7 +61,11 @@
 //! A customer with an order takes some 300 bytes, 184 of them the hash, and one with ten orders has a hash of 552. A history
 //! of 23,570 customers with three orders each took 383 bytes each, expiry and key included.
 //!
-//! A Redis Cluster cannot keep customers: it needs all keys of a call in one slot, and the sets are apart from the hashes.
+//! # Which servers
+//! One server, or the current master behind Sentinel. A Redis Cluster is not supported yet: it needs all keys of a call in one
+//! slot, and an address and a user, or a customer and the sets, lie apart. [`RedisStore::examine`] tells at start of a Cluster,
+//! of a replica, and of each command that this user may not run; `docs/operations.md` in the repository lists those that are
+//! needed. Found later, each is an outage, and the log names it.
 //!
 //! # Visitors
 //! The visitors of a funnel have a script too, called in the same way. A visitor's key takes ten bytes, and seven for each
@@ -70,7 +74,8 @@
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens, and requests fail at once for the cost of an atomic load. A task probes
-//! meanwhile with the real script, and closes the breaker when the server has decided and written. It runs on the runtime of
+//! meanwhile what requests ask (every command of a decision, and the real script on keys of its own), and closes the breaker
+//! when the server has decided and written. It runs on the runtime of
 //! the call that opened the breaker, so that must go on being driven. A failed call is not repeated, since it may have been
 //! executed. Each layer says what becomes of its requests until then:
 //! [`rate_limit`](crate::rate_limit#when-the-store-fails), [`suspicion`](crate::suspicion#when-the-store-fails),

@@ -44,11 +44,20 @@ impl Server {
     }
 
     /// # Errors
+    /// A server that no call is for. A replica still answers what only reads.
+    pub(super) fn usable(&self) -> Result<(), Refusal> {
+        match self.unfit() {
+            Some(words) if words != REPLICA => Err(Refusal::new(Cause::Unfit, words)),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
     /// A server on which no decision can be made, however it answers.
-    pub(super) fn fit(self) -> Result<Self, Refusal> {
+    pub(super) fn fit(&self) -> Result<(), Refusal> {
         match self.unfit() {
             Some(words) => Err(Refusal::new(Cause::Unfit, words)),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 

@@ -32,8 +32,12 @@ pub(super) fn failure(error: &RedisError, during: During<'_>, secrets: &Secrets)
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed
     ) || kind == ErrorKind::RESP3NotSupported;
     let foreign = || secrets.guard(&error.to_string());
+    let is_write_to_a_replica = kind == ErrorKind::Server(ServerErrorKind::ReadOnly);
     let (cause, words) = if !answered {
         (Cause::Connection, foreign())
+    } else if is_write_to_a_replica {
+        // It answers what only reads.
+        (Cause::Denied, REPLICA.to_owned())
     } else if let Some(words) = known(error) {
         (Cause::Unfit, words.to_owned())
     } else if error.code() == Some("WRONGTYPE") {
@@ -60,7 +64,7 @@ fn known(error: &RedisError) -> Option<&'static str> {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain,
         ) => CLUSTER,
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => REPLICA,
+        ErrorKind::Server(ServerErrorKind::MasterDown) => REPLICA,
         _ => match error.code()? {
             "WRONGPASS" => {
                 "the server refuses the user name or the password of the URL (WRONGPASS)"
