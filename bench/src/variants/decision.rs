@@ -9,7 +9,7 @@ use std::time::Duration;
 use governor::clock::FakeRelativeClock;
 use governor::{Quota as GovernorQuota, RateLimiter};
 use palisade::client::Network;
-use palisade::rate_limit::store::{Charge, Reply, Store};
+use palisade::rate_limit::store::{Charge, Logs, Reply, Store};
 use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 
@@ -44,7 +44,7 @@ pub(crate) fn palisade() -> Result<Decide> {
     let store = MemoryStore::builder()
         .clock(MovedClock(Arc::clone(&clock)))
         .build()?;
-    let bound = store.bind(&["ip".into()]);
+    let bound = store.bind(&[Logs::of("ip", WINDOW)]);
     Ok(Box::new(move |key, micros| {
         clock.fetch_add(micros, Ordering::Relaxed);
         let key = PartitionKey::from(Network::of(address(key), 64));

@@ -6,13 +6,15 @@ use crate::model::{Network, Secret, UserId};
 
 /// The key that a policy counts a request under: one log is kept for each key of a policy.
 ///
-/// Made of a network, a user's id, or any text, and always bounded: text is at most 64 characters.
+/// Made of a network, a user's id, or any text, and always bounded: text is at most 64 characters. Keys of two kinds are two
+/// keys, even if they are spelled alike.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PartitionKey(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum Repr {
     Network(Network),
+    User(Arc<str>),
     Text(Arc<str>),
 }
 
@@ -20,7 +22,7 @@ impl PartitionKey {
     /// A key from any text, replaced by a keyed hash where it is not 1 to 64 characters of `A-Za-z0-9._@-`.
     #[must_use]
     pub fn text(text: &str, secret: &Secret) -> Self {
-        UserId::new(text, secret).into()
+        Self(Repr::Text(UserId::new(text, secret).into_text()))
     }
 
     /// A key that is always a keyed hash: of text that is not to be kept, apart from the hashes of other domains.
@@ -52,7 +54,7 @@ impl From<Network> for PartitionKey {
 
 impl From<UserId> for PartitionKey {
     fn from(user: UserId) -> Self {
-        Self(Repr::Text(user.into_text()))
+        Self(Repr::User(user.into_text()))
     }
 }
 
@@ -60,7 +62,7 @@ impl fmt::Display for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Network(network) => network.fmt(f),
-            Repr::Text(text) => f.write_str(text),
+            Repr::User(text) | Repr::Text(text) => f.write_str(text),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::headers::{Headers, Renderer};
 use super::policy::Policy;
 use super::reject::{RejectWith, Rejecter, Rejection};
 use super::service::RateLimit;
-use super::store::{LocalStore, Store};
+use super::store::{LocalStore, Logs, Store};
 use super::tally::PolicyTally;
 use crate::ConfigError;
 use crate::body::Wrap;
@@ -189,15 +189,19 @@ impl RateLimitLayerBuilder {
                 ));
             }
         }
+        let logs: Vec<_> = policies
+            .iter()
+            .map(|policy| Logs::of(Arc::clone(&policy.name), policy.quota.window()))
+            .collect();
         let names: Vec<_> = policies
             .iter()
             .map(|policy| Arc::clone(&policy.name))
             .collect();
         let store = match self.stores {
-            Stores::Embedded(store) => Bound::Embedded(store.bind_local(&names)),
+            Stores::Embedded(store) => Bound::Embedded(store.bind_local(&logs)),
             Stores::Shared(store, local) => Bound::Shared {
-                store: store.bind(&names),
-                local: local.bind_local(&names),
+                store: store.bind(&logs),
+                local: local.bind_local(&logs),
                 deny_cache: DenyCache::new(self.deny_cache),
                 start: Instant::now(),
             },

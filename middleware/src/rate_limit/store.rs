@@ -17,9 +17,39 @@ use crate::model::{PartitionKey, Quota};
 /// the store's clock the admitted cost of a key never exceeds its quota; a request that fits is never denied;
 /// a request is charged to all its enforced policies or to none.
 pub trait Store: Send + Sync + 'static {
-    /// Prepares the logs of the named policies, each named once; binds of one name share its logs, whatever their
-    /// order.
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit>;
+    /// Prepares the logs of policies, each named once; binds of one name and window share its logs, whatever their order.
+    /// Binds of other windows have others: a shorter window lets go of what a longer one still counts.
+    fn bind(&self, policies: &[Logs]) -> Arc<dyn Admit>;
+}
+
+/// The logs of one policy: one for each key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Logs {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The window of all of its quotas.
+    pub window: Duration,
+}
+
+impl Logs {
+    /// The logs of a policy with quotas of this window.
+    ///
+    /// ```
+    /// use palisade::rate_limit::Quota;
+    /// use palisade::rate_limit::store::{Logs, Store};
+    /// use palisade::store::memory::MemoryStore;
+    ///
+    /// let quota: Quota = "200/1m".parse()?;
+    /// let limits = MemoryStore::new().bind(&[Logs::of("ip", quota.window())]);
+    /// # Ok::<(), palisade::ConfigError>(())
+    /// ```
+    pub fn of(policy: impl Into<Arc<str>>, window: Duration) -> Self {
+        Self {
+            policy: policy.into(),
+            window,
+        }
+    }
 }
 
 /// A store bound to the policies of one layer.
@@ -49,7 +79,7 @@ pub trait Admit: Send + Sync + 'static {
 /// A store inside the process: it decides at once and cannot fail.
 pub trait LocalStore: Store {
     /// As [`Store::bind`].
-    fn bind_local(&self, policies: &[Arc<str>]) -> Arc<dyn AdmitNow>;
+    fn bind_local(&self, policies: &[Logs]) -> Arc<dyn AdmitNow>;
 }
 
 /// A local store bound to the policies of one layer.
@@ -65,8 +95,7 @@ pub struct Charge<'a> {
     pub policy: usize,
     /// The key of the log.
     pub key: &'a PartitionKey,
-    /// The quota at this moment. A changed limit keeps the history; a shorter window may forget everything older,
-    /// for a longer one too.
+    /// The quota at this moment, with the window of the bind. A changed limit keeps the history.
     pub quota: Quota,
     /// How much the request costs, at least 1.
     pub cost: u32,

@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 
-use super::store::{Admit, AdmitNow, Charge, LocalStore, Reply, Store, Tier, Verdict};
+use super::store::{Admit, AdmitNow, Charge, LocalStore, Logs, Reply, Store, Tier, Verdict};
 use super::*;
 use crate::model::{Client, Country, Network, Route, Secret, UserId};
 use crate::store::memory::{Hand, MemoryStore};

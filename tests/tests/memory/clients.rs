@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use palisade::client::Network;
 use palisade::rate_limit::Quota;
-use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore};
+use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore, Logs};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::{is_alone, resident};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn admit(limits: &dyn AdmitNow, client: u32, quota: Quota) -> bool {
     let key = Network::of(Ipv4Addr::from_bits(client).into(), 64).into();
@@ -30,8 +32,8 @@ fn a_million_clients_and_a_hot_one_stay_within_the_stated_memory() {
     const MILLION: u32 = 1_000_000;
     let before = resident();
     let store = MemoryStore::new();
-    let limits = store.bind_local(&["ip".into()]);
-    let quota = Quota::new(200, Duration::from_secs(3_600)).unwrap();
+    let limits = store.bind_local(&[Logs::of("ip", HOUR)]);
+    let quota = Quota::new(200, HOUR).unwrap();
     for client in 0..MILLION {
         assert!(admit(&*limits, client, quota));
     }
@@ -56,8 +58,8 @@ fn a_million_clients_and_a_hot_one_stay_within_the_stated_memory() {
     // The largest quota, used up by one client: five bytes a hit.
     let before = resident();
     let hot = MemoryStore::new();
-    let limits = hot.bind_local(&["ip".into()]);
-    let quota = Quota::new(MILLION, Duration::from_secs(3_600)).unwrap();
+    let limits = hot.bind_local(&[Logs::of("ip", HOUR)]);
+    let quota = Quota::new(MILLION, HOUR).unwrap();
     for _ in 0..MILLION {
         assert!(admit(&*limits, 1, quota));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::rate_limit::store::{Charge, LocalStore};
+use palisade::rate_limit::store::{Charge, LocalStore, Logs};
 use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::{is_alone, resident};
@@ -19,8 +19,8 @@ fn a_million_users_with_the_longest_ids_stay_within_the_stated_memory() {
     let secret = Secret::from_bytes(b"unused: the ids stand as they are");
     let before = resident();
     let store = MemoryStore::new();
-    let limits = store.bind_local(&["user".into()]);
     let quota = Quota::new(60, Duration::from_secs(3_600)).unwrap();
+    let limits = store.bind_local(&[Logs::of("user", quota.window())]);
     for n in 0..MILLION {
         let id = UserId::new(&format!("{n:0>64}"), &secret);
         assert_eq!(id.as_str().len(), UserId::MAX_PLAIN);

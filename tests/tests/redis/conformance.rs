@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade::client::Secret;
-use palisade::rate_limit::store::{Admit, Charge, Store, Verdict};
+use palisade::client::{Network, Secret, UserId};
+use palisade::rate_limit::store::{Admit, Charge, Logs, Store, Verdict};
 use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
@@ -23,7 +23,7 @@ async fn on_every_store(test: impl AsyncFn(&str, &dyn Store)) {
 }
 
 fn bind(store: &dyn Store) -> Arc<dyn Admit> {
-    store.bind(&POLICIES.map(Arc::from))
+    store.bind(&POLICIES.map(|policy| Logs::of(policy, HOUR)))
 }
 
 fn key(name: &str) -> PartitionKey {
@@ -255,8 +255,8 @@ async fn binds_of_one_name_share_their_logs_and_names_do_not() {
     on_every_store(async |name, store| {
         let (key, quota) = (key("k"), quota(1, HOUR));
         let (one, other) = (
-            store.bind(&["a".into(), "b".into()]),
-            store.bind(&["b".into(), "a".into()]),
+            store.bind(&["a", "b"].map(|policy| Logs::of(policy, HOUR))),
+            store.bind(&["b", "a"].map(|policy| Logs::of(policy, HOUR))),
         );
         assert!(
             admit(&one, &[charge(0, &key, quota)]).await.admitted,
@@ -270,6 +270,40 @@ async fn binds_of_one_name_share_their_logs_and_names_do_not() {
             admit(&other, &[charge(0, &key, quota)]).await.admitted,
             "{name}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_windows_of_one_policy_and_two_kinds_of_one_spelling_share_no_log() {
+    on_every_store(async |name, store| {
+        let second = Duration::from_secs(1);
+        let windows = [HOUR, second, second + Duration::from_millis(500)];
+        let limits = windows.map(|window| store.bind(&[Logs::of("a", window)]));
+        let secret = Secret::from_bytes(b"a secret of the tests");
+        let keys = [
+            Network::of("192.0.2.1".parse().unwrap(), 64).into(),
+            UserId::new("192.0.2.1", &secret).into(),
+            PartitionKey::text("192.0.2.1", &secret),
+        ];
+        for (limits, window) in limits.iter().zip(windows) {
+            for key in &keys {
+                let verdict = admit(limits, &[charge(0, key, quota(1, window))]).await;
+                assert!(verdict.admitted, "{name}: {key:?} in {window:?}");
+            }
+        }
+        // What the short windows have let go of still counts in the long one.
+        tokio::time::sleep(2 * second).await;
+        for (limits, window) in limits.iter().zip(windows).rev() {
+            for key in &keys {
+                let verdict = admit(limits, &[charge(0, key, quota(1, window))]).await;
+                assert_eq!(
+                    verdict.admitted,
+                    window < HOUR,
+                    "{name}: {key:?} in {window:?}"
+                );
+            }
+        }
     })
     .await;
 }

@@ -15,7 +15,7 @@ struct Failing {
 }
 
 impl Store for Failing {
-    fn bind(&self, _: &[Arc<str>]) -> Arc<dyn Admit> {
+    fn bind(&self, _: &[Logs]) -> Arc<dyn Admit> {
         Arc::new(self.clone())
     }
 }

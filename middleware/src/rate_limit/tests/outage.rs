@@ -31,7 +31,7 @@ impl Shaky {
 }
 
 impl Store for Shaky {
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
+    fn bind(&self, policies: &[Logs]) -> Arc<dyn Admit> {
         Arc::new(BoundShaky {
             bound: self.store.bind_local(policies),
             shaky: self.clone(),

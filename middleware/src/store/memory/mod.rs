@@ -3,12 +3,12 @@
 //! ```
 //! use std::time::Duration;
 //! use palisade::rate_limit::Quota;
-//! use palisade::rate_limit::store::{Charge, Store};
+//! use palisade::rate_limit::store::{Charge, Logs, Store};
 //! use palisade::client::Network;
 //! use palisade::store::memory::MemoryStore;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let limits = MemoryStore::new().bind(&["ip".into()]);
+//! let limits = MemoryStore::new().bind(&[Logs::of("ip", Duration::from_secs(60))]);
 //! let key = Network::of("192.0.2.1".parse().unwrap(), 64).into();
 //! let quota = Quota::new(2, Duration::from_secs(60)).unwrap();
 //! let charge = Charge { policy: 0, key: &key, quota, cost: 1, enforced: true };
@@ -93,7 +93,7 @@ use self::table::Table;
 use self::visits::Visit;
 use crate::ConfigError;
 use crate::funnel::store::{LocalVisitStore, Progress, Reach};
-use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Store};
+use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Logs, Store};
 use crate::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Rule};
 use crate::suspicion::{AccountHash, AccountState, IncidentKind};
 
@@ -243,23 +243,25 @@ impl fmt::Debug for MemoryStoreBuilder {
 }
 
 impl Store for MemoryStore {
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
+    fn bind(&self, policies: &[Logs]) -> Arc<dyn Admit> {
         self.bound(policies)
     }
 }
 
 impl LocalStore for MemoryStore {
-    fn bind_local(&self, policies: &[Arc<str>]) -> Arc<dyn AdmitNow> {
+    fn bind_local(&self, policies: &[Logs]) -> Arc<dyn AdmitNow> {
         self.bound(policies)
     }
 }
 
 impl MemoryStore {
-    fn bound(&self, policies: &[Arc<str>]) -> Arc<Bound> {
+    fn bound(&self, policies: &[Logs]) -> Arc<Bound> {
         let mut tables = lock(&self.0.by_policy);
         let tables = policies
             .iter()
-            .map(|policy| named(&mut tables, policy, self.0.max_keys));
+            // The window first, which has no colon: no two pairs have one name.
+            .map(|Logs { policy, window, .. }| format!("{}:{policy}", window.as_micros()))
+            .map(|name| named(&mut tables, &name, self.0.max_keys));
         let tables = tables.collect();
         Arc::new(Bound::new(Arc::clone(&self.0.clock), tables))
     }

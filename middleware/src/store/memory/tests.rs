@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Network, PartitionKey, Quota, Route};
-use crate::rate_limit::store::{Charge, Tier, Verdict};
+use crate::rate_limit::store::{Charge, Logs, Tier, Verdict};
 use crate::suspicion::IncidentKind;
 use crate::suspicion::store::FailedRequest;
 
@@ -27,6 +27,11 @@ fn charge(policy: usize, key: &PartitionKey, quota: Quota) -> Charge<'_> {
     }
 }
 
+/// Under quotas of whatever window, which all count in the same logs.
+fn bind<const N: usize>(store: &MemoryStore, policies: [&str; N]) -> Arc<dyn AdmitNow> {
+    store.bind_local(&policies.map(|policy| Logs::of(policy, Duration::from_secs(60))))
+}
+
 fn store(max_keys: usize) -> (Hand, MemoryStore, Arc<dyn AdmitNow>) {
     let hand = Hand::default();
     let store = MemoryStore::builder()
@@ -34,7 +39,7 @@ fn store(max_keys: usize) -> (Hand, MemoryStore, Arc<dyn AdmitNow>) {
         .max_keys(max_keys)
         .build()
         .unwrap();
-    let bound = store.bind_local(&["a".into(), "b".into()]);
+    let bound = bind(&store, ["a", "b"]);
     (hand, store, bound)
 }
 
@@ -220,7 +225,7 @@ fn threads_that_share_a_key_are_admitted_exactly_its_quota_together() {
     let admitted = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..8 {
-            let bound = store.bind_local(&["a".into(), "b".into()]);
+            let bound = bind(&store, ["a", "b"]);
             let admitted = &admitted;
             scope.spawn(move || {
                 for n in 0..1_000 {
@@ -248,7 +253,7 @@ fn binds_that_name_the_policies_in_other_orders_do_not_wait_for_each_other_in_a_
     ];
     let (done, finished) = std::sync::mpsc::channel();
     for order in orders {
-        let bound = store.bind_local(&order.map(Arc::from));
+        let bound = bind(&store, order);
         let done = done.clone();
         std::thread::spawn(move || {
             for n in 0..20_000 {
@@ -271,8 +276,8 @@ fn a_bind_in_another_order_answers_in_the_order_of_its_charges() {
     let store = MemoryStore::new();
     let minute = Duration::from_secs(60);
     let quotas = [1, 2, 3].map(|limit| Quota::new(limit, minute).unwrap());
-    store.bind_local(&["c".into(), "b".into(), "a".into()]);
-    let bound = store.bind_local(&["a".into(), "b".into(), "c".into()]);
+    bind(&store, ["c", "b", "a"]);
+    let bound = bind(&store, ["a", "b", "c"]);
     let key = key(1);
     let charges = [0, 1, 2].map(|policy| charge(policy, &key, quotas[policy]));
     let left: Vec<_> = bound

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::ConfigError;
 use crate::model::{Network, PartitionKey, Repr, UserId};
+use crate::rate_limit::store::Logs;
 use crate::store::check_prefix;
 use crate::suspicion::IncidentKind;
 
@@ -26,9 +27,21 @@ impl Prefix {
         &self.0
     }
 
-    /// The prefix of a policy's logs: `<prefix>rate:<policy>:`.
-    pub(super) fn of_policy(&self, policy: &str) -> Box<str> {
-        format!("{}rate:{policy}:", self.0).into()
+    /// The prefixes of a policy's logs.
+    pub(super) fn of_policy(&self, logs: &Logs) -> LogPrefixes {
+        let Logs { policy, window, .. } = logs;
+        let micros = window.as_micros();
+        let window = match (micros % 1_000_000, micros % 1_000) {
+            (0, _) => format!("{}s", micros / 1_000_000),
+            (_, 0) => format!("{}ms", micros / 1_000),
+            _ => format!("{micros}us"),
+        };
+        let of = |kind| format!("{}rate:{policy}:{window}:{kind}:{{", self.0).into();
+        LogPrefixes {
+            networks: of("ip"),
+            users: of("user"),
+            texts: of("text"),
+        }
     }
 
     /// The prefix of a kind's failures: `<prefix>suspicious:<signal>:`.
@@ -88,6 +101,14 @@ impl Prefix {
     }
 }
 
+/// The prefixes of a policy's logs, by the kind of their keys: `<prefix>rate:<policy>:<window>:<kind>:{`.
+#[derive(Debug)]
+pub(super) struct LogPrefixes {
+    networks: Box<str>,
+    users: Box<str>,
+    texts: Box<str>,
+}
+
 /// The kind's name in keys.
 const fn signal(kind: IncidentKind) -> &'static str {
     match kind {
@@ -109,7 +130,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// `palisade:rate:user:` and a key of the longest kind.
+    /// `palisade:rate:user:60s:user:{}` and a key of the longest kind.
     pub(super) const TYPICAL: usize = 96;
 
     pub(super) fn with_room_for(keys: usize) -> Self {
@@ -119,32 +140,50 @@ impl Keys {
         }
     }
 
-    /// Adds `<policy prefix><key>`.
-    pub(super) fn push(&mut self, policy_prefix: &str, key: &PartitionKey) {
-        self.text.push_str(policy_prefix);
+    /// Adds `<policy's prefix for the key's kind><key>}`: the log of a key. The braces are a Cluster hash tag.
+    pub(super) fn push_log(&mut self, policy: &LogPrefixes, key: &PartitionKey) {
+        let prefix = match key.repr() {
+            Repr::Network(_) => &policy.networks,
+            Repr::User(_) => &policy.users,
+            Repr::Text(_) => &policy.texts,
+        };
+        self.push_key(prefix, key);
+        self.text.push('}');
+        self.end();
+    }
+
+    /// Adds `<prefix><key>`. For what is kept by keys of one kind: nothing in the name tells them apart.
+    pub(super) fn push(&mut self, prefix: &str, key: &PartitionKey) {
+        self.push_key(prefix, key);
+        self.end();
+    }
+
+    fn push_key(&mut self, prefix: &str, key: &PartitionKey) {
+        self.text.push_str(prefix);
         match key.repr() {
-            Repr::Text(text) => self.text.push_str(text),
+            Repr::User(text) | Repr::Text(text) => self.text.push_str(text),
             // Writing to a String cannot fail.
             Repr::Network(network) => {
                 let _ = write!(self.text, "{network}");
             }
         }
+    }
+
+    fn end(&mut self) {
         self.ends.push(self.text.len() as u32);
     }
 
     /// Adds `<kind prefix><key>:sketch`: the estimate of how many distinct items the trail of the same key saw. No trail of
     /// the kind has this name, since no network and no hash ends so.
     pub(super) fn push_sketch(&mut self, kind_prefix: &str, key: &PartitionKey) {
-        self.push(kind_prefix, key);
+        self.push_key(kind_prefix, key);
         self.text.push_str(":sketch");
-        if let Some(end) = self.ends.last_mut() {
-            *end = self.text.len() as u32;
-        }
+        self.end();
     }
 
     pub(super) fn push_text(&mut self, key: &str) {
         self.text.push_str(key);
-        self.ends.push(self.text.len() as u32);
+        self.end();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -163,6 +202,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::Secret;
 
@@ -170,14 +211,16 @@ mod tests {
     fn names_what_is_kept_by_prefix_policy_kind_or_room_and_key() {
         let prefix = Prefix::new("shop-1:").unwrap();
         let mut keys = Keys::with_room_for(8);
-        keys.push(
-            &prefix.of_policy("ip"),
-            &Network::of("2001:db8::1".parse().unwrap(), 64).into(),
-        );
-        keys.push(
-            &prefix.of_policy("user"),
-            &PartitionKey::text("ada@example.org", &Secret::from_bytes(b"s")),
-        );
+        let minute = prefix.of_policy(&Logs::of("ip", Duration::from_secs(60)));
+        let network = Network::of("2001:db8::1".parse().unwrap(), 64);
+        keys.push_log(&minute, &network.into());
+        let secret = Secret::from_bytes(b"s");
+        keys.push_log(&minute, &UserId::new("ada@example.org", &secret).into());
+        for micros in [90_000_000, 1_500_000, 86_400_000_000, 1_500_001] {
+            let logs = Logs::of("user", Duration::from_micros(micros));
+            let key = PartitionKey::text("ada@example.org", &secret);
+            keys.push_log(&prefix.of_policy(&logs), &key);
+        }
         keys.push_text(&prefix.probes()[0]);
         let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
         keys.push(&prefix.of_kind(IncidentKind::Abuse), &client);
@@ -195,8 +238,12 @@ mod tests {
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [
-                "shop-1:rate:ip:2001:db8::/64",
-                "shop-1:rate:user:ada@example.org",
+                "shop-1:rate:ip:60s:ip:{2001:db8::/64}",
+                "shop-1:rate:ip:60s:user:{ada@example.org}",
+                "shop-1:rate:user:90s:text:{ada@example.org}",
+                "shop-1:rate:user:1500ms:text:{ada@example.org}",
+                "shop-1:rate:user:86400s:text:{ada@example.org}",
+                "shop-1:rate:user:1500001us:text:{ada@example.org}",
                 "shop-1:probe:a",
                 "shop-1:suspicious:4xx:192.0.2.1",
                 "shop-1:suspicious:401-slow:192.0.2.1",

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
-use super::keys::Keys;
+use super::keys::{Keys, LogPrefixes};
 use super::{Core, RedisStore};
 use crate::model::Operation;
-use crate::rate_limit::store::{Admit, Charge, Gate, Reply, Store, Tier, Verdict};
+use crate::rate_limit::store::{Admit, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
 
 static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua"));
 
@@ -19,10 +19,8 @@ static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua")
 pub(super) const MOST_CHARGES: usize = 1_000;
 
 impl Store for RedisStore {
-    fn bind(&self, policies: &[Arc<str>]) -> Arc<dyn Admit> {
-        let prefixes = policies
-            .iter()
-            .map(|policy| self.0.prefix.of_policy(policy));
+    fn bind(&self, policies: &[Logs]) -> Arc<dyn Admit> {
+        let prefixes = policies.iter().map(|logs| self.0.prefix.of_policy(logs));
         Arc::new(Bound {
             core: Arc::clone(&self.0),
             prefixes: prefixes.collect(),
@@ -34,8 +32,8 @@ impl Store for RedisStore {
 /// The store for the policies of one layer.
 struct Bound {
     core: Arc<Core>,
-    /// The prefix of each policy's keys.
-    prefixes: Box<[Box<str>]>,
+    /// The prefixes of each policy's keys.
+    prefixes: Box<[LogPrefixes]>,
     ban_prefix: Box<str>,
 }
 
@@ -142,8 +140,8 @@ impl Ask {
     }
 
     /// Adds a charge to the log that `key` writes the name of.
-    pub(super) fn push(&mut self, charge: &Charge<'_>, policy_prefix: &str) {
-        self.keys.push(policy_prefix, charge.key);
+    pub(super) fn push(&mut self, charge: &Charge<'_>, policy: &LogPrefixes) {
+        self.keys.push_log(policy, charge.key);
         self.plan_charge(charge);
     }
 
@@ -277,6 +275,7 @@ mod tests {
 
     use super::*;
     use crate::model::{PartitionKey, Quota};
+    use crate::store::redis::keys::Prefix;
 
     fn reply(numbers: &[u64]) -> Value {
         let bytes = |number: &u64| number.to_be_bytes()[8 - NUMBER..].to_vec();
@@ -379,8 +378,10 @@ mod tests {
             enforced,
         };
         let mut ask = Ask::with_room_for(2);
-        ask.push(&charge(200, true), "p:rate:ip:");
-        ask.push(&charge(820, false), "p:rate:user:");
+        let prefix = Prefix::new("p:").unwrap();
+        let minute = |policy| prefix.of_policy(&Logs::of(policy, Duration::from_secs(60)));
+        ask.push(&charge(200, true), &minute("ip"));
+        ask.push(&charge(820, false), &minute("user"));
         let packed = call([&ask, &ask].into_iter()).packed();
         let of = |flags: u8, limit: u32| {
             let mut bytes = vec![flags];
@@ -393,8 +394,8 @@ mod tests {
         let plan = [of(1 | 2 | 4, 200), of(0, 820), of(1 | 2, 200), of(0, 820)].concat();
         let tail = [&b"$56\r\n"[..], &plan, b"\r\n"].concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
-        let keys =
-            "$1\r\n4\r\n$13\r\np:rate:ip:ada\r\n$15\r\np:rate:user:ada\r\n$13\r\np:rate:ip:ada";
+        let ip = "$24\r\np:rate:ip:60s:text:{ada}";
+        let keys = format!("$1\r\n4\r\n{ip}\r\n$26\r\np:rate:user:60s:text:{{ada}}\r\n{ip}");
         assert!(
             packed
                 .windows(keys.len())

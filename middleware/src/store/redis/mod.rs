@@ -86,7 +86,9 @@
 //!   can admit one more quota in a window.
 //! - A lost hash makes its customer new. A lost index misses customers in the population until their next change.
 //! - If the server's clock steps back, stamps from the future count as made now.
-//! - A shorter window forgets everything older as soon as it admits. If it is lengthened again, it counts from there.
+//! - A log is named by its policy, window and kind of key. So a changed window starts empty, and can admit one more quota for as
+//!   long as the old one would have counted. A changed limit keeps the history.
+
 mod address;
 mod answer;
 mod bans;

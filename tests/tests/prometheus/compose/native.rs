@@ -68,7 +68,7 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
     }
 
     // The log of admissions outlives a crash of Redis, by its file.
-    let kept = |redis: &RedisServer| redis.cli(&["GET", "palisade:rate:user:ada"]);
+    let kept = |redis: &RedisServer| redis.cli(&["GET", "palisade:rate:user:60s:user:{ada}"]);
     let before = kept(&redis);
     assert!(!before.is_empty());
     let written = || {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::Secret;
-use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore};
+use palisade::rate_limit::store::{AdmitNow, Charge, LocalStore, Logs};
 use palisade::rate_limit::{PartitionKey, Quota};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
@@ -102,11 +102,13 @@ fn both_stores_and_the_reference_answer_the_same_commands_alike() {
     let mut script = Script::on(&server);
     let hand = Hand::default();
     let store = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-    let limits = store.bind_local(&["0".into(), "1".into(), "2".into()]);
     let mut hits = HashMap::new();
     let mut random = Random(11);
     // One window for each policy, since a shorter one may forget what a longer one still counts.
     let windows = [1_000_000, 7_000_000, 86_400_000_000];
+    let limits = store.bind_local(
+        &windows.map(|window| Logs::of(window.to_string(), Duration::from_micros(window))),
+    );
     let (mut now, mut admissions, mut denials) = (EPOCH, 0, 0);
     for step in 0..8_000 {
         match random.below(20) {

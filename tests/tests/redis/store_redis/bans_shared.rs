@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use palisade::client::Network;
-use palisade::rate_limit::store::{Charge, Gate, Store};
+use palisade::rate_limit::store::{Charge, Gate, Logs, Store};
 use palisade::rate_limit::{PartitionKey, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::store::BanStore;
@@ -158,7 +158,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
 async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_lifted() {
     let server = RedisServer::start();
     let store = patient(&server).build().unwrap();
-    let limits = store.bind(&["ip".into()]);
+    let limits = store.bind(&[Logs::of("ip", MINUTE)]);
     let key = PartitionKey::from(client(1));
     let charge = Charge {
         policy: 0,

@@ -9,8 +9,8 @@ use palisade_tests::redis::RedisServer;
 use super::script::log_of;
 use super::{Request, limits, patient, quota, text};
 
-const IP_LOG: &str = "palisade:rate:ip:192.0.2.1";
-const USER_LOG: &str = "palisade:rate:user:ada";
+const IP_LOG: &str = "palisade:rate:ip:60s:ip:{192.0.2.1}";
+const USER_LOG: &str = "palisade:rate:user:60s:text:{ada}";
 
 /// Every key of the server has an expiry, and there are so many.
 fn assert_keys_expire(server: &RedisServer, keys: usize) {
@@ -264,8 +264,8 @@ async fn a_key_with_200_hits_takes_at_most_1400_bytes_however_it_was_filled() {
         while request.admit(&limits).await.unwrap().admitted {}
         assert!(!request.admit(&limits).await.unwrap().admitted);
         let keys = [
-            "palisade:rate:ip:2001:db8:1234:5678::/64".to_owned(),
-            format!("palisade:rate:user:{user}"),
+            "palisade:rate:ip:60s:ip:{2001:db8:1234:5678::/64}".to_owned(),
+            format!("palisade:rate:user:60s:text:{{{user}}}"),
         ];
         for key in keys {
             let bytes: u64 = server.cli(&["MEMORY", "USAGE", &key]).parse().unwrap();

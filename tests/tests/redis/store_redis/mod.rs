@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade::client::{Network, Secret};
-use palisade::rate_limit::store::{Admit, Charge, Store, Verdict};
+use palisade::rate_limit::store::{Admit, Charge, Logs, Store, Verdict};
 use palisade::rate_limit::{PartitionKey, Quota, StoreError};
 use palisade::store::redis::{RedisStore, RedisStoreBuilder};
 use palisade_tests::redis::RedisServer;
@@ -75,5 +75,5 @@ impl Request {
 }
 
 fn limits(store: &RedisStore) -> Arc<dyn Admit> {
-    store.bind(&["ip".into(), "user".into()])
+    store.bind(&["ip", "user"].map(|policy| Logs::of(policy, Duration::from_secs(60))))
 }
