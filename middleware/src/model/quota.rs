@@ -18,6 +18,8 @@ pub struct Quota {
 impl Quota {
     /// The largest limit.
     pub const MAX_LIMIT: u32 = 1_000_000;
+    /// The highest cost that one request can have; a higher one never fits.
+    pub const MAX_COST: u32 = 10_000;
     /// The shortest window.
     pub const MIN_WINDOW: Duration = Duration::from_secs(1);
     /// The longest window: 24 hours.
@@ -56,6 +58,16 @@ impl Quota {
         Self {
             limit,
             window_micros: 60_000_000,
+        }
+    }
+
+    /// The highest cost of a request that can ever fit.
+    pub(crate) const fn highest_cost(&self) -> u32 {
+        let limit = self.limit.get();
+        if limit < Self::MAX_COST {
+            limit
+        } else {
+            Self::MAX_COST
         }
     }
 

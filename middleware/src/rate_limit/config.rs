@@ -163,7 +163,7 @@ mod section {
                 policy = policy.segment_quota(*segment, quota);
             }
             if let Some(cost) = section.cost {
-                let (key, most) = (format!("{at}.cost"), Quota::MAX_LIMIT.into());
+                let (key, most) = (format!("{at}.cost"), Quota::MAX_COST.into());
                 policy = policy.cost(in_range(&key, cost, 1, most, "")?);
             }
             policy = policy

@@ -141,13 +141,14 @@ impl Policy {
         self
     }
 
-    /// A fixed cost for each request, from 1 to the quota's limit, checked by the layer's builder.
+    /// A fixed cost for each request, from 1 to the quota's limit and to [`Quota::MAX_COST`], checked by the layer's builder.
     pub fn cost(mut self, cost: u32) -> Self {
         self.cost = Cost::Fixed(cost);
         self
     }
 
-    /// A cost that depends on the request; 0 is free, and a cost above the limit is always denied.
+    /// A cost that depends on the request; 0 is free. A cost above the limit, or above [`Quota::MAX_COST`], is always denied,
+    /// without a `Retry-After`, since it never fits.
     pub fn cost_with(mut self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
         self.cost = Cost::Request(Arc::new(cost));
         self
@@ -235,10 +236,13 @@ impl Policy {
                 return Err(ConfigError::new(key, quota, allowed).under(name));
             }
         }
-        let least = self.quotas().map(|quota| quota.limit()).min();
-        match (&self.cost, least) {
-            (Cost::Fixed(cost), Some(least)) if *cost == 0 || *cost > least => {
-                let allowed = format!("1 to the quota's limit, {least}");
+        let highest = self.quotas().map(|quota| quota.highest_cost()).min();
+        match (&self.cost, highest) {
+            (Cost::Fixed(cost), Some(highest)) if *cost == 0 || *cost > highest => {
+                let allowed = match highest {
+                    Quota::MAX_COST => format!("1 to {highest}, whatever the quota's limit"),
+                    limit => format!("1 to the quota's limit, {limit}"),
+                };
                 Err(ConfigError::new("cost", cost, allowed).under(name))
             }
             _ => Ok(()),
@@ -380,6 +384,16 @@ mod tests {
                 .cost(5)
                 .validate()
                 .is_ok()
+        );
+        let large =
+            |cost| Policy::new("p", PartitionBy::Ip, "1000000/1m".parse().unwrap()).cost(cost);
+        assert!(large(Quota::MAX_COST).validate().is_ok());
+        assert_eq!(
+            large(Quota::MAX_COST + 1)
+                .validate()
+                .unwrap_err()
+                .to_string(),
+            "`p.cost` cannot be `10001`: allowed is 1 to 10000, whatever the quota's limit"
         );
     }
 }

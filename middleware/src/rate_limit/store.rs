@@ -97,7 +97,7 @@ pub struct Charge<'a> {
     pub key: &'a PartitionKey,
     /// The quota at this moment, with the window of the bind. A changed limit keeps the history.
     pub quota: Quota,
-    /// How much the request costs, at least 1.
+    /// How much the request costs, at least 1. More than [`Quota::MAX_COST`] never fits, whatever the limit.
     pub cost: u32,
     /// Whether a lack of room denies the request; `false` in a dry run.
     pub enforced: bool,
@@ -123,6 +123,6 @@ pub struct Tier {
     pub reset: Duration,
     /// `None` where the charge had room; otherwise how long from the decision until it can have.
     ///
-    /// [`Duration::MAX`] for a cost above the limit, which never fits.
+    /// [`Duration::MAX`] for a cost above the limit or above [`Quota::MAX_COST`], which never fits.
     pub retry: Option<Duration>,
 }

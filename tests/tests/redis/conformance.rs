@@ -309,6 +309,31 @@ async fn two_windows_of_one_policy_and_two_kinds_of_one_spelling_share_no_log() 
 }
 
 #[tokio::test]
+async fn a_cost_above_ten_thousand_never_fits_whatever_the_limit() {
+    on_every_store(async |name, store| {
+        let (limits, key) = (bind(store), key("k"));
+        let cost = |cost| Charge {
+            cost,
+            ..charge(0, &key, quota(1_000_000, HOUR))
+        };
+        let verdict = admit(&limits, &[cost(Quota::MAX_COST + 1)]).await;
+        assert_eq!(
+            (verdict.admitted, verdict.tiers[0].retry),
+            (false, Some(Duration::MAX)),
+            "{name}"
+        );
+        assert_eq!(verdict.tiers[0].remaining, 1_000_000, "{name}");
+        let verdict = admit(&limits, &[cost(Quota::MAX_COST)]).await;
+        assert_eq!(
+            (verdict.admitted, verdict.tiers[0].remaining),
+            (true, 1_000_000 - Quota::MAX_COST),
+            "{name}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_million_is_a_legal_limit_and_takes_no_memory_ahead() {
     on_every_store(async |name, store| {
         let (limits, key) = (bind(store), key("k"));

@@ -164,7 +164,7 @@ impl Held<'_> {
 /// How long until the charge can fit, or `None` where it fits now.
 fn retry(log: &Log, now: Micros, charge: &Charge<'_>) -> Option<Duration> {
     let limit = charge.quota.limit();
-    if charge.cost > limit {
+    if charge.cost > charge.quota.highest_cost() {
         return Some(Duration::MAX);
     }
     let surplus = (log.len() + charge.cost)

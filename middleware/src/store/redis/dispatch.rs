@@ -17,12 +17,16 @@ use tokio::time::{Instant, timeout_at};
 use super::Core;
 use super::call::outside_a_runtime;
 use super::error::Failure;
-use super::limits::{self, Ask, MOST_CHARGES};
+use super::limits::{self, Ask};
 use crate::model::{Operation, Outcome, StoreError, StoreErrorKind};
 use crate::rate_limit::store::{Reply, Verdict};
 
 /// Most requests in a call: a server decides them in about 0.3 ms, during which it serves nobody else.
 const BATCH: usize = 32;
+/// Most charges of several requests in a call.
+const BATCH_CHARGES: usize = 128;
+/// Most cost of several requests in a call: the server writes five bytes for each unit.
+const BATCH_STAMPS: u32 = 10_000;
 /// Most calls under way at once. A second one starts when a whole batch waits, or when the last call was sent longer
 /// ago than [`PATIENCE`] says, so that with a distant server no request waits for the call before its own.
 const LANES: usize = 8;
@@ -67,16 +71,20 @@ impl Queue {
             askers: VecDeque::with_capacity(room),
             late: Vec::new(),
         };
-        let mut charges = 0;
+        let (mut charges, mut stamps) = (0, 0);
         while batch.asks.len() < BATCH
             && let Some((ask, _)) = waiting.requests.front()
-            && charges + ask.charges() <= MOST_CHARGES
+            // One alone may be larger than what several share.
+            && (batch.asks.is_empty()
+                || (charges + ask.charges() <= BATCH_CHARGES
+                    && stamps + ask.stamps() <= BATCH_STAMPS))
             && let Some((ask, asker)) = waiting.requests.pop_front()
         {
             if asker.since + deadline <= now {
                 batch.late.push(asker);
             } else if !asker.answer.is_closed() {
                 charges += ask.charges();
+                stamps += ask.stamps();
                 batch.asks.push(ask);
                 batch.askers.push_back(asker);
             }
@@ -97,7 +105,7 @@ struct Batch {
 }
 
 impl Core {
-    /// Queues a request of at least one charge and at most [`MOST_CHARGES`].
+    /// Queues a request of at least one charge and at most [`MOST_CHARGES`](limits::MOST_CHARGES).
     pub(super) fn decide(self: &Arc<Self>, ask: Ask) -> Reply<Verdict> {
         let Ok(runtime) = Handle::try_current() else {
             return Reply::Ready(Err(outside_a_runtime()));

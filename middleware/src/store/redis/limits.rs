@@ -88,8 +88,8 @@ pub(super) struct Ask {
     keys: Keys,
     /// The charges as the script reads them.
     plan: SmallVec<[u8; 4 * Ask::CHARGE]>,
-    /// Whether a log may be too long to be read whole.
-    long: bool,
+    /// The cost of all charges that can fit.
+    stamps: u32,
     /// Whether the first charge is a gate.
     gated: bool,
 }
@@ -106,16 +106,13 @@ impl Ask {
     const CHARGE: usize = 14;
     const OPENS: u8 = 1;
     const ENFORCED: u8 = 2;
-    const LONG: u8 = 4;
     const GATE: u8 = 8;
-    /// Logs of higher limits exceed the 4 kB that the script reads and writes whole.
-    const WHOLE_LIMIT: u32 = 819;
 
     pub(super) fn with_room_for(charges: usize) -> Self {
         Self {
             keys: Keys::with_room_for(charges),
             plan: SmallVec::new(),
-            long: false,
+            stamps: 0,
             gated: false,
         }
     }
@@ -159,15 +156,25 @@ impl Ask {
         if charge.enforced {
             flags |= Self::ENFORCED;
         }
-        let limit = charge.quota.limit();
-        self.long |= limit > Self::WHOLE_LIMIT;
         self.plan.push(flags);
-        self.plan.extend_from_slice(&limit.to_be_bytes());
+        self.plan
+            .extend_from_slice(&charge.quota.limit().to_be_bytes());
         // A window is at most 86,400,000,000 µs, so the upper three bytes are 0.
         self.plan
             .extend_from_slice(&charge.quota.window_micros().to_be_bytes()[3..]);
-        self.plan
-            .extend_from_slice(&charge.cost.max(1).to_be_bytes());
+        // For the script alone a cost above the limit never fits.
+        let cost = if charge.cost > charge.quota.highest_cost() {
+            u32::MAX
+        } else {
+            self.stamps += charge.cost;
+            charge.cost.max(1)
+        };
+        self.plan.extend_from_slice(&cost.to_be_bytes());
+    }
+
+    /// How much a call that decides it may write, in stamps.
+    pub(super) fn stamps(&self) -> u32 {
+        self.stamps
     }
 
     /// How many there are, the gate included.
@@ -188,14 +195,9 @@ pub(super) fn call<'a>(asks: impl Iterator<Item = &'a Ask> + Clone) -> Call {
     let charges = asks.clone().map(Ask::charges).sum();
     let mut call = ADMIT_REQUEST.call(charges);
     let mut plan = Vec::with_capacity(charges * Ask::CHARGE);
-    let mut long = false;
     for ask in asks {
         call.keys(&ask.keys);
         plan.extend_from_slice(&ask.plan);
-        long |= ask.long;
-    }
-    if long && let Some(flags) = plan.first_mut() {
-        *flags |= Ask::LONG;
     }
     call.arg(plan);
     call
@@ -390,8 +392,7 @@ mod tests {
             bytes.extend([0, 0, 0, 3]);
             bytes
         };
-        // Only the first charge of the batch says that a log may be long.
-        let plan = [of(1 | 2 | 4, 200), of(0, 820), of(1 | 2, 200), of(0, 820)].concat();
+        let plan = [of(1 | 2, 200), of(0, 820), of(1 | 2, 200), of(0, 820)].concat();
         let tail = [&b"$56\r\n"[..], &plan, b"\r\n"].concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
         let ip = "$24\r\np:rate:ip:60s:text:{ada}";

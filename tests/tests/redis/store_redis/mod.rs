@@ -8,6 +8,7 @@ mod decide;
 mod failure;
 mod failures;
 mod gate;
+mod holds;
 mod incidents;
 mod logins;
 mod logins_edges;

@@ -67,13 +67,13 @@ impl Random {
 }
 
 /// Runs random batches; the limits, windows and costs change from request to request.
-fn compare(seed: u64, limits: &[u32], windows: &[u64], costs: &[u32], steps: usize) -> [usize; 3] {
+fn compare(seed: u64, limits: &[u32], windows: &[u64], costs: &[u32], steps: usize) -> [usize; 4] {
     let server = RedisServer::start();
     let mut script = Script::on(&server);
     let mut random = Random(seed);
     let mut histories: HashMap<String, History> = HashMap::new();
     let mut now = EPOCH;
-    let (mut admissions, mut denials, mut stepped_back) = (0, 0, 0);
+    let (mut admissions, mut denials, mut stepped_back, mut set_aside) = (0, 0, 0, 0);
     for _ in 0..steps {
         match random.below(40) {
             0 => now += 100_000_000,
@@ -152,13 +152,18 @@ fn compare(seed: u64, limits: &[u32], windows: &[u64], costs: &[u32], steps: usi
                         .query(script.redis())
                         .unwrap();
                     assert!(ttl >= 0, "{} has no expiry", ask.key);
+                    let older = format!("{}:older", ask.key);
+                    let older = redis::cmd("EXISTS")
+                        .arg(older)
+                        .query::<usize>(script.redis());
+                    set_aside += older.unwrap();
                 }
             }
             admissions += usize::from(admitted);
             denials += usize::from(!admitted);
         }
     }
-    [admissions, denials, stepped_back]
+    [admissions, denials, stepped_back, set_aside]
 }
 
 #[test]
@@ -170,7 +175,8 @@ fn decides_as_the_reference_does_on_short_logs() {
         &[1, 1, 1, 3],
         4000,
     );
-    assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
+    assert!(counts[..3].iter().all(|&count| count > 50), "{counts:?}");
+    assert_eq!(counts[3], 0, "a short log is never set aside");
 }
 
 #[test]

@@ -16,25 +16,31 @@
 --          2^40 - 2) and zeros before it.
 --
 -- A log is the two bytes 9A 01, then one stamp for each unit of admitted cost, oldest first: five bytes, big-endian,
--- microseconds of TIME modulo 2^40 (12.7 days). Every number here stays below 2^53, where Lua's doubles are exact.
+-- microseconds of TIME modulo 2^40 (12.7 days). A log that outgrew 4 kB is set aside, as `<key>:older`, when its first
+-- stamp has left the window; the next, which goes on from it, begins with 9A 11. So nothing is ever read or written
+-- that grows with the limit: of long logs a kilobyte for each step of a search, and what is admitted. Every number here
+-- stays below 2^53, where Lua's doubles are exact.
 --
 -- Invariant: in every window (t-w, t] the admitted cost of a log is at most the limit, and a request that fits is
 -- admitted. A request is evaluated whole before anything is charged; it is charged to every enforced policy or to
--- none, and to a dry run that has room; behind a closed, enforced gate to none at all. A gate is only read. A stamp counts while its age is below the window. Whatever is written
--- expires no sooner than its newest stamp leaves the window.
+-- none, and to a dry run that has room; behind a closed, enforced gate to none at all. A gate is only read. A stamp
+-- counts while its age is below the window. Each log is read once and written once, and what is written expires no
+-- sooner than its newest stamp leaves the window.
 
 local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
 local BAN = 0x9a03
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local NEVER = 2 ^ 40 - 1
 local CHARGE = 14
-local FIRST = 3 -- where the oldest stamp stands; positions count from 1
-local WHOLE = 4096 -- logs up to this size are read and written whole, longer ones by ranges
+local WHOLE = 4097 -- logs up to this size are read and written whole, longer ones by ranges
 local SLACK_MS = 1000
+
+-- What a call knows of a log: the bytes that it read last; the live part, `LIVE` stamps from index `FIRST` on, the oldest of
+-- this `AGE`, in this window; how much the call adds; the key. By place, since a table with named fields costs more.
+local BYTES, FIRST, LIVE, AGE, WINDOW, ADDED, KEY = 1, 2, 3, 4, 5, 6, 7
 
 local call, try = redis.call, redis.pcall
 local unpack_at, sub, rep = struct.unpack, string.sub, string.rep
-local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local plan, charges = ARGV[1], #KEYS
 if #ARGV ~= 1 or charges == 0 or charges > 1000 or #plan ~= charges * CHARGE then
@@ -45,219 +51,190 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
 local stamp = struct.pack('>I5', now_stamp)
-local dropped = 0
 
-local expiry_window, expiry
-local function expire_at(window)
-  if window ~= expiry_window then
-    expiry_window, expiry = window, string.format('%.0f', ceil((now + window) / 1000) + SLACK_MS)
+-- What few calls need: logs that are long, broken, or left in the future by a clock. Made when it is first needed, and of no
+-- locals of the script, since each function that a script makes, and each local in it, costs every call.
+local function rare_cases(call, try, now, now_stamp, stamp)
+  local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
+  local GOES_ON, GOES_ON_NUMBER = '\154\17', 0x9a11
+  local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
+  local WHOLE, SLACK_MS = 4097, 1000
+  local BYTES, FIRST, LIVE, AGE, WINDOW, ADDED, KEY = 1, 2, 3, 4, 5, 6, 7
+  local unpack_at, sub, rep = struct.unpack, string.sub, string.rep
+  local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+  local mendable = 10000 -- stamps of long logs that a call may write anew
+  local aside = 4 -- long logs that a call may set aside, since the server frees what they replace
+  local made = {}
+
+  local function expire_at(window)
+    return string.format('%.0f', ceil((now + window) / 1000) + SLACK_MS)
   end
-  return expiry
-end
 
--- Removes what is no log of ours; the next charge begins afresh.
-local function drop(key)
-  call('UNLINK', key)
-  dropped = dropped + 1
-  return false
-end
-
--- How long a ban still lasts; 0 for none, and for what is no ban.
-local function banned_for(value)
-  if type(value) ~= 'string' or #value < 9 then
-    return 0
+  -- So many stamps of now; by blocks, since `rep` takes its time for each piece.
+  local function stamps(count)
+    made[count] = made[count] or rep(rep(stamp, 64), floor(count / 64)) .. rep(stamp, count % 64)
+    return made[count]
   end
-  local magic, ends = unpack_at('>I2I7', value)
-  if magic ~= BAN then
-    return 0
-  end
-  return min(max(ends - now, 0), NEVER - 1)
-end
 
--- A log read whole is a string; one read by ranges is a table of its key, its size and the bytes read last. Either
--- has its reader: how long ago the stamp at a position was admitted, modulo SPAN.
-
-local function age_in_whole(log, position)
-  return (now_stamp - unpack_at('>I5', log, position)) % SPAN
-end
-
-local function age_in_ranged(log, position)
-  if position < log.start or position + 4 >= log.start + #log.bytes then
-    -- Centred, so that the last steps of a search fall into what was read.
-    log.start = max(1, position - 510)
-    log.bytes = call('GETRANGE', log.key, log.start - 1, log.start + 1022)
-  end
-  return (now_stamp - unpack_at('>I5', log.bytes, position - log.start + 1)) % SPAN
-end
-
--- The first position with an age below `bound`, which lies after `low` and not after `high`. It gallops, for few
--- stamps leave between two requests.
-local function first_below(bound, log, age, low, high)
-  local step = 5
-  while low + step < high do
-    if age(log, low + step) < bound then
-      high = low + step
-      break
+  -- How long ago a stamp was made, the oldest having index 0; below zero if the clock has stepped back since.
+  local function age(log, index)
+    local bytes, at, older = log[BYTES], 5 * index + 3, log.older
+    if older then
+      local key = log[KEY]
+      if index < older then
+        key = key .. ':older'
+      else
+        at = at - 5 * older
+      end
+      if key ~= log.read or at < log.start or at + 5 > log.start + #bytes then
+        -- Centred, so that the last steps of a search fall into what was read.
+        log.read, log.start = key, max(1, at - 510)
+        bytes = call('GETRANGE', key, log.start - 1, log.start + 1022)
+        log[BYTES] = bytes
+      end
+      at = at - log.start + 1
     end
-    low = low + step
-    step = step * 2
+    return (now_stamp - unpack_at('>I5', bytes, at) + HALF_SPAN) % SPAN - HALF_SPAN
   end
-  while high - low > 5 do
-    local middle = low + floor((high - low) / 10) * 5
-    if age(log, middle) < bound then
-      high = middle
-    else
-      low = middle
-    end
-  end
-  return high
-end
 
--- Stamps in the future, left by a clock that stepped back, become `now`: they count for one window from here, so
--- they block nobody for longer and let nothing extra pass. Returns the log to go on with, false if it was broken.
-local function mend(key, log, age, size, window)
-  local function age_or_ahead(of, position)
-    return (age(of, position) + HALF_SPAN) % SPAN
-  end
-  local oldest, newest = age_or_ahead(log, FIRST), age_or_ahead(log, size - 4)
-  if oldest < newest then
-    return drop(key)
-  end
-  local first = FIRST
-  if oldest >= HALF_SPAN then
-    first = first_below(HALF_SPAN, log, age_or_ahead, FIRST, size - 4)
-  end
-  local capped = rep(stamp, (size - first + 1) / 5)
-  if age == age_in_whole then
-    log = sub(log, 1, first - 1) .. capped
-    call('SET', key, log, 'PXAT', expire_at(window))
-  else
-    call('SETRANGE', key, first - 1, capped)
-    call('PEXPIREAT', key, expire_at(window))
-    log.bytes = ''
-  end
-  return log
-end
-
--- Checks what was read of a log, and finds where its live part begins: the log (false for none), that position (one
--- past the end if nothing is live) and the age there.
-local function live_part(key, log, head, age, size, window)
-  if size < 7 or size % 5 ~= 2 then
-    return drop(key)
-  end
-  local magic, oldest = unpack_at('>I2I5', head)
-  if magic ~= MAGIC_NUMBER then
-    return drop(key)
-  end
-  oldest = (now_stamp - oldest) % SPAN
-  local newest = age(log, size - 4)
-  if newest > oldest or oldest >= HALF_SPAN then
-    log = mend(key, log, age, size, window)
-    if not log then
-      return false
-    end
-    oldest, newest = age(log, FIRST), age(log, size - 4)
-  end
-  if oldest < window then
-    return log, FIRST, oldest
-  end
-  if newest >= window then
-    return log, size + 1, 0
-  end
-  local first = first_below(window, log, age, FIRST, size - 4)
-  return log, first, age(log, first)
-end
-
-local function read_whole(key, log, window)
-  return live_part(key, log, log, age_in_whole, #log, window)
-end
-
--- For limits whose logs may be long. A log of the wrong type answers with an error.
-local function read_by_size(key, window)
-  local size = try('STRLEN', key)
-  if type(size) == 'table' then
-    return drop(key)
-  end
-  if size == 0 then
-    return false
-  end
-  if size <= WHOLE then
-    return read_whole(key, call('GET', key), window)
-  end
-  local log = { key = key, size = size, start = 1, bytes = call('GETRANGE', key, 0, 1022) }
-  return live_part(key, log, log.bytes, age_in_ranged, size, window)
-end
-
-local function write_whole(key, log, window)
-  call('SET', key, log, 'PXAT', expire_at(window))
-  return log
-end
-
--- A log that is more than half expired, or so old that its stamps would soon read as the
--- future, is written anew, which costs a constant per stamp in the long run; else the stamps are appended.
-local function append(log, first, stamps, window)
-  local key, expired = log.key, first - FIRST
-  if expired * 2 > log.size or (expired > 0 and age_in_ranged(log, FIRST) > 3 * window) then
-    local live = call('GETRANGE', key, first - 1, -1)
-    call('SET', key, MAGIC .. live .. stamps, 'PXAT', expire_at(window))
-  else
-    call('APPEND', key, stamps)
-    call('PEXPIREAT', key, expire_at(window))
-  end
-end
-
--- What is left of a limit before a charge, when more will be, and when the cost can fit: see the reply. Nothing for a
--- log whose stamps contradict each other.
-local function measure(log, first, age, limit, window, cost)
-  local count, age_of = 0, age_in_whole
-  if type(log) == 'table' then
-    count, age_of = (log.size - first + 1) / 5, age_in_ranged
-  elseif log then
-    count = (#log - first + 1) / 5
-  end
-  local remaining, reset, retry = limit - count, 0, 0
-  if remaining < 0 then
-    reset, remaining = window - age_of(log, first - remaining * 5), 0
-  elseif count > 0 then
-    reset = window - age
-  end
-  if cost > limit then
-    retry = NEVER
-  elseif cost > remaining then
-    retry = window - age_of(log, first + (count + cost - limit - 1) * 5)
-    if retry <= 0 or retry > window then
-      return
-    end
-  end
-  if reset < 0 or reset > window then
-    return
-  end
-  return remaining, reset, retry
-end
-
--- Whether every log can be read whole with one MGET: the sender puts flag 4 on the first charge if not.
-local ranged = plan:byte(1) % 8 >= 4
-local values = ranged and {} or call('MGET', unpack(KEYS))
--- MGET shows a key of the wrong type as missing; EXISTS tells.
-if not ranged then
-  local missing
-  for i = 1, charges do
-    if not values[i] and plan:byte((i - 1) * CHARGE + 1) < 8 then
-      missing = missing or {}
-      missing[#missing + 1] = KEYS[i]
-    end
-  end
-  if missing and call('EXISTS', unpack(missing)) > 0 then
-    for i = 1, #missing do
-      if call('EXISTS', missing[i]) > 0 then
-        drop(missing[i])
+  -- The first index with an age below `bound`, which lies after `low` and not after `high`.
+  local function first_below(bound, log, low, high)
+    while high - low > 1 do
+      local middle = floor((low + high) / 2)
+      if age(log, middle) < bound then
+        high = middle
+      else
+        low = middle
       end
     end
+    return high
   end
+
+  -- How many stamps a log has, once it is known where they are; nothing for what is no log of ours.
+  local function open(log)
+    local key, bytes = log[KEY], log[BYTES]
+    local size, older = #bytes, 0
+    -- An error, of another type, has no size either.
+    local magic = size >= 7 and unpack_at('>I2', bytes)
+    if magic == GOES_ON_NUMBER then
+      older = try('STRLEN', key .. ':older')
+      older = type(older) == 'number' and older > 2 and older % 5 == 2 and (older - 2) / 5 or 0
+    elseif magic ~= MAGIC_NUMBER then
+      return
+    end
+    if size > WHOLE then
+      size = call('STRLEN', key)
+    elseif older == 0 then
+      log[BYTES] = MAGIC .. sub(bytes, 3)
+      return size % 5 == 2 and (size - 2) / 5 or nil
+    end
+    if size % 5 == 2 then
+      log.older, log.read, log.start = older, key, 1
+      return older + (size - 2) / 5
+    end
+  end
+
+  -- Stamps in the future, left by a clock that stepped back, become `now`: they count for one window from here, so they
+  -- block nobody for longer and let nothing extra pass. Of long logs, later calls write what this one may not.
+  local function mend(log)
+    local key, window, total, older = log[KEY], log[WINDOW], log.total, log.older
+    local first = age(log, 0) < 0 and 0 or first_below(0, log, 0, total - 1)
+    if not older then
+      log[BYTES] = sub(log[BYTES], 1, 5 * first + 2) .. stamps(total - first)
+      call('SET', key, log[BYTES], 'PXAT', expire_at(window))
+      return
+    end
+    while first < total and mendable > 0 do
+      local part, at, ends = key, first - older, total
+      if first < older then
+        part, at, ends = key .. ':older', first, older
+      end
+      local count = min(ends - first, mendable)
+      call('SETRANGE', part, 5 * at + 2, stamps(count))
+      call('PEXPIREAT', part, expire_at(window))
+      first, mendable = first + count, mendable - count
+    end
+    log.read = nil
+  end
+
+  -- Finds the live part; false for what is no log of ours.
+  local function locate(log)
+    log.total = log.total or open(log)
+    local total, window = log.total, log[WINDOW]
+    if not total then
+      return false
+    end
+    local oldest, newest = age(log, 0), age(log, total - 1)
+    if oldest < newest then
+      return false
+    end
+    if newest < 0 then
+      mend(log)
+      -- Of a long one, more than could be mended may be left.
+      log.ahead = log.older
+    end
+    local first = 0
+    if newest >= window then
+      first = total
+    elseif oldest >= window then
+      first = first_below(window, log, 0, total - 1)
+    end
+    log[FIRST], log[LIVE] = first, total - first
+    log[AGE] = first < total and max(age(log, first), 0) or 0
+    return true
+  end
+
+  -- How long until the unit at this place of what counts leaves the window; nothing if its stamp is garbage.
+  local function leaves(log, place)
+    local window = log[WINDOW]
+    if place >= log[LIVE] then
+      return window
+    end
+    local its_age = age(log, log[FIRST] + place)
+    if log.ahead then
+      its_age = max(its_age, 0)
+    end
+    return its_age >= 0 and its_age < window and window - its_age or nil
+  end
+
+  -- Adds what was charged. A long log whose first stamp has left the window becomes the older one: of the one before it
+  -- nothing counts by then.
+  local function write(log)
+    local key, first, older, expiry = log[KEY], log[FIRST], log.older, expire_at(log[WINDOW])
+    local new = stamps(log[ADDED])
+    if not older then
+      new = MAGIC .. (log[LIVE] > 0 and sub(log[BYTES], 5 * first + 3) or '') .. new
+    elseif aside > 0 and first > older and (log.total - older) * 5 + 2 > WHOLE then
+      aside = aside - 1
+      call('RENAME', key, key .. ':older')
+      new = GOES_ON .. new
+    else
+      call('APPEND', key, new)
+      call('PEXPIREAT', key, expiry)
+      return
+    end
+    call('SET', key, new, 'PXAT', expiry)
+  end
+
+  -- Removes what is no log of ours; `RENAME` and an expiry, since the server frees a long string, once it is removed, before
+  -- it goes on.
+  local function drop(log)
+    local key = log[KEY]
+    if log.older or #log[BYTES] > WHOLE then
+      call('RENAME', key, key .. ':older')
+      call('PEXPIRE', key .. ':older', SLACK_MS)
+    else
+      call('UNLINK', key)
+    end
+    log[BYTES], log[LIVE], log.older, log.total = '', 0, nil, nil
+  end
+
+  return { locate = locate, leaves = leaves, write = write, drop = drop }
 end
 
-local held = {} -- what this batch wrote, for its later requests on the same log
-local logs, firsts, windows, costs = {}, {}, {}, {}
+local rare, dropped = nil, 0
+local logs, of_charge, costs = {}, {}, {} -- every log by its key, and of each charge its log and cost
+local changed = {}
 local reply, filled = { 0 }, 1
 local charge, flags, limit, window, cost = 1, unpack_at('>BI4I5I4', plan)
 
@@ -267,28 +244,102 @@ while charge <= charges do
 
   repeat
     local key = KEYS[charge]
-    local log, first, age = held[key] or values[charge], nil, nil
-    local remaining, reset, retry
+    local remaining, reset, retry = 0, 0, 0
     if flags >= 8 then
-      remaining, reset, retry = 0, 0, banned_for(log or ranged and try('GET', key))
+      -- How long a ban still lasts; 0 for none, and for what is no ban.
+      local ban = try('GETRANGE', key, '0', '18')
+      if #ban >= 9 then
+        local magic, ends = unpack_at('>I2I7', ban)
+        if magic == BAN and ends > now then
+          retry = ends - now < NEVER and ends - now or NEVER - 1
+        end
+      end
     else
-      if log then
-        log, first, age = read_whole(key, log, window)
-      elseif ranged then
-        log, first, age = read_by_size(key, window)
+      local log, is_broken = logs[key], false
+      if log and log[WINDOW] ~= window and log[ADDED] > 0 then
+        rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+        rare.write(log)
+        log, log[ADDED] = nil, 0
       end
-      remaining, reset, retry = measure(log, first, age, limit, window, cost)
-      if not remaining then
-        -- Garbage between two stamps that are none the worse for it.
-        log, held[key] = drop(key), nil
-        remaining, reset, retry = measure(log, first, age, limit, window, cost)
+      if not log then
+        log = { try('GETRANGE', key, '0', '4097'), 0, 0, 0, 0, 0, key }
+        logs[key] = log
       end
+      if log[WINDOW] ~= window then
+        log[WINDOW] = window
+        local bytes, magic, oldest, newest = log[BYTES], nil, nil, nil
+        local size = #bytes
+        if size >= 7 and size <= WHOLE and size % 5 == 2 and not log.older then
+          magic, oldest = unpack_at('>I2I5', bytes)
+          oldest = (now_stamp - oldest + HALF_SPAN) % SPAN - HALF_SPAN
+          newest = (now_stamp - unpack_at('>I5', bytes, size - 4) + HALF_SPAN) % SPAN - HALF_SPAN
+        end
+        if magic ~= MAGIC_NUMBER or oldest < newest or newest < 0 then
+          if bytes ~= '' then
+            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            is_broken = not rare.locate(log)
+          end
+        elseif oldest < window then
+          log[FIRST], log[LIVE], log[AGE] = 0, (size - 2) / 5, oldest
+        elseif newest >= window then
+          log[LIVE] = 0
+        else
+          -- `low` is an index that has left the window, `high` one that counts, of this `age`. The search gallops, for few
+          -- stamps leave between two requests.
+          local low, high, age, step = 0, (size - 2) / 5 - 1, newest, 1
+          while low + 1 < high do
+            local middle = low + step
+            if middle >= high then
+              step = (high - low - (high - low) % 2) / 2
+              middle = low + step
+            end
+            local its_age = (now_stamp - unpack_at('>I5', bytes, 5 * middle + 3)) % SPAN
+            if its_age < window then
+              high, age = middle, its_age
+            else
+              low, step = middle, step * 2
+            end
+          end
+          log[FIRST], log[LIVE], log[AGE] = high, (size - 2) / 5 - high, age
+        end
+      end
+
+      repeat
+        if is_broken then
+          -- The charge begins afresh.
+          rare.drop(log)
+          dropped, is_broken = dropped + 1, false
+        end
+        local live = log[LIVE]
+        local count = live + log[ADDED]
+        remaining, reset, retry = limit - count, 0, 0
+        if count > 0 then
+          reset = live > 0 and window - log[AGE] or window
+        end
+        if cost > remaining then
+          local place = count + cost - limit - 1
+          if cost > limit then
+            retry = NEVER
+          elseif place == 0 then
+            retry = reset
+          else
+            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            retry = rare.leaves(log, place)
+          end
+          if remaining < 0 then
+            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            remaining, reset = 0, rare.leaves(log, -remaining)
+          end
+          -- Garbage between two stamps that are none the worse for it.
+          is_broken = not (retry and reset)
+        end
+      until not is_broken
+      of_charge[charge], costs[charge] = log, cost
     end
     if retry ~= 0 and flags % 4 >= 2 then
       admitted = 0
     end
 
-    logs[charge], firsts[charge], windows[charge], costs[charge] = log, first, window, cost
     reply[filled + 1], reply[filled + 2], reply[filled + 3] = remaining, reset, retry
     filled = filled + 3
     charge = charge + 1
@@ -302,25 +353,44 @@ while charge <= charges do
   if admitted == 1 then
     local slot = verdict
     for i = opening, charge - 1 do
+      local log = of_charge[i]
       -- A gate costs nothing.
-      if reply[slot + 3] == 0 and costs[i] > 0 then
-        local key, log, first, window = KEYS[i], logs[i], firsts[i], windows[i]
-        local stamps = costs[i] == 1 and stamp or rep(stamp, costs[i])
+      if log and reply[slot + 3] == 0 then
+        if log[ADDED] == 0 then
+          changed[#changed + 1] = log
+        end
+        log[ADDED] = log[ADDED] + costs[i]
         reply[slot + 1] = reply[slot + 1] - costs[i]
         if reply[slot + 2] == 0 then
           -- Nothing is live: what was just admitted is the first to leave.
-          reply[slot + 2] = window
-          held[key] = write_whole(key, MAGIC .. stamps, window)
-        elseif ranged and type(log) == 'table' then
-          append(log, first, stamps, window)
-        elseif first == FIRST then
-          held[key] = write_whole(key, log .. stamps, window)
-        else
-          held[key] = write_whole(key, MAGIC .. sub(log, first) .. stamps, window)
+          reply[slot + 2] = log[WINDOW]
         end
       end
       slot = slot + 3
     end
+  end
+end
+
+local expiry_window, expiry
+for i = 1, #changed do
+  local log = changed[i]
+  local added, window = log[ADDED], log[WINDOW]
+  if added >= 64 or log.older and added > 0 then
+    rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+    rare.write(log)
+  elseif added > 0 then
+    local new = added == 1 and stamp or rep(stamp, added)
+    if log[LIVE] == 0 then
+      new = MAGIC .. new
+    elseif log[FIRST] == 0 then
+      new = log[BYTES] .. new
+    else
+      new = MAGIC .. sub(log[BYTES], 5 * log[FIRST] + 3) .. new
+    end
+    if window ~= expiry_window then
+      expiry_window, expiry = window, string.format('%.0f', math.ceil((now + window) / 1000) + SLACK_MS)
+    end
+    call('SET', log[KEY], new, 'PXAT', expiry)
   end
 end
 
