@@ -78,9 +78,9 @@ fn reads_every_setting() {
     assert_eq!(policies, format!("[{}]", expected.join(", ")));
     let thresholds: Vec<_> = config
         .suspicion
-        .thresholds
+        .watches
         .iter()
-        .map(|(kind, threshold)| format!("{kind} {threshold}"))
+        .map(|(kind, watch)| format!("{kind} {}", watch.threshold))
         .collect();
     assert_eq!(
         thresholds,

@@ -130,8 +130,8 @@ impl Setup {
         for observer in mem::take(&mut self.said.security_observers) {
             builder = builder.observe_events(observer);
         }
-        for (kind, threshold) in settings.thresholds {
-            builder = builder.threshold(kind, threshold);
+        for (kind, watch) in settings.watches {
+            builder = builder.watch(kind, watch);
         }
         if settings.hash_clients {
             builder = builder.hash_clients(self.secret.clone());

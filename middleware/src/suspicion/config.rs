@@ -3,15 +3,15 @@
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
-use super::{BanResponse, IncidentKind, Sentence, Threshold};
+use super::{BanResponse, IncidentKind, Sentence, Watch};
 use crate::model::Exemptions;
 
 /// Which failures are suspicious.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SuspicionConfig {
-    /// The kinds that are counted, and when each is suspicious.
-    pub thresholds: Vec<(IncidentKind, Threshold)>,
+    /// The kinds that are counted, and how.
+    pub watches: Vec<(IncidentKind, Watch)>,
     /// Clients, users and routes whose failures never count.
     pub exempt: Exemptions,
     /// Whether events name clients by a keyed hash instead of their network.
@@ -37,8 +37,8 @@ pub struct BansConfig {
 impl Default for SuspicionConfig {
     fn default() -> Self {
         Self {
-            thresholds: IncidentKind::BY_STATUS
-                .map(|kind| (kind, kind.default_threshold()))
+            watches: IncidentKind::BY_STATUS
+                .map(|kind| (kind, kind.default_threshold().into()))
                 .into(),
             exempt: Exemptions::new(),
             hash_clients: false,
@@ -49,25 +49,106 @@ impl Default for SuspicionConfig {
 
 #[cfg(feature = "serde")]
 mod section {
-    use serde::Deserialize;
+    use std::fmt;
 
-    use super::{BanResponse, BansConfig, IncidentKind, Sentence, SuspicionConfig, Threshold};
+    use serde::Deserialize;
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{Error, MapAccess, Visitor};
+
+    use super::{BanResponse, BansConfig, IncidentKind, Sentence, SuspicionConfig, Watch};
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Mode, Section, duration, in_range};
+    use crate::model::section::{Exempt, Mode, Section, duration, in_range, routes};
+    use crate::suspicion::Threshold;
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
     pub(crate) struct Suspicion {
-        credential_stuffing: Option<String>,
-        endpoint_scanning: Option<String>,
-        abuse: Option<String>,
-        credential_stuffing_slow: Option<String>,
-        password_spraying: Option<String>,
-        distributed_stuffing: Option<String>,
-        success_after_failures: Option<String>,
+        credential_stuffing: Option<Watching>,
+        endpoint_scanning: Option<Watching>,
+        abuse: Option<Watching>,
+        credential_stuffing_slow: Option<Watching>,
+        password_spraying: Option<Watching>,
+        distributed_stuffing: Option<Watching>,
+        success_after_failures: Option<Watching>,
         exempt: Exempt,
         hash_clients: bool,
         bans: Option<Bans>,
+    }
+
+    /// A threshold, or a table that has it as a key.
+    enum Watching {
+        Threshold(String),
+        Table(Table),
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        threshold: String,
+        distinct: Option<bool>,
+        #[serde(default)]
+        routes: Vec<String>,
+    }
+
+    impl<'de> Deserialize<'de> for Watching {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Either;
+
+            impl<'de> Visitor<'de> for Either {
+                type Value = Watching;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a threshold such as `10/5m`, or `{ threshold = \"10/5m\", distinct = true, routes = [] }`")
+                }
+
+                fn visit_str<E: Error>(self, text: &str) -> Result<Watching, E> {
+                    Ok(Watching::Threshold(text.to_owned()))
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Watching, A::Error> {
+                    let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                    Ok(Watching::Table(table))
+                }
+            }
+
+            deserializer.deserialize_any(Either)
+        }
+    }
+
+    impl Watching {
+        /// `None` for a kind that is off.
+        fn read(self, kind: IncidentKind) -> Result<Option<Watch>, ConfigError> {
+            let (text, distinct, named) = match self {
+                Self::Threshold(text) if text == "off" => return Ok(None),
+                Self::Threshold(text) => (text, None, Vec::new()),
+                Self::Table(table) => (table.threshold, table.distinct, table.routes),
+            };
+            let refused = |key: &str, allowed| {
+                let error = ConfigError::without_value(key, allowed);
+                Err(error.under(kind.as_str()))
+            };
+            if kind.is_of_logins() {
+                if distinct.is_some() {
+                    return refused(
+                        "distinct",
+                        "nothing here: kinds of logins always count distinct accounts or networks",
+                    );
+                }
+                if !named.is_empty() {
+                    return refused(
+                        "routes",
+                        "nothing here: the handler of a login tells of it, whatever its route",
+                    );
+                }
+            }
+            let threshold = parse_threshold(kind, &text, distinct == Some(true))?;
+            let named = routes("routes", &named).map_err(|error| error.under(kind.as_str()))?;
+            let watch = Watch::new(threshold).routes(named);
+            Ok(Some(match distinct {
+                Some(distinct) => watch.distinct(distinct),
+                None => watch,
+            }))
+        }
     }
 
     #[derive(Deserialize, Default)]
@@ -92,6 +173,8 @@ mod section {
             "password_spraying",
             "distributed_stuffing",
             "success_after_failures",
+            "threshold",
+            "distinct",
             "exempt",
             "cidrs",
             "users",
@@ -107,7 +190,7 @@ mod section {
         ];
 
         fn read(written: Suspicion) -> Result<Self, ConfigError> {
-            let texts = [
+            let watching = [
                 (
                     IncidentKind::CredentialStuffing,
                     written.credential_stuffing,
@@ -128,21 +211,21 @@ mod section {
                     written.success_after_failures,
                 ),
             ];
-            let mut thresholds = Vec::with_capacity(texts.len());
-            for (kind, text) in texts {
-                match text.as_deref() {
-                    None if kind.is_of_logins() => {}
-                    None => thresholds.push((kind, kind.default_threshold())),
-                    Some("off") => {}
-                    Some(text) => thresholds.push((kind, parse_threshold(kind, text)?)),
-                }
+            let mut watches = Vec::with_capacity(watching.len());
+            for (kind, watching) in watching {
+                let watch = match watching {
+                    None if kind.is_of_logins() => None,
+                    None => Some(kind.default_threshold().into()),
+                    Some(watching) => watching.read(kind)?,
+                };
+                watches.extend(watch.map(|watch| (kind, watch)));
             }
-            let counted = thresholds.iter().map(|(kind, _)| *kind);
+            let counted = watches.iter().map(|(kind, _)| *kind);
             let counted: Vec<_> = counted.filter(|kind| kind.names_its_client()).collect();
             let bans = written.bans.map(|bans| bans.read(&counted)).transpose();
             let bans = bans.map_err(|error| error.under("bans"))?;
             Ok(Self {
-                thresholds,
+                watches,
                 exempt: written.exempt.read()?,
                 hash_clients: written.hash_clients,
                 bans,
@@ -191,7 +274,11 @@ mod section {
         }
     }
 
-    fn parse_threshold(kind: IncidentKind, text: &str) -> Result<Threshold, ConfigError> {
+    fn parse_threshold(
+        kind: IncidentKind,
+        text: &str,
+        distinct: bool,
+    ) -> Result<Threshold, ConfigError> {
         let refused = |allowed| ConfigError::new(kind.as_str(), text, allowed);
         if kind == IncidentKind::SuccessAfterFailures {
             // It has no count of its own: a window alone.
@@ -205,7 +292,7 @@ mod section {
         let threshold = text.parse::<Threshold>();
         let threshold =
             threshold.map_err(|_| refused(format!("{}, or `off`", Threshold::ALLOWED)))?;
-        match kind.refuses(threshold) {
+        match kind.refuses(threshold, distinct) {
             None => Ok(threshold),
             Some(allowed) => Err(refused(format!("{allowed}, or `off`"))),
         }

@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::Login;
 use super::recorder::{Recorder, Sender};
 use crate::body::{Body, End, ObserveBody};
 use crate::http::grpc::{Call, UNKNOWN};
@@ -120,6 +121,7 @@ impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
             .logins
             .as_ref()
             .and_then(|logins| logins.told(extensions));
+        let is_login = status.is_client_error() && extensions.get::<Login>().is_some();
         let is_noted = status.is_client_error() || login.is_some();
         if !(is_noted || has_trailers) || extensions.get::<Rejected>().is_some() {
             return;
@@ -129,7 +131,7 @@ impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
             recorder: Arc::clone(&recorder),
         });
         if is_noted {
-            recorder.note(status, login, sender);
+            recorder.note(status, login, is_login, sender);
         }
         if let Some(later) = later {
             response.body_mut().observe_call(later);
@@ -150,7 +152,7 @@ impl ObserveBody for Called {
             && let Some(status) = failure_of(status)
             && let Some(sender) = self.sender.take()
         {
-            self.recorder.note(status, None, sender);
+            self.recorder.note(status, None, false, sender);
         }
     }
 }

@@ -50,7 +50,8 @@ impl IncidentKind {
         Self::CredentialStuffingSlow,
     ];
 
-    /// The most distinct accounts or networks that a threshold of the login kinds may ask for; no more are kept.
+    /// The most distinct items that a threshold may ask for, of the login kinds and of any other that counts distinct
+    /// things; no more are kept.
     pub const MOST_DISTINCT: u32 = 64;
 
     /// The label's value, and the key in `[suspicion]` of a configuration file.
@@ -83,11 +84,11 @@ impl IncidentKind {
         matches!(self, Self::DistributedStuffing | Self::SuccessAfterFailures)
     }
 
-    /// The allowed thresholds of the kind, if this one is not among them.
-    pub(crate) fn refuses(self, threshold: Threshold) -> Option<&'static str> {
+    /// The allowed thresholds of the kind, if this one is not among them; `distinct` if it counts distinct items.
+    pub(crate) fn refuses(self, threshold: Threshold, distinct: bool) -> Option<&'static str> {
         let most = match self {
             Self::SuccessAfterFailures => 1,
-            _ if self.is_of_logins() => Self::MOST_DISTINCT,
+            _ if distinct || self.is_of_logins() => Self::MOST_DISTINCT,
             _ => Threshold::MAX_COUNT,
         };
         (threshold.count() > most).then_some(if most == 1 {
@@ -95,6 +96,12 @@ impl IncidentKind {
         } else {
             "a count of at most 64"
         })
+    }
+
+    /// The kind's bit in a set of those that a status tells of; 0 for the others.
+    pub(crate) fn bit(self) -> u8 {
+        let place = Self::BY_STATUS.iter().position(|kind| *kind == self);
+        place.map_or(0, |place| 1 << place)
     }
 
     /// Whether a response of this status is a failure of the kind; never for the kinds of logins.

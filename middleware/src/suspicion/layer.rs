@@ -10,7 +10,8 @@ use super::recorder::{Recorder, Stores};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Rule};
 use super::tally::SuspicionTally;
-use super::{Bans, IncidentKind, Threshold};
+use super::thing::Things;
+use super::{Bans, IncidentKind, Threshold, Watch};
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::log::{Fallback, Losses};
@@ -91,7 +92,7 @@ impl fmt::Debug for SuspicionLayer {
 #[must_use]
 pub struct SuspicionLayerBuilder {
     stores: Stores,
-    rules: Vec<Rule>,
+    watches: Vec<(IncidentKind, Watch)>,
     exempt: Exemptions,
     hash_clients: Option<Secret>,
     observers: Vec<ObserveEvent>,
@@ -101,18 +102,15 @@ pub struct SuspicionLayerBuilder {
 }
 
 impl SuspicionLayerBuilder {
-    /// A megabyte at most when full: 120 bytes for each failure, in two queues that keep their room.
+    /// A megabyte at most when full: 128 bytes for each failure, in two queues that keep their room.
     const QUEUE: usize = 4_096;
     const MOST_QUEUE: usize = 1_048_576;
 
     fn new(stores: Stores) -> Self {
-        let rule = |kind: IncidentKind| Rule {
-            kind,
-            threshold: kind.default_threshold(),
-        };
+        let watch = |kind: IncidentKind| (kind, kind.default_threshold().into());
         Self {
             stores,
-            rules: IncidentKind::BY_STATUS.map(rule).into(),
+            watches: IncidentKind::BY_STATUS.map(watch).into(),
             exempt: Exemptions::default(),
             hash_clients: None,
             observers: Vec::new(),
@@ -123,15 +121,20 @@ impl SuspicionLayerBuilder {
     }
 
     /// When a kind is suspicious, instead of [`IncidentKind::default_threshold`]; turns a kind of logins on.
-    pub fn threshold(mut self, kind: IncidentKind, threshold: Threshold) -> Self {
+    pub fn threshold(self, kind: IncidentKind, threshold: Threshold) -> Self {
+        self.watch(kind, threshold.into())
+    }
+
+    /// As [`threshold`](Self::threshold), and which failures are told apart, on which routes.
+    pub fn watch(mut self, kind: IncidentKind, watch: Watch) -> Self {
         self = self.without(kind);
-        self.rules.push(Rule { kind, threshold });
+        self.watches.push((kind, watch));
         self
     }
 
     /// Does not count a kind.
     pub fn without(mut self, kind: IncidentKind) -> Self {
-        self.rules.retain(|rule| rule.kind != kind);
+        self.watches.retain(|(known, _)| *known != kind);
         self
     }
 
@@ -165,7 +168,8 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Keys the hashes that stand for accounts and networks where a kind of logins is on; random unless set.
+    /// Keys the hashes that stand for accounts and networks where a kind of logins is on, and for what failures are told apart
+    /// by; random unless set.
     ///
     /// Processes that share a store must share it, or they count apart.
     pub fn secret(mut self, secret: Secret) -> Self {
@@ -183,29 +187,49 @@ impl SuspicionLayerBuilder {
     /// The layer.
     ///
     /// # Errors
-    /// A queue outside 1 to 1,048,576 failures, a threshold of a kind of logins above [`IncidentKind::MOST_DISTINCT`] (of
+    /// A queue outside 1 to 1,048,576 failures, a threshold of distinct items above [`IncidentKind::MOST_DISTINCT`] (of
     /// [`IncidentKind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
     pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
             let allowed = "1 to 1048576 failures";
             return Err(ConfigError::new("queue", self.queue, allowed));
         }
-        for Rule { kind, threshold } in &self.rules {
-            if let Some(allowed) = kind.refuses(*threshold) {
+        for (kind, watch) in &self.watches {
+            let Watch {
+                threshold,
+                distinct,
+                ..
+            } = watch;
+            if let Some(allowed) = kind.refuses(*threshold, *distinct == Some(true)) {
                 return Err(ConfigError::new(kind.as_str(), threshold, allowed));
             }
         }
-        let logins = match self.secret {
-            _ if !self.rules.iter().any(|rule| rule.kind.is_of_logins()) => None,
-            Some(secret) => Some(Logins::new(&self.rules, secret)),
-            None => Some(Logins::new(&self.rules, Secret::random()?)),
+        let rules: Box<[Rule]> = self.watches.iter().map(rule).collect();
+        let of_logins = rules.iter().any(|rule| rule.kind.is_of_logins());
+        // For bans, or for incidents.
+        let seeks = self.bans.is_some() || rules.iter().any(|rule| rule.distinct);
+        let secret = match self.secret {
+            _ if !of_logins && !seeks => None,
+            Some(secret) => Some(secret),
+            None => Some(Secret::random()?),
         };
+        let logins = secret.clone().filter(|_| of_logins);
+        let narrowed = self.watches.iter();
+        let narrowed = narrowed.filter(|(_, watch)| !watch.routes.is_empty());
+        let plain = self.watches.iter();
+        let plain = plain.filter(|(_, watch)| watch.distinct == Some(false));
         let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
-                rules: self.rules.into(),
                 exempt: self.exempt,
-                logins,
+                logins: logins.map(|secret| Logins::new(&rules, secret)),
+                narrowed: narrowed
+                    .map(|(kind, watch)| (*kind, watch.routes.clone().into()))
+                    .collect(),
+                plain: plain.map(|(kind, _)| *kind).collect(),
+                seeks,
+                things: secret.filter(|_| seeks).map(Things::new),
+                rules,
                 stores: self.stores,
                 queue: Queue::new(self.queue),
                 losses: Losses::default(),
@@ -221,7 +245,15 @@ impl SuspicionLayerBuilder {
 impl fmt::Debug for SuspicionLayerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SuspicionLayerBuilder")
-            .field("rules", &self.rules)
+            .field("watches", &self.watches)
             .finish_non_exhaustive()
+    }
+}
+
+fn rule((kind, watch): &(IncidentKind, Watch)) -> Rule {
+    if watch.distinct == Some(true) {
+        Rule::of_distinct(*kind, watch.threshold)
+    } else {
+        Rule::new(*kind, watch.threshold)
     }
 }

@@ -152,7 +152,9 @@ pub mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod thing;
 mod threshold;
+mod watch;
 
 pub(crate) use bans::micros;
 pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
@@ -166,3 +168,4 @@ pub use login::{AccountHash, Login, LoginAttempt};
 pub use service::Suspicion;
 pub use tally::{FailureResult, SuspicionTally, Turned};
 pub use threshold::Threshold;
+pub use watch::Watch;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
-use super::store::{FailedRequest, FailureStore, Incident, LocalFailureStore, Rule};
+use super::store::{Evidence, FailedRequest, FailureStore, Incident, LocalFailureStore, Rule};
 use super::tally::{FailureResult, SuspicionTally};
+use super::thing::{Sought, Things};
 use super::{Ban, BanReason, IncidentKind, Warden};
 use crate::log::{Fallback, Losses, News, now};
-use crate::model::{Exemptions, Network, Route, UserId};
+use crate::model::{Exemptions, Network, Route, RouteFilter, UserId};
 use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share.
@@ -20,6 +21,14 @@ pub(super) struct Recorder {
     pub(super) exempt: Exemptions,
     /// `None` unless a kind of logins is on.
     pub(super) logins: Option<Logins>,
+    /// Routes on which alone a kind counts.
+    pub(super) narrowed: Box<[(IncidentKind, Box<[RouteFilter]>)]>,
+    /// The kinds that ban by the number of failures, whatever failed.
+    pub(super) plain: Box<[IncidentKind]>,
+    /// `None` unless failures are told apart.
+    pub(super) things: Option<Things>,
+    /// Whether a response must know what its request asked for.
+    pub(super) seeks: bool,
     pub(super) stores: Stores,
     pub(super) queue: Queue<Noted>,
     pub(super) losses: Losses,
@@ -53,24 +62,46 @@ pub(super) struct Sender {
     pub(super) client: Network,
     pub(super) user: Option<UserId>,
     pub(super) route: Route,
+    /// `None` unless failures are told apart.
+    pub(super) sought: Option<Sought>,
+    /// As [`FailedRequest::left_out`].
+    pub(super) left_out: u8,
 }
 
 impl Recorder {
-    /// Queues a failure or a login that some kind counts. It never waits: a full queue drops one.
+    /// The kinds that leave out the failures of this route.
+    pub(super) fn leaves_out(&self, method: &Method, route: &Route) -> u8 {
+        let others = self.narrowed.iter().filter(|(_, routes)| {
+            let mut routes = routes.iter();
+            !routes.any(|filter| filter.matches(method, route))
+        });
+        others.fold(0, |kinds, (kind, _)| kinds | kind.bit())
+    }
+
+    /// Queues a failure or a login that some kind counts; `is_login` if its handler told of one. It never waits: a full queue
+    /// drops one.
     pub(super) fn note(
         self: &Arc<Self>,
         status: StatusCode,
         login: Option<&Login>,
+        is_login: bool,
         sender: Sender,
     ) {
-        if login.is_none() && !self.rules.iter().any(|rule| rule.kind.counts(status)) {
-            return;
-        }
         let Sender {
             client,
             user,
             route,
+            sought,
+            left_out,
         } = sender;
+        let mut request = FailedRequest::new(client, status, route);
+        request.left_out = left_out;
+        if login.is_none() && !self.rules.iter().any(|rule| request.counts(rule.kind)) {
+            return;
+        }
+        if let Some((things, sought)) = self.things.as_ref().zip(sought) {
+            request.thing = things.of(status, &request.route, &sought, is_login);
+        }
         let attempt = |login| {
             Some(LoginAttempt::of(
                 login,
@@ -78,13 +109,9 @@ impl Recorder {
                 &self.logins.as_ref()?.secret,
             ))
         };
+        request.login = login.and_then(attempt);
         let noted = Noted {
-            request: FailedRequest {
-                client,
-                status,
-                route,
-                login: login.and_then(attempt),
-            },
+            request,
             user,
             at: SystemTime::now(),
         };
@@ -163,28 +190,34 @@ impl Recorder {
         }
     }
 
-    /// The bans for these incidents and the store that imposes each: one for each client, however many incidents it has.
-    fn convicted(
-        &self,
-        batch: &Batch,
-        incidents: &[Incident],
-    ) -> Vec<(&Warden, Network, IncidentKind)> {
-        let mut convicted = Vec::new();
-        let Some(warden) = &self.warden else {
-            return convicted;
-        };
-        for incident in incidents {
-            let kind = incident.rule.kind;
-            if let Some(request) = batch.requests.get(incident.request)
-                && warden.bans_for(kind)
-                && convicted
-                    .iter()
-                    .all(|(_, known, _)| *known != request.client)
-            {
-                convicted.push((warden, request.client, kind));
+    /// What counts towards bans.
+    ///
+    /// A verified user's failure counts towards no ban, unless it is a 401 or a login, which no verified credentials explain:
+    /// others may share the address, and nothing tells how many do.
+    fn evidence(&self, warden: &Warden, batch: &Batch) -> Vec<Evidence> {
+        let mut evidence = Vec::new();
+        for (request, (user, _)) in batch.requests.iter().zip(&batch.circumstances) {
+            let is_of_user = user.is_some() && request.status != StatusCode::UNAUTHORIZED;
+            for rule in self.rules.iter().filter(|rule| warden.bans_for(rule.kind)) {
+                let thing = match (rule.kind, request.login) {
+                    (IncidentKind::PasswordSpraying, Some(login)) if !login.succeeded => {
+                        login.account.item()
+                    }
+                    (kind, _) if is_of_user || !request.counts(kind) => continue,
+                    (kind, _) => match &self.things {
+                        Some(things) if self.plain.contains(&kind) => things.unlike_any(),
+                        _ => request.thing,
+                    },
+                };
+                evidence.push(Evidence {
+                    client: request.client,
+                    kind: rule.kind,
+                    threshold: rule.threshold,
+                    thing,
+                });
             }
         }
-        convicted
+        evidence
     }
 
     /// Counts and logs a ban that was imposed for this reason. The ban as it stands may be an earlier one that lasts longer.
@@ -231,9 +264,9 @@ impl Work for Recorder {
         let (result, incidents) = self.count(&batch.requests).await;
         taken.result = result;
         self.report(&batch, &incidents);
-        for (warden, client, kind) in self.convicted(&batch, &incidents) {
-            if let Some(ban) = warden.convict(client, kind).await {
-                self.announce(BanReason::Incident(kind), &ban);
+        if let Some(warden) = &self.warden {
+            for ban in warden.convict(self.evidence(warden, &batch)).await {
+                self.announce(ban.reason, &ban);
             }
         }
     }
@@ -244,9 +277,9 @@ impl Work for Recorder {
         let (result, incidents) = self.count_here(&batch.requests);
         taken.result = result;
         self.report(&batch, &incidents);
-        for (warden, client, kind) in self.convicted(&batch, &incidents) {
-            if let Some(ban) = warden.convict_here(client, kind) {
-                self.announce(BanReason::Incident(kind), &ban);
+        if let Some(warden) = &self.warden {
+            for ban in warden.convict_here(self.evidence(warden, &batch)) {
+                self.announce(ban.reason, &ban);
             }
         }
     }
@@ -281,12 +314,11 @@ mod tests {
 
     fn noted(octet: u8, status: u16) -> Noted {
         Noted {
-            request: FailedRequest {
-                client: Network::of([192, 0, 2, octet].into(), 64),
-                status: StatusCode::from_u16(status).unwrap(),
-                route: Route::UNMATCHED,
-                login: None,
-            },
+            request: FailedRequest::new(
+                Network::of([192, 0, 2, octet].into(), 64),
+                StatusCode::from_u16(status).unwrap(),
+                Route::UNMATCHED,
+            ),
             user: None,
             at: SystemTime::UNIX_EPOCH,
         }
@@ -326,7 +358,7 @@ mod tests {
     #[test]
     fn a_failure_that_waits_takes_no_more_than_the_layer_says() {
         let size = size_of::<(u64, Noted)>();
-        assert!(size <= 120, "{size} bytes");
+        assert!(size <= 128, "{size} bytes");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub use super::bans::store::{BanStore, LocalBanStore};
+pub use super::bans::store::{BanStore, Evidence, LocalBanStore};
 use super::{AccountHash, AccountState, IncidentKind, LoginAttempt, Threshold};
 pub use crate::model::Reply;
 use crate::model::{Network, Route};
@@ -19,15 +19,16 @@ use crate::model::{Network, Route};
 /// the first failure a whole window or more after the last incident is another; it ends when fewer than half the
 /// threshold are left in the window.
 ///
-/// Of the [kinds of logins](IncidentKind::is_of_logins), distinct items are counted instead of failures, each by when it was
-/// last seen: accounts whose login failed from a client, networks that failed on an account, networks that logged in to an
-/// account under suspicion. The logins of a call are counted after all of its failures, in their order.
+/// By a rule of [distinct items](Rule::distinct), these are counted instead of failures, each by when it was last seen: the
+/// things of a client's failures; of the [kinds of logins](IncidentKind::is_of_logins), accounts whose login failed from a
+/// client, networks that failed on an account, networks that logged in to an account under suspicion. The items of a call are
+/// counted after all of its failures, in their order.
 ///
 /// Calls that name a kind share its logs, whatever their thresholds. A call that asks for fewer or shorter forgets what
 /// lies beyond its own threshold and window, so calls on one store should ask for the same. Otherwise the larger ones can
 /// see too few failures, never too many.
 pub trait FailureStore: Send + Sync + 'static {
-    /// Counts each request for every one of these kinds that counts its status, all in one round trip.
+    /// Counts each request for every one of these kinds that [counts it](FailedRequest::counts), all in one round trip.
     ///
     /// The reply times out by itself. A call that failed may have been executed.
     fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
@@ -48,15 +49,41 @@ pub trait LocalFailureStore: Send + Sync + 'static {
 
 /// A kind and when it is suspicious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rule {
     /// The kind.
     pub kind: IncidentKind,
-    /// How many failures in which window.
+    /// How many failures, or distinct items, in which window.
     pub threshold: Threshold,
+    /// Whether distinct items are counted instead of failures, as the kinds of logins always do.
+    pub distinct: bool,
+}
+
+impl Rule {
+    /// A kind that counts failures, or if it is one of logins, distinct accounts or networks.
+    #[must_use]
+    pub const fn new(kind: IncidentKind, threshold: Threshold) -> Self {
+        Self {
+            kind,
+            threshold,
+            distinct: kind.is_of_logins(),
+        }
+    }
+
+    /// A kind that counts the distinct [things](FailedRequest::thing) of failures, or distinct accounts or networks.
+    #[must_use]
+    pub const fn of_distinct(kind: IncidentKind, threshold: Threshold) -> Self {
+        Self {
+            kind,
+            threshold,
+            distinct: true,
+        }
+    }
 }
 
 /// A request that the service answered with a client error, or with the outcome of a login.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FailedRequest {
     /// The client.
     pub client: Network,
@@ -66,6 +93,31 @@ pub struct FailedRequest {
     pub route: Route,
     /// The login that it was, if its handler said so and some kind counts it.
     pub login: Option<LoginAttempt>,
+    /// The thing that failed, as 64 bits of a keyed hash: what failures are told apart by.
+    pub thing: u64,
+    /// The kinds that leave it out, a bit for each place in [`IncidentKind::BY_STATUS`].
+    pub(crate) left_out: u8,
+}
+
+impl FailedRequest {
+    /// A failure that every kind counts that [counts its status](IncidentKind::counts), and no login.
+    #[must_use]
+    pub const fn new(client: Network, status: StatusCode, route: Route) -> Self {
+        Self {
+            client,
+            status,
+            route,
+            login: None,
+            thing: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Whether it is a failure of the kind; never of the kinds of logins.
+    #[must_use]
+    pub fn counts(&self, kind: IncidentKind) -> bool {
+        kind.counts(self.status) && self.left_out & kind.bit() == 0
+    }
 }
 
 /// A failure that is to be reported, with the evidence that the store holds.
@@ -75,9 +127,9 @@ pub struct Incident {
     pub request: usize,
     /// The kind of failures and its threshold.
     pub rule: Rule,
-    /// Failures since the episode began, those that led to it included; for a kind of logins, distinct ones.
+    /// Failures since the episode began, those that led to it included; by a rule of distinct items, distinct ones.
     pub count: u64,
-    /// Whether the count is an estimate, as it can be for the kinds of logins beyond 64 or beyond a window.
+    /// Whether the count is an estimate, as it can be of distinct items beyond 64 or beyond a window.
     pub estimated: bool,
     /// From the first of them to this one.
     pub span: Duration,

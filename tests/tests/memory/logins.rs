@@ -14,15 +14,18 @@ fn fail(store: &MemoryStore, rule: Rule, accounts: std::ops::Range<usize>, netwo
     let secret = Secret::from_bytes(b"a secret of the tests");
     for account in accounts {
         let account = AccountHash::of(&account.to_string(), &secret);
-        let failed = |network: u64| FailedRequest {
-            client: Network::of([192, 0, 2, 1].into(), 64),
-            status: StatusCode::OK,
-            route: Route::UNMATCHED,
-            login: Some(LoginAttempt {
+        let failed = |network: u64| {
+            let mut request = FailedRequest::new(
+                Network::of([192, 0, 2, 1].into(), 64),
+                StatusCode::OK,
+                Route::UNMATCHED,
+            );
+            request.login = Some(LoginAttempt {
                 account,
                 network: network.wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 succeeded: false,
-            }),
+            });
+            request
         };
         store.count_now(&[rule], &(0..networks).map(failed).collect::<Vec<_>>());
     }
@@ -35,10 +38,10 @@ fn accounts_whose_logins_fail_stay_within_the_stated_number_and_memory() {
     }
     let before = resident();
     let store = MemoryStore::new();
-    let rule = Rule {
-        kind: IncidentKind::DistributedStuffing,
-        threshold: IncidentKind::DistributedStuffing.default_threshold(),
-    };
+    let rule = Rule::new(
+        IncidentKind::DistributedStuffing,
+        IncidentKind::DistributedStuffing.default_threshold(),
+    );
     fail(&store, rule, 0..ACCOUNTS, 1);
     let taken = resident() - before;
     println!("{} bytes an account", taken / ACCOUNTS);

@@ -13,11 +13,12 @@ const CLIENTS: u32 = 100_000;
 
 /// One 404 of each of these clients.
 fn fail(store: &MemoryStore, rule: Rule, clients: std::ops::Range<u32>) -> usize {
-    let failed = |client| FailedRequest {
-        client: Network::of(Ipv4Addr::from_bits(client).into(), 64),
-        status: StatusCode::NOT_FOUND,
-        route: Route::UNMATCHED,
-        login: None,
+    let failed = |client| {
+        FailedRequest::new(
+            Network::of(Ipv4Addr::from_bits(client).into(), 64),
+            StatusCode::NOT_FOUND,
+            Route::UNMATCHED,
+        )
     };
     let incidents = clients.map(|client| store.count_now(&[rule], &[failed(client)]).len());
     incidents.sum()
@@ -30,10 +31,10 @@ fn scanning_clients_stay_within_the_stated_number_and_memory() {
     }
     let before = resident();
     let store = MemoryStore::new();
-    let rule = Rule {
-        kind: IncidentKind::EndpointScanning,
-        threshold: IncidentKind::EndpointScanning.default_threshold(),
-    };
+    let rule = Rule::new(
+        IncidentKind::EndpointScanning,
+        IncidentKind::EndpointScanning.default_threshold(),
+    );
     assert_eq!(fail(&store, rule, 0..CLIENTS), 0);
     let taken = resident() - before;
     println!("{} bytes a client", taken / CLIENTS as usize);

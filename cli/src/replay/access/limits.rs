@@ -68,9 +68,9 @@ impl Limits {
             }
         }
         for Suspicious { kind, threshold } in &arguments.suspicion {
-            let thresholds = &mut config.suspicion.thresholds;
-            thresholds.retain(|(other, _)| other != kind);
-            thresholds.extend(threshold.map(|threshold| (*kind, threshold)));
+            let watches = &mut config.suspicion.watches;
+            watches.retain(|(other, _)| other != kind);
+            watches.extend(threshold.map(|threshold| (*kind, threshold.into())));
         }
         let bans = Banning::new(config.suspicion.bans.take(), arguments.ban)?;
         let named = config

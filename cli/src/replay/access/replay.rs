@@ -69,7 +69,7 @@ impl Replay {
         bans: Option<&Banning>,
     ) -> Result<Self, ConfigError> {
         // The layer counts off the request's path, in a task of its own; a replay counts each failure at its time.
-        config.suspicion.thresholds.clear();
+        config.suspicion.watches.clear();
         let clock = LogClock::default();
         let memory = MemoryStore::builder()
             .clock(clock.clone())

@@ -1,8 +1,11 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 
+use http::StatusCode;
 use palisade::rate_limit::Exemptions;
-use palisade::suspicion::IncidentKind;
-use palisade::suspicion::store::{FailedRequest, LocalBanStore, LocalFailureStore, Rule};
+use palisade::suspicion::store::{Evidence, FailedRequest, LocalBanStore, LocalFailureStore, Rule};
+use palisade::suspicion::{IncidentKind, Watch};
 
 use super::clients::Clients;
 use super::limits::{Banning, Limits};
@@ -16,6 +19,7 @@ use crate::replay::log::Log;
 /// since the layer would have answered in the service's place, and never counts its own refusals.
 pub(super) struct Suspects<'a> {
     clients: &'a Clients<'a>,
+    watches: &'a [(IncidentKind, Watch)],
     rules: Vec<Rule>,
     exempt: &'a Exemptions,
     failures: Box<dyn LocalFailureStore>,
@@ -25,6 +29,9 @@ pub(super) struct Suspects<'a> {
     convicted: BTreeMap<(usize, usize), Conviction>,
     banning: Option<&'a Banning>,
     store: Box<dyn LocalBanStore>,
+    /// Makes things of what failed.
+    hasher: RandomState,
+    serial: Cell<u64>,
     /// By client.
     banned: BTreeMap<usize, Banned>,
 }
@@ -38,19 +45,22 @@ struct Conviction {
 impl<'a> Suspects<'a> {
     pub(super) fn new(limits: &'a Limits, replay: &Replay, clients: &'a Clients<'a>) -> Self {
         let settings = &limits.config.suspicion;
-        let rules = settings.thresholds.iter();
-        let rules: Vec<Rule> = rules
-            .map(|&(kind, threshold)| Rule { kind, threshold })
-            .collect();
+        let rule = |(kind, watch): &(IncidentKind, Watch)| match watch.distinct {
+            Some(true) => Rule::of_distinct(*kind, watch.threshold),
+            _ => Rule::new(*kind, watch.threshold),
+        };
         Self {
             clients,
+            watches: &settings.watches,
             failures: Box::new(replay.store()),
-            rules,
+            rules: settings.watches.iter().map(rule).collect(),
             exempt: &settings.exempt,
             passed: vec![0; clients.networks()],
             convicted: BTreeMap::new(),
             banning: limits.bans.as_ref(),
             store: Box::new(replay.store()),
+            hasher: RandomState::new(),
+            serial: Cell::new(0),
             banned: BTreeMap::new(),
         }
     }
@@ -70,22 +80,36 @@ impl<'a> Suspects<'a> {
             return;
         };
         self.passed[number] += 1;
-        let (method, _) = &log.requests[entry.request as usize];
+        let (method, uri) = &log.requests[entry.request as usize];
         if !entry.status.is_client_error() || self.exempt.covers(method, client) {
             return;
         }
-        let incidents = self.failures.count_now(
-            &self.rules,
-            &[FailedRequest {
-                client: client.network,
-                status: entry.status,
-                route: client.route.clone(),
-                login: None,
-            }],
-        );
-        // One ban for each response, as the layer imposes.
-        let mut banning = self.banning;
-        for incident in incidents {
+        // A log has no credentials, so each 401 is a guess like no other.
+        let thing = match entry.status {
+            StatusCode::NOT_FOUND => self.hasher.hash_one(uri.path()),
+            StatusCode::UNAUTHORIZED => self.unlike_any(),
+            status => self
+                .hasher
+                .hash_one((status.as_u16(), client.route.as_str())),
+        };
+        let counting: Vec<_> = self
+            .watches
+            .iter()
+            .map(|(kind, watch)| {
+                let mut routes = watch.routes.iter();
+                let named = watch.routes.is_empty()
+                    || routes.any(|route| route.matches(method, &client.route));
+                named && kind.counts(entry.status)
+            })
+            .collect();
+        let rules = self.rules.iter().zip(&counting);
+        let rules: Vec<Rule> = rules
+            .filter(|(_, counts)| **counts)
+            .map(|(rule, _)| *rule)
+            .collect();
+        let mut request = FailedRequest::new(client.network, entry.status, client.route.clone());
+        request.thing = thing;
+        for incident in self.failures.count_now(&rules, &[request]) {
             let kind = IncidentKind::BY_STATUS
                 .iter()
                 .position(|kind| *kind == incident.rule.kind);
@@ -97,23 +121,49 @@ impl<'a> Suspects<'a> {
                 requests_before: self.passed[number],
             });
             conviction.incidents += 1;
-            // As in the layer, what passes a ban in a dry run is no repeat offence.
-            let is_banned = self.store.banned_for_now(client.network).is_some();
-            let bans = banning.take_if(|it| !is_banned && it.kinds.contains(&incident.rule.kind));
-            if let Some(Banning { sentence, .. }) = bans {
-                let ban = self
-                    .store
-                    .impose_now(client.network, incident.rule.kind, sentence, 0);
-                let banned = self.banned.entry(number).or_insert_with(|| Banned {
-                    client: self.clients.name(number, false),
-                    reason: ban.reason.as_str(),
-                    first: timestamp(entry.at),
-                    bans: 0,
-                    requests_refused: 0,
-                });
-                banned.bans += 1;
-            }
         }
+        // As in the layer, a verified user's failure counts towards no ban, unless it is a 401.
+        let is_of_user = client.user.is_some() && entry.status != StatusCode::UNAUTHORIZED;
+        let Some(Banning {
+            sentence, kinds, ..
+        }) = self.banning.filter(|_| !is_of_user)
+        else {
+            return;
+        };
+        let evidence = self
+            .watches
+            .iter()
+            .zip(counting)
+            .filter(|((kind, _), counts)| *counts && kinds.contains(kind));
+        let evidence: Vec<_> = evidence
+            .map(|((kind, watch), _)| Evidence {
+                client: client.network,
+                kind: *kind,
+                threshold: watch.threshold,
+                thing: if watch.distinct == Some(false) {
+                    self.unlike_any()
+                } else {
+                    thing
+                },
+            })
+            .collect();
+        for ban in self.store.convict_now(&evidence, sentence, 0) {
+            let banned = self.banned.entry(number).or_insert_with(|| Banned {
+                client: self.clients.name(number, false),
+                reason: ban.reason.as_str(),
+                first: timestamp(entry.at),
+                bans: 0,
+                requests_refused: 0,
+            });
+            banned.bans += 1;
+        }
+    }
+
+    /// A thing like no other.
+    fn unlike_any(&self) -> u64 {
+        let serial = self.serial.get() + 1;
+        self.serial.set(serial);
+        self.hasher.hash_one(serial)
     }
 
     /// One entry for each kind there is, counted or not, and who was banned.

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn without_a_file_every_kind_of_suspicion_and_bans_are_on_and_loopback_is_trusted() {
         for config in [settings(None).unwrap(), with("").unwrap()] {
-            assert_eq!(config.suspicion.thresholds.len(), IncidentKind::ALL.len());
+            assert_eq!(config.suspicion.watches.len(), IncidentKind::ALL.len());
             let bans = config.suspicion.bans.as_ref().unwrap();
             assert_eq!(bans.sentence.first(), Duration::from_secs(20));
             assert_eq!(bans.kinds.len(), 5, "those that name their client");
@@ -128,10 +128,7 @@ mod tests {
              [rate_limit]\nuser = '30/2m'\n[segments]\nenabled = false\n[funnel]\nvisitors = 'off'\n",
         );
         let config = config.unwrap();
-        assert_eq!(
-            config.suspicion.thresholds.len(),
-            IncidentKind::ALL.len() - 1
-        );
+        assert_eq!(config.suspicion.watches.len(), IncidentKind::ALL.len() - 1);
         let bans = config.suspicion.bans.unwrap();
         assert_eq!(bans.sentence.first(), Duration::from_secs(5));
         assert_eq!(config.rate_limit.policies.len(), 2);

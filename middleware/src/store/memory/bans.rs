@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use super::log::Micros;
 use super::{MemoryStore, lock};
-use crate::model::Network;
-use crate::suspicion::store::LocalBanStore;
+use crate::model::{Network, PartitionKey};
+use crate::suspicion::store::{Evidence, LocalBanStore};
 use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, micros};
 
 /// Banned clients, and clients with remembered offences: at most [`Bans::MOST`] clients, at most 250 bytes each.
@@ -41,39 +41,39 @@ impl Bans {
     const MOST: usize = 100_000;
     const FORGET_AFTER: Micros = Sentence::FORGET_AFTER.as_micros() as Micros;
 
+    /// Bans a client by hand.
     fn impose(
         &self,
         clock: impl Fn() -> Micros,
         client: Network,
-        reason: BanReason,
-        strike: bool,
-        length: impl Fn(u32) -> Duration,
+        length: Duration,
     ) -> (Held, Micros) {
         let mut table = lock(&self.table);
         // Read with the lock held, so that the bans of one client see the times in their order.
         let now = clock();
-        let known = table.clients.get(&client).copied();
-        let known = known.filter(|known| now < known.ends.saturating_add(Self::FORGET_AFTER));
-        let (since, ended, strikes) = match known {
-            Some(known) if known.ends > now => (known.since, known.ends, known.strikes),
-            Some(known) => (now, known.ends, known.strikes),
-            None => (now, 0, 0),
-        };
-        let strikes = strikes.saturating_add(u16::from(strike));
-        let ends = now.saturating_add(micros(length(strikes.into())));
-        let held = match known {
-            Some(known) if ended >= ends => Held { strikes, ..known },
-            _ => Held {
-                since,
-                ends,
-                strikes,
-                reason,
-            },
-        };
-        table.make_room(client, now);
-        table.put(client, held);
+        let held = table.impose(now, client, BanReason::Manual, 0, |_| length);
         self.held.store(table.clients.len(), Ordering::Release);
         (held, now)
+    }
+
+    /// Bans a client that is not banned, if this is an offence, by when it comes and when the last ban ended.
+    fn convict(
+        &self,
+        clock: impl Fn() -> Micros,
+        client: Network,
+        reason: BanReason,
+        is_offence: impl FnOnce(Micros, Micros) -> bool,
+        length: impl Fn(u32) -> Duration,
+    ) -> Option<(Held, Micros)> {
+        let mut table = lock(&self.table);
+        let now = clock();
+        let ended = table.get(client, now).map_or(0, |held| held.ends);
+        if ended > now || !is_offence(now, ended) {
+            return None;
+        }
+        let held = table.impose(now, client, reason, 1, length);
+        self.held.store(table.clients.len(), Ordering::Release);
+        Some((held, now))
     }
 
     fn lift(&self, clock: impl Fn() -> Micros, client: Network) -> bool {
@@ -90,8 +90,10 @@ impl Bans {
         if self.held.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let ends = lock(&self.table).clients.get(&client)?.ends;
-        let left = ends.checked_sub(clock()).filter(|left| *left > 0)?;
+        let mut table = lock(&self.table);
+        let now = clock();
+        let left = table.get(client, now)?.ends.checked_sub(now);
+        let left = left.filter(|left| *left > 0)?;
         Some(Duration::from_micros(left))
     }
 
@@ -108,6 +110,54 @@ impl Bans {
 }
 
 impl Table {
+    /// What is held of a client. A ban from the future was left by a clock that stepped back: it begins anew, so that it never
+    /// lasts for longer than it was imposed for.
+    fn get(&mut self, client: Network, now: Micros) -> Option<Held> {
+        let held = *self.clients.get(&client)?;
+        if held.since <= now {
+            return Some(held);
+        }
+        let ends = now.saturating_add(held.ends.saturating_sub(held.since));
+        let held = Held {
+            since: now,
+            ends,
+            ..held
+        };
+        self.put(client, held);
+        Some(held)
+    }
+
+    fn impose(
+        &mut self,
+        now: Micros,
+        client: Network,
+        reason: BanReason,
+        strike: u16,
+        length: impl Fn(u32) -> Duration,
+    ) -> Held {
+        let known = self.get(client, now);
+        let known = known.filter(|known| now < known.ends.saturating_add(Bans::FORGET_AFTER));
+        let (since, ended, strikes) = match known {
+            Some(known) if known.ends > now => (known.since, known.ends, known.strikes),
+            Some(known) => (now, known.ends, known.strikes),
+            None => (now, 0, 0),
+        };
+        let strikes = strikes.saturating_add(strike);
+        let ends = now.saturating_add(micros(length(strikes.into())));
+        let held = match known {
+            Some(known) if ended >= ends => Held { strikes, ..known },
+            _ => Held {
+                since,
+                ends,
+                strikes,
+                reason,
+            },
+        };
+        self.make_room(client, now);
+        self.put(client, held);
+        held
+    }
+
     /// Forgets up to two clients whose offences no longer count, and one more if the table would overflow.
     fn make_room(&mut self, client: Network, now: Micros) {
         for _ in 0..2 {
@@ -150,7 +200,8 @@ fn told(client: Network, held: Held, now: Micros) -> Ban {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let wall = wall.unwrap_or_default();
     let lasted = Duration::from_micros(now.saturating_sub(held.since));
-    let left = Duration::from_micros(held.ends.saturating_sub(now));
+    let left = held.ends.saturating_sub(now.max(held.since));
+    let left = Duration::from_micros(left);
     let since = wall.saturating_sub(lasted);
     let until = wall.saturating_add(left);
     Ban::new(
@@ -162,29 +213,52 @@ fn told(client: Network, held: Held, now: Micros) -> Ban {
 }
 
 impl LocalBanStore for MemoryStore {
-    fn impose_now(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Ban {
-        let reason = BanReason::Incident(kind);
+    fn convict_now(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Vec<Ban> {
         let length = |offence| sentence.length(offence, roll);
-        let bans = &self.0.bans;
-        let (held, now) = bans.impose(|| self.micros(), client, reason, true, length);
-        told(client, held, now)
+        let convict = |piece: &Evidence| {
+            let (key, window) = (piece.client.into(), piece.threshold.window_micros());
+            let table = self.things(piece.kind);
+            let hash = table.hash(&key);
+            let mut shard = table.shard(hash);
+            // Nobody else holds both locks, so their order cannot be another.
+            let is_offence = |now, ended| {
+                let slot = match shard.find(hash, &key) {
+                    Some(slot) => slot,
+                    None => shard.insert(table.hasher(), hash, &key, now, window),
+                };
+                let things = shard.entry_mut(slot);
+                let is_offence = things.is_offence(now, ended, piece.threshold, piece.thing);
+                shard.used(slot, false);
+                is_offence
+            };
+            let (reason, bans) = (BanReason::Incident(piece.kind), &self.0.bans);
+            let (held, now) =
+                bans.convict(|| self.micros(), piece.client, reason, is_offence, length)?;
+            Some(told(piece.client, held, now))
+        };
+        evidence.iter().filter_map(convict).collect()
     }
 
     fn impose_for_now(&self, client: Network, length: Duration) -> Ban {
-        let length = |_| length.clamp(Ban::SHORTEST, Ban::LONGEST);
-        let bans = &self.0.bans;
-        let (held, now) = bans.impose(|| self.micros(), client, BanReason::Manual, false, length);
+        let length = length.clamp(Ban::SHORTEST, Ban::LONGEST);
+        let (held, now) = self.0.bans.impose(|| self.micros(), client, length);
         told(client, held, now)
     }
 
     fn lift_now(&self, client: Network) -> bool {
-        self.0.bans.lift(|| self.micros(), client)
+        let lifted = self.0.bans.lift(|| self.micros(), client);
+        let key = PartitionKey::from(client);
+        for kind in IncidentKind::ALL {
+            if kind.names_its_client() {
+                let table = self.things(kind);
+                let hash = table.hash(&key);
+                let mut shard = table.shard(hash);
+                if let Some(slot) = shard.find(hash, &key) {
+                    shard.forget(table.hasher(), slot);
+                }
+            }
+        }
+        lifted
     }
 
     fn banned_for_now(&self, client: Network) -> Option<Duration> {

@@ -127,7 +127,7 @@ impl Trails {
             let counting = self
                 .rules
                 .iter()
-                .filter(|(rule, _)| rule.kind.counts(request.status));
+                .filter(|(rule, _)| request.counts(rule.kind));
             for (rule, table) in counting {
                 let hash = table.hash(&key);
                 let mut shard = table.shard(hash);

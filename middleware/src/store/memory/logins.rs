@@ -1,4 +1,5 @@
-//! The kinds of logins: accounts that failed from a network, networks that failed for an account, and their successes.
+//! What is counted by distinct items: the things of failures, and of logins the accounts that failed from a network, the
+//! networks that failed for an account, and their successes.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::suspicion::{AccountHash, AccountState, IncidentKind, Threshold};
 
 type Watched<E> = (Rule, Arc<Table<E>>);
 
-/// The trails of some kinds of logins.
+/// The trails of some kinds that count distinct items.
 pub(super) struct Logins {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sketches: Sketches,
@@ -28,15 +29,14 @@ impl Logins {
         self.rules.iter().find(|(rule, _)| rule.kind == kind)
     }
 
-    /// Counts the logins among the requests, in their order.
+    /// Counts the things and the logins of the requests, in their order.
     pub(super) fn count_all(&self, requests: &[FailedRequest], incidents: &mut Vec<Incident>) {
+        if self.rules.is_empty() {
+            return;
+        }
         for (place, request) in requests.iter().enumerate() {
-            let Some(login) = request.login else {
-                continue;
-            };
             let network = PartitionKey::from(request.client);
-            let account = PartitionKey::of_ours(login.account.to_string());
-            let mut count = |kind, key, item| {
+            let mut count = |kind, key: &PartitionKey, item| {
                 let Some((rule, table)) = self.of(kind) else {
                     return;
                 };
@@ -51,6 +51,15 @@ impl Logins {
                     });
                 }
             };
+            for kind in IncidentKind::BY_STATUS {
+                if request.counts(kind) {
+                    count(kind, &network, request.thing);
+                }
+            }
+            let Some(login) = request.login else {
+                continue;
+            };
+            let account = PartitionKey::of_ours(login.account.to_string());
             if !login.succeeded {
                 count(
                     IncidentKind::PasswordSpraying,
@@ -102,6 +111,8 @@ impl Logins {
         };
         distinct(IncidentKind::DistributedStuffing, account)
             || distinct(IncidentKind::PasswordSpraying, network)
+            || distinct(IncidentKind::CredentialStuffing, network)
+            || distinct(IncidentKind::CredentialStuffingSlow, network)
             || self.failures.iter().any(failures)
     }
 

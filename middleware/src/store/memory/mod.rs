@@ -46,6 +46,8 @@
 //!
 //! # Bans
 //! Bans are kept for 100,000 clients, of at most 250 bytes each. Ended bans are let go first, then those that end soonest.
+//! What counts towards them is kept for as many clients of each kind, the longest-quiet let go first: at most 200 bytes for a
+//! client with one thing, and 16 for each further one below the threshold.
 //!
 //! # Customers
 //! Up to `max_keys` customers are kept, and let go longest-quiet first. The retention runs on the store's clock from the last
@@ -73,6 +75,7 @@ mod table;
 mod tests;
 #[cfg(test)]
 mod tests_of_customers;
+mod things;
 mod visits;
 
 use std::fmt;
@@ -90,6 +93,7 @@ use self::logins::Logins;
 use self::shard::{Entry, Shard};
 use self::sketch::Sketches;
 use self::table::Table;
+use self::things::Things;
 use self::visits::Visit;
 use crate::ConfigError;
 use crate::funnel::store::{LocalVisitStore, Progress, Reach};
@@ -114,6 +118,8 @@ struct Tables {
     customers: Arc<Customers>,
     visitors: Named<Visit>,
     by_login: Named<Distinct>,
+    /// What counts towards bans, by kind.
+    things: Named<Things>,
     sketches: Sketches,
 }
 
@@ -150,6 +156,7 @@ impl MemoryStore {
             + self.0.customers.len()
             + sum(&self.0.visitors, Shard::len)
             + sum(&self.0.by_login, Shard::len)
+            + sum(&self.0.things, Shard::len)
     }
 
     /// How many keys were forgotten to make room while they still counted: above 0, the bound is too small.
@@ -160,6 +167,7 @@ impl MemoryStore {
             + self.0.customers.evicted_live()
             + sum(&self.0.visitors, Shard::evicted_live)
             + sum(&self.0.by_login, Shard::evicted_live)
+            + sum(&self.0.things, Shard::evicted_live)
     }
 }
 
@@ -229,6 +237,7 @@ impl MemoryStoreBuilder {
             customers: Arc::new(Customers::new(self.max_keys)),
             visitors: Mutex::default(),
             by_login: Mutex::default(),
+            things: Mutex::default(),
             sketches: Sketches::default(),
         }))
     }
@@ -298,10 +307,15 @@ impl MemoryStore {
     /// Of each kind. A source that keeps more addresses than this busy with failures is no single client to report.
     const MOST_SUSPECTS: usize = 100_000;
 
+    /// What clients failed at, of a kind.
+    fn things(&self, kind: IncidentKind) -> Arc<Table<Things>> {
+        let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
+        named(&mut lock(&self.0.things), kind.as_str(), max_keys)
+    }
+
     fn trails(&self, rules: &[Rule]) -> Trails {
         let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
-        let (of_logins, of_failures): (Vec<Rule>, _) =
-            rules.iter().partition(|rule| rule.kind.is_of_logins());
+        let (of_items, of_failures): (Vec<Rule>, _) = rules.iter().partition(|rule| rule.distinct);
         let by_kind = bound_tables(&self.0.by_kind, of_failures, max_keys);
         let of_credentials = |kind| {
             matches!(
@@ -312,7 +326,7 @@ impl MemoryStore {
         let logins = Logins {
             clock: Arc::clone(&self.0.clock),
             sketches: self.0.sketches.clone(),
-            rules: bound_tables(&self.0.by_login, of_logins, max_keys),
+            rules: bound_tables(&self.0.by_login, of_items, max_keys),
             failures: by_kind
                 .iter()
                 .filter(|(rule, _)| of_credentials(rule.kind))

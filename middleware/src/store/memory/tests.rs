@@ -307,17 +307,13 @@ fn idle_keys_are_let_go_while_new_ones_come() {
 #[test]
 fn a_flood_of_failing_clients_does_not_make_a_suspicious_one_forgotten() {
     let (_, store, _) = store(1_000);
-    let rule = Rule {
-        kind: IncidentKind::EndpointScanning,
-        threshold: "2/1h".parse().unwrap(),
-    };
+    let rule = Rule::new(IncidentKind::EndpointScanning, "2/1h".parse().unwrap());
     let fail = |n: u32| {
-        let request = FailedRequest {
-            client: Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
-            status: http::StatusCode::NOT_FOUND,
-            route: Route::UNMATCHED,
-            login: None,
-        };
+        let request = FailedRequest::new(
+            Network::of(std::net::Ipv4Addr::from_bits(n).into(), 64),
+            http::StatusCode::NOT_FOUND,
+            Route::UNMATCHED,
+        );
         store.count_now(&[rule], &[request]).len()
     };
     assert_eq!((fail(0), fail(0)), (0, 1));

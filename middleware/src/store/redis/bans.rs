@@ -8,11 +8,11 @@ use redis::Value;
 
 use super::RedisStore;
 use super::answer::{Answer, Elements, MalformedReply};
-use super::call::{Call, Script};
-use super::keys::Prefix;
+use super::call::{Call, Script, refused};
+use super::keys::{Keys, Prefix};
 use crate::model::{Network, Operation};
-use crate::suspicion::store::{BanStore, Reply};
-use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, micros};
+use crate::suspicion::store::{BanStore, Evidence, Reply};
+use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, Threshold, micros};
 
 static IMPOSE_BAN: Script = Script::new(include_str!("lua/impose_ban.lua"));
 static LIFT_BAN: Script = Script::new(include_str!("lua/lift_ban.lua"));
@@ -20,31 +20,50 @@ static READ_BANS: Script = Script::new(include_str!("lua/read_bans.lua"));
 
 /// The most bans that one call may read; the script refuses more.
 const MOST_READ: usize = 1_000;
+/// The most evidence that one call may carry: the script takes 1,000 keys, two for each piece.
+const MOST_EVIDENCE: usize = 500;
 
 impl BanStore for RedisStore {
-    fn impose(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Reply<Ban> {
-        let reason = BanReason::Incident(kind);
-        self.ban(client, || terms(reason, true, sentence.ladder(roll)))
+    fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>> {
+        if evidence.is_empty() {
+            return Reply::Ready(Ok(Vec::new()));
+        }
+        if evidence.len() > MOST_EVIDENCE {
+            return Reply::Ready(Err(refused("more than 500 pieces of evidence in one call")));
+        }
+        let clients: Vec<_> = evidence.iter().map(|piece| piece.client).collect();
+        let read = move |reply| told(reply, &clients);
+        let call = || {
+            let pieces = evidence.iter().map(Piece::of);
+            impose(&self.0.prefix, pieces, sentence.ladder(roll))
+        };
+        self.0.request(Operation::Ban, call, read)
     }
 
     fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
-        self.ban(client, || by_hand(length))
+        let read = move |reply| {
+            let Answer { broken, answer } = told(reply, &[client])?;
+            let ban = answer.into_iter().next().ok_or(MalformedReply)?;
+            Ok(Answer {
+                broken,
+                answer: ban,
+            })
+        };
+        let call = || {
+            let length = length.clamp(Ban::SHORTEST, Ban::LONGEST);
+            impose(&self.0.prefix, [Piece::by_hand(client)], [length])
+        };
+        self.0.request(Operation::Ban, call, read)
     }
 
     fn lift(&self, client: Network) -> Reply<bool> {
-        let call = || change(&LIFT_BAN, &self.0.prefix, client);
+        let call = || lift(&self.0.prefix, client);
         self.0.request(Operation::Ban, call, lifted)
     }
 
     fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
         let read = move |reply| {
-            let bans = banned(reply, &[client])?;
+            let bans = told(reply, &[client])?;
             Ok(bans.map(|bans| bans.first().map(|ban| ban.left)))
         };
         let call = || read_bans(&self.0.prefix, &[client]);
@@ -67,7 +86,7 @@ impl BanStore for RedisStore {
                 return Ok(Vec::new());
             }
             let call = read_bans(&core.prefix, &clients);
-            let read = move |reply| banned(reply, &clients);
+            let read = move |reply| told(reply, &clients);
             let mut bans = core.request(Operation::Ban, || call, read).await?;
             // The index knows milliseconds, and a ban may have been lengthened since it was read.
             bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
@@ -76,22 +95,77 @@ impl BanStore for RedisStore {
     }
 }
 
-impl RedisStore {
-    fn ban(&self, client: Network, terms: impl FnOnce() -> Vec<u8>) -> Reply<Ban> {
-        let call = || {
-            let mut call = change(&IMPOSE_BAN, &self.0.prefix, client);
-            call.arg(terms());
-            call
-        };
-        let read = move |reply| imposed(reply, client);
-        self.0.request(Operation::Ban, call, read)
+/// A piece of evidence as the script reads it.
+struct Piece {
+    client: Network,
+    reason: BanReason,
+    /// `None` for a ban by hand.
+    counted: Option<(IncidentKind, Threshold, u64)>,
+}
+
+impl Piece {
+    fn of(evidence: &Evidence) -> Self {
+        Self {
+            client: evidence.client,
+            reason: BanReason::Incident(evidence.kind),
+            counted: Some((evidence.kind, evidence.threshold, evidence.thing)),
+        }
+    }
+
+    fn by_hand(client: Network) -> Self {
+        Self {
+            client,
+            reason: BanReason::Manual,
+            counted: None,
+        }
     }
 }
 
-/// A call of a script that changes the ban of a client and the index.
-fn change(script: &'static Script, prefix: &Prefix, client: Network) -> Call {
-    let mut call = script.call(2);
-    call.arg(prefix.ban(client)).arg(prefix.bans());
+/// A call that bans the clients whose evidence is an offence, for these lengths.
+fn impose(
+    prefix: &Prefix,
+    pieces: impl IntoIterator<Item = Piece>,
+    lengths: impl IntoIterator<Item = Duration>,
+) -> Call {
+    let mut keys = Keys::with_room_for(3);
+    keys.push_text(&prefix.bans());
+    let (mut plan, mut clients) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        keys.push_text(&prefix.ban(piece.client));
+        let mut counted = (0, 0, 0);
+        if let Some((kind, threshold, thing)) = piece.counted {
+            keys.push(&prefix.of_things(kind), &piece.client.into());
+            counted = (threshold.count(), threshold.window_micros(), thing);
+        }
+        let (count, window, thing) = counted;
+        plan.push(code(piece.reason));
+        // At most 1,000 and 86,400,000,000: the upper bytes are 0.
+        plan.extend_from_slice(&count.to_be_bytes()[2..]);
+        plan.extend_from_slice(&window.to_be_bytes()[3..]);
+        plan.extend_from_slice(&thing.to_be_bytes());
+        clients.push(piece.client.to_string());
+    }
+    let mut terms = Vec::new();
+    for duration in [Sentence::FORGET_AFTER].into_iter().chain(lengths) {
+        // A year is less than 2^45 µs: the upper byte is 0.
+        terms.extend_from_slice(&micros(duration).to_be_bytes()[1..]);
+    }
+    let mut call = IMPOSE_BAN.on(&keys);
+    call.arg(terms).arg(plan).arg(clients);
+    call
+}
+
+/// A call that ends the ban of a client, and forgets what counts towards the next.
+fn lift(prefix: &Prefix, client: Network) -> Call {
+    let mut keys = Keys::with_room_for(2 + IncidentKind::ALL.len());
+    keys.push_text(&prefix.ban(client));
+    keys.push_text(&prefix.bans());
+    for kind in IncidentKind::ALL {
+        if kind.names_its_client() {
+            keys.push(&prefix.of_things(kind), &client.into());
+        }
+    }
+    let mut call = LIFT_BAN.on(&keys);
     call.arg(client.to_string());
     call
 }
@@ -103,21 +177,6 @@ fn read_bans(prefix: &Prefix, clients: &[Network]) -> Call {
         call.arg(prefix.ban(*client));
     }
     call
-}
-
-/// How long a client is banned, and whether for an offence, as the script reads it.
-fn terms(reason: BanReason, offence: bool, lengths: impl IntoIterator<Item = Duration>) -> Vec<u8> {
-    let mut terms = vec![code(reason), u8::from(offence)];
-    for duration in [Sentence::FORGET_AFTER].into_iter().chain(lengths) {
-        // A year is less than 2^45 µs: the upper byte is 0.
-        terms.extend_from_slice(&micros(duration).to_be_bytes()[1..]);
-    }
-    terms
-}
-
-fn by_hand(length: Duration) -> Vec<u8> {
-    let length = length.clamp(Ban::SHORTEST, Ban::LONGEST);
-    terms(BanReason::Manual, false, [length])
 }
 
 /// The reason's text in a stored ban, which outlives the version that wrote it.
@@ -134,19 +193,12 @@ const fn code(reason: BanReason) -> u8 {
     }
 }
 
-fn imposed(reply: Value, client: Network) -> Result<Answer<Ban>, MalformedReply> {
-    Answer::read(reply, |elements| {
-        let record = Record::read(elements)?;
-        Ok(record.ban(client, elements.number()?))
-    })
-}
-
 fn lifted(reply: Value) -> Result<Answer<bool>, MalformedReply> {
     Answer::read(reply, Elements::flag)
 }
 
-/// Those of `clients`, in their order, that are banned.
-fn banned(reply: Value, clients: &[Network]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
+/// Those of `clients`, in the script's order, that are banned.
+fn told(reply: Value, clients: &[Network]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
     Answer::read(reply, |elements| {
         let now = elements.number()?;
         let mut bans = Vec::new();
@@ -224,17 +276,15 @@ mod tests {
 
     #[test]
     fn reads_the_bans_that_the_scripts_tell() {
-        let Answer { broken, answer } = imposed(reply(&[1, 2, 7, 10, 50, 20]), client(1)).unwrap();
         let micros = Duration::from_micros;
         let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
         let ban = Ban::new(client(1), scanning, 7, [micros(10), micros(50), micros(30)]);
-        assert_eq!((broken, answer), (1, ban.clone()));
         let clients = [client(9), client(1)];
-        let bans = banned(reply(&[0, 20, 1, 2, 7, 10, 50]), &clients).unwrap();
-        assert_eq!(bans.answer, [ban]);
-        assert!(banned(reply(&[0, 20]), &clients).unwrap().answer.is_empty());
-        let of_another_version = imposed(reply(&[0, 250, 1, 1, 2, 1]), client(1)).unwrap();
-        assert_eq!(of_another_version.answer.reason, BanReason::Manual);
+        let Answer { broken, answer } = told(reply(&[3, 20, 1, 2, 7, 10, 50]), &clients).unwrap();
+        assert_eq!((broken, answer), (3, vec![ban]));
+        assert!(told(reply(&[0, 20]), &clients).unwrap().answer.is_empty());
+        let of_another_version = told(reply(&[0, 1, 0, 250, 1, 1, 2]), &clients).unwrap();
+        assert_eq!(of_another_version.answer[0].reason, BanReason::Manual);
         assert!(lifted(reply(&[0, 1])).unwrap().answer);
         assert!(!lifted(reply(&[0, 0])).unwrap().answer);
     }
@@ -247,48 +297,60 @@ mod tests {
             Value::Int(0),
             reply(&[]),
             reply(&[0]),
-            reply(&[0, 2]),
             reply(&[0, -1]),
             reply(&[0, 1, 1]),
-            reply(&[0, 1, 2, 7, 10]),
+            reply(&[0, 1, 0, 2, 7, 10]),
             reply(&[0, 1, 2, 2, 7, 10, 50]),
-            reply(&[0, 300, 7, 10, 50, 20]),
-            reply(&[0, 2, 1 << 40, 10, 50, 20]),
-            reply(&[0, 2, 7, 10, 50, 20, 1]),
+            reply(&[0, 20, 0, 300, 7, 10, 50]),
+            reply(&[0, 20, 0, 2, 1 << 40, 10, 50]),
+            reply(&[0, 20, 0, 2, 7, 10, 50, 1]),
         ] {
+            assert!(lifted(malformed.clone()).is_err(), "{malformed:?}");
             assert!(
-                imposed(malformed.clone(), client(1)).is_err(),
+                told(malformed.clone(), &[client(1)]).is_err(),
                 "{malformed:?}"
             );
-            assert!(
-                lifted(malformed.clone()).is_err() || malformed == reply(&[0, 1]),
-                "{malformed:?}"
-            );
-            if malformed != reply(&[0, 2]) {
-                assert!(
-                    banned(malformed.clone(), &[client(1)]).is_err(),
-                    "{malformed:?}"
-                );
-            }
         }
     }
 
     #[test]
-    fn writes_the_terms_as_the_script_reads_them() {
+    fn writes_the_evidence_and_the_terms_as_the_script_reads_them() {
+        let prefix = Prefix::new("p:").unwrap();
         let sentence = Sentence::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
-        let kind = BanReason::Incident(IncidentKind::CredentialStuffing);
+        let evidence = Evidence {
+            client: client(1),
+            kind: IncidentKind::CredentialStuffing,
+            threshold: "1000/24h".parse().unwrap(),
+            thing: 0x0102_0304_0506_0708,
+        };
         let day = [0, 0, 0x14, 0x1d, 0xd7, 0x60, 0]; // 86,400,000,000
-        let expected = [
-            &[1, 1][..],
-            &day,
-            &[0, 0, 0, 0, 0x0f, 0x42, 0x40], // 1,000,000
-            &[0, 0, 0, 0, 0x1e, 0x84, 0x80], // 2,000,000
-            &[0, 0, 0, 0, 0x2d, 0xc6, 0xc0], // 3,000,000
+        let terms = [
+            day,
+            [0, 0, 0, 0, 0x0f, 0x42, 0x40], // 1,000,000
+            [0, 0, 0, 0, 0x1e, 0x84, 0x80], // 2,000,000
+            [0, 0, 0, 0, 0x2d, 0xc6, 0xc0], // 3,000,000
         ];
-        assert_eq!(terms(kind, true, sentence.ladder(0)), expected.concat());
-        let manual = |length| by_hand(length)[9..].to_vec();
-        assert_eq!(manual(Duration::ZERO), [0, 0, 0, 0, 0, 3, 0xe8]); // 1,000
-        assert_eq!(manual(Duration::MAX), [0, 0x1c, 0xae, 0x8c, 0x13, 0xe0, 0]); // 31,536,000,000,000
+        let packed = impose(&prefix, [Piece::of(&evidence)], sentence.ladder(0)).packed();
+        let tail = [
+            &b"$1\r\n3\r\n$6\r\np:bans\r\n$15\r\np:ban:192.0.2.1\r\n$33\r\np:suspicious:401-things:192.0.2.1\r\n$28\r\n"[..],
+            &terms.concat(),
+            b"\r\n$16\r\n",
+            &[1, 3, 0xe8, 0x14, 0x1d, 0xd7, 0x60, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+            b"\r\n$9\r\n192.0.2.1\r\n",
+        ]
+        .concat();
+        assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
+        let by_hand = impose(&prefix, [Piece::by_hand(client(1))], [Ban::SHORTEST]).packed();
+        let tail = [
+            &b"$1\r\n2\r\n$6\r\np:bans\r\n$15\r\np:ban:192.0.2.1\r\n$14\r\n"[..],
+            &day,
+            &[0, 0, 0, 0, 0, 3, 0xe8], // 1,000
+            b"\r\n$16\r\n",
+            &[0; 16],
+            b"\r\n$9\r\n192.0.2.1\r\n",
+        ]
+        .concat();
+        assert!(by_hand.ends_with(&tail), "{}", by_hand.escape_ascii());
     }
 
     #[test]

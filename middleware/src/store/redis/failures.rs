@@ -19,17 +19,17 @@ use crate::suspicion::{AccountHash, AccountState};
 static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
 
 /// The most failed requests that one call may carry: the script numbers their routes in a byte, and this many under every
-/// kind stay below its 1,000 keys.
-const MOST_REQUESTS: usize = 250;
+/// kind stay below its 1,000 keys, and below the 2,000 of the other where every kind counts distinct items.
+const MOST_REQUESTS: usize = 160;
 
 impl FailureStore for RedisStore {
     fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
         if requests.len() > MOST_REQUESTS {
-            let why = "more than 250 failed requests in one call";
+            let why = "more than 160 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
         let watched = |rule: &Rule| (*rule, self.0.prefix.of_kind(rule.kind));
-        let of_failures = rules.iter().filter(|rule| !rule.kind.is_of_logins());
+        let of_failures = rules.iter().filter(|rule| !rule.distinct);
         let failures = failures(&of_failures.map(watched).collect::<Vec<_>>(), requests);
         let logins = Logins::of(&self.0.prefix, rules).counting(requests);
         if failures.is_none() && logins.is_none() {
@@ -106,7 +106,7 @@ fn failures(
     let mut origins = Vec::with_capacity(most);
     for (place, request) in requests.iter().enumerate() {
         for (rule, prefix) in rules {
-            if !rule.kind.counts(request.status) {
+            if !request.counts(rule.kind) {
                 continue;
             }
             keys.push(prefix, &request.client.into());
@@ -164,10 +164,7 @@ mod tests {
     use crate::suspicion::IncidentKind;
 
     fn origins(keys: usize) -> Vec<(usize, Rule)> {
-        let rule = Rule {
-            kind: IncidentKind::Abuse,
-            threshold: IncidentKind::Abuse.default_threshold(),
-        };
+        let rule = Rule::new(IncidentKind::Abuse, IncidentKind::Abuse.default_threshold());
         (0..keys).map(|key| (key * 10, rule)).collect()
     }
 
@@ -240,7 +237,7 @@ mod tests {
     fn writes_the_failures_as_the_script_reads_them() {
         let rule = |kind, threshold: &str, prefix: &str| {
             let threshold = threshold.parse().unwrap();
-            (Rule { kind, threshold }, Box::from(prefix))
+            (Rule::new(kind, threshold), Box::from(prefix))
         };
         let rules = [
             rule(
@@ -251,11 +248,8 @@ mod tests {
             rule(IncidentKind::EndpointScanning, "10/1s", "p:suspicious:404:"),
             rule(IncidentKind::Abuse, "1000/24h", "p:suspicious:4xx:"),
         ];
-        let request = |status, route| FailedRequest {
-            client: Network::of("192.0.2.1".parse().unwrap(), 64),
-            status,
-            route,
-            login: None,
+        let request = |status, route| {
+            FailedRequest::new(Network::of("192.0.2.1".parse().unwrap(), 64), status, route)
         };
         let long = Route::from(Arc::from("é".repeat(100)));
         let requests = [

@@ -10,6 +10,7 @@ use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::rate_limit::store::Logs;
 use crate::store::check_prefix;
 use crate::suspicion::IncidentKind;
+use crate::suspicion::store::Rule;
 
 /// The prefix of every key, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -47,6 +48,21 @@ impl Prefix {
     /// The prefix of a kind's failures: `<prefix>suspicious:<signal>:`.
     pub(super) fn of_kind(&self, kind: IncidentKind) -> Box<str> {
         format!("{}suspicious:{}:", self.0, signal(kind)).into()
+    }
+
+    /// The prefix of what a rule counts: `<prefix>suspicious:<signal>:`, or `<prefix>suspicious:<signal>-distinct:` where it
+    /// counts distinct things instead of failures, which are kept in another form.
+    pub(super) fn of_rule(&self, rule: &Rule) -> Box<str> {
+        if rule.distinct && !rule.kind.is_of_logins() {
+            format!("{}suspicious:{}-distinct:", self.0, signal(rule.kind)).into()
+        } else {
+            self.of_kind(rule.kind)
+        }
+    }
+
+    /// The prefix of what counts towards a ban for a kind: `<prefix>suspicious:<signal>-things:`.
+    pub(super) fn of_things(&self, kind: IncidentKind) -> Box<str> {
+        format!("{}suspicious:{}-things:", self.0, signal(kind)).into()
     }
 
     /// The prefix of the bans: `<prefix>ban:`.
@@ -255,6 +271,8 @@ mod tests {
         let banned = Network::of("2001:db8::1".parse().unwrap(), 64);
         assert_eq!(prefix.ban(banned), "shop-1:ban:2001:db8::/64");
         assert_eq!(prefix.bans(), "shop-1:bans");
+        let things = prefix.of_things(IncidentKind::EndpointScanning);
+        assert_eq!(*things, *"shop-1:suspicious:404-things:");
     }
 
     #[test]

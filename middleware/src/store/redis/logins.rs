@@ -1,4 +1,4 @@
-//! The kinds of logins, over all processes: they count distinct items.
+//! What is counted by distinct items, over all processes: the things of failures, and the kinds of logins.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ type Watched = (Rule, Box<str>);
 /// The request and the kind that a step is of, and the request's route.
 pub(super) type Origin = (usize, Rule, Route);
 
-/// Kinds of logins.
+/// Kinds that count distinct items.
 pub(super) struct Logins {
     rules: Vec<Watched>,
     /// The kinds whose episodes make a network suspicious by its failures.
@@ -28,22 +28,22 @@ pub(super) struct Logins {
 }
 
 impl Logins {
+    const OF_CREDENTIALS: [IncidentKind; 2] = [
+        IncidentKind::CredentialStuffing,
+        IncidentKind::CredentialStuffingSlow,
+    ];
+
     pub(super) fn of(prefix: &Prefix, rules: &[Rule]) -> Self {
-        let of = |kinds: &dyn Fn(IncidentKind) -> bool| {
-            let rules = rules.iter().filter(|rule| kinds(rule.kind));
-            rules
-                .map(|rule| (*rule, prefix.of_kind(rule.kind)))
-                .collect()
-        };
-        let of_credentials = |kind| {
-            matches!(
-                kind,
-                IncidentKind::CredentialStuffing | IncidentKind::CredentialStuffingSlow
-            )
+        let of = |kinds: &dyn Fn(&Rule) -> bool| {
+            let rules = rules.iter().filter(|rule| kinds(rule));
+            rules.map(|rule| (*rule, prefix.of_rule(rule))).collect()
         };
         Self {
-            rules: of(&IncidentKind::is_of_logins),
-            failures: of(&of_credentials),
+            rules: of(&|rule| rule.distinct),
+            failures: of(&|rule| {
+                let of_credentials = Self::OF_CREDENTIALS.contains(&rule.kind);
+                of_credentials && !rule.distinct
+            }),
         }
     }
 
@@ -51,7 +51,7 @@ impl Logins {
         self.rules.iter().find(|(rule, _)| rule.kind == kind)
     }
 
-    /// The call that counts the logins among the requests; `None` if no kind counts any of them.
+    /// The call that counts the things and the logins of the requests; `None` if no kind counts any of them.
     pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counted<Origin>> {
         if self.rules.is_empty() {
             return None;
@@ -59,11 +59,18 @@ impl Logins {
         let mut steps = Steps::with_room_for(requests.len() * 2);
         let mut origins = Vec::with_capacity(requests.len() * 2);
         for (place, request) in requests.iter().enumerate() {
-            let Some(login) = request.login else { continue };
-            self.push(request, login, |what, watched, key, item| {
+            let mut push = |what, watched: &Watched, key: &_, item| {
                 steps.push(what, watched, key, item);
                 origins.push((place, watched.0, request.route.clone()));
-            });
+            };
+            for watched in &self.rules {
+                if request.counts(watched.0.kind) {
+                    push(What::Count, watched, &request.client.into(), request.thing);
+                }
+            }
+            if let Some(login) = request.login {
+                self.push(request, login, push);
+            }
         }
         let call = (!origins.is_empty()).then(|| steps.call())?;
         Some(Counted { call, origins })
@@ -95,6 +102,13 @@ impl Logins {
             }
             for watched in &self.failures {
                 push(What::IsFailing, watched, network, 0);
+            }
+            for watched in Self::OF_CREDENTIALS
+                .map(|kind| self.get(kind))
+                .into_iter()
+                .flatten()
+            {
+                push(What::IsDistinct, watched, network, 0);
             }
             push(What::CountIfSuspicious, success, account, login.network);
         }
@@ -235,7 +249,7 @@ mod tests {
     fn origins() -> [Origin; 3] {
         let kind = IncidentKind::PasswordSpraying;
         let threshold = kind.default_threshold();
-        [5, 6, 7].map(|place| (place, Rule { kind, threshold }, Route::from("/login")))
+        [5, 6, 7].map(|place| (place, Rule::new(kind, threshold), Route::from("/login")))
     }
 
     #[test]
@@ -302,7 +316,7 @@ mod tests {
         let mut steps = Steps::with_room_for(2);
         let watched = |kind, threshold: &str, prefix: &str| {
             let threshold = threshold.parse().unwrap();
-            (Rule { kind, threshold }, Box::from(prefix))
+            (Rule::new(kind, threshold), Box::from(prefix))
         };
         let failing = watched(IncidentKind::CredentialStuffing, "1000/1s", "p:401:");
         let successes = watched(IncidentKind::SuccessAfterFailures, "4/24h", "p:a:");

@@ -4,30 +4,44 @@ use std::time::Duration;
 
 use super::{Ban, Sentence};
 use crate::model::{Network, Reply};
-use crate::suspicion::IncidentKind;
+use crate::suspicion::{IncidentKind, Threshold};
 
-/// Keeps the bans that processes share.
+/// A failure that counts towards a ban of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// The client.
+    pub client: Network,
+    /// The kind that it is a failure of.
+    pub kind: IncidentKind,
+    /// How many distinct things in which window are an offence.
+    pub threshold: Threshold,
+    /// The thing that the client failed at: 64 bits of a hash.
+    pub thing: u64,
+}
+
+/// Keeps the bans that processes share, and what counts towards them.
 ///
 /// The contract that every store is held to, for each client on the store's clock: a client is banned while the end of
 /// its ban is later than now. No call but [`lift`](Self::lift) makes a ban end sooner. An offence is remembered until
 /// [`Sentence::FORGET_AFTER`] has passed since the end of the client's last ban, and the offence of number `n` bans for
-/// [`Sentence::length`] of `n`. Each call is atomic; its reply times out by itself, and a call that failed may have
+/// [`Sentence::length`] of `n`. Should the clock step back to before a ban, the ban begins anew: it never lasts for longer
+/// than it was imposed for. Each call is atomic; its reply times out by itself, and a call that failed may have
 /// been executed.
 pub trait BanStore: Send + Sync + 'static {
-    /// Counts an offence and bans the client for it; `roll` is that of [`Sentence::length`]. The ban as it then stands.
-    fn impose(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Reply<Ban>;
+    /// Counts evidence, and bans the clients whose evidence is an offence; `roll` is that of [`Sentence::length`]. Returns
+    /// these bans.
+    ///
+    /// An offence is the evidence that makes the distinct things of the client and the kind, each by when it was last seen,
+    /// reach the threshold in its window `(t-w, t]`. Evidence that comes during a ban of the client does not count, and none
+    /// counts any more from before the client's last ban or lift. So what was under way when a ban began is no further
+    /// offence, and who goes on after its end is banned again.
+    fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>>;
 
     /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
     /// stands.
     fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban>;
 
-    /// Ends a client's ban and forgets its offences; whether it was banned.
+    /// Ends a client's ban, and forgets its offences and what counts towards the next; whether it was banned.
     fn lift(&self, client: Network) -> Reply<bool>;
 
     /// How long a client is still banned, if it is.
@@ -41,14 +55,8 @@ pub trait BanStore: Send + Sync + 'static {
 
 /// A store inside the process: as [`BanStore`], but it answers at once and cannot fail.
 pub trait LocalBanStore: Send + Sync + 'static {
-    /// As [`BanStore::impose`].
-    fn impose_now(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Ban;
+    /// As [`BanStore::convict`].
+    fn convict_now(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Vec<Ban>;
 
     /// As [`BanStore::impose_for`].
     fn impose_for_now(&self, client: Network, length: Duration) -> Ban;

@@ -1,11 +1,13 @@
 //! The layer with bans around real services, without a network: bans in the memory of the process.
 
 mod shared;
+mod things;
 mod waiting;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use crate::model::{
     StoreErrorKind, UserId,
 };
 use crate::store::memory::{Hand, MemoryStore};
-use crate::suspicion::store::{BanStore, Reply};
+use crate::suspicion::store::{BanStore, Evidence, Reply};
 use crate::suspicion::{
     FailureResult, IncidentKind, SuspicionLayer, SuspicionLayerBuilder, Turned,
 };
@@ -36,10 +38,10 @@ fn hand_store() -> (Hand, MemoryStore) {
     (hand, store.build().unwrap())
 }
 
-/// Answers with the status that the request's path names.
+/// Answers with the status that the request's path begins with.
 fn answer(request: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
     let mut response = Response::new(Full::default());
-    *response.status_mut() = request.uri().path()[1..].parse().unwrap();
+    *response.status_mut() = request.uri().path()[1..4].parse().unwrap();
     ready(Ok(response))
 }
 
@@ -51,9 +53,15 @@ fn network(octet: u8) -> Network {
     client(octet).network
 }
 
+/// A request for a path that nobody asked for before.
 fn of(client: Client, status: u16) -> Request<()> {
-    let uri = format!("/{status}");
-    let mut request = Request::builder().uri(uri).body(()).unwrap();
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let path = ASKED.fetch_add(1, Ordering::Relaxed);
+    at(client, &format!("/{status}/{path}"))
+}
+
+fn at(client: Client, path: &str) -> Request<()> {
+    let mut request = Request::builder().uri(path).body(()).unwrap();
     request.extensions_mut().insert(client);
     request
 }
@@ -199,7 +207,7 @@ async fn a_dry_run_decides_and_counts_but_lets_pass() {
 }
 
 #[tokio::test]
-async fn an_offence_during_a_longer_ban_counts_for_what_it_is() {
+async fn what_fails_during_a_ban_is_no_offence() {
     let (_, store) = hand_store();
     let bans = Bans::embedded(store.clone()).dry_run();
     let layer = built(SuspicionLayer::embedded(store).bans(bans));
@@ -209,14 +217,10 @@ async fn an_offence_during_a_longer_ban_counts_for_what_it_is() {
     let ban = layer.suspicions().bans().await.unwrap().remove(0);
     assert_eq!(
         (ban.reason, ban.strikes, ban.left),
-        (BanReason::Manual, 1, hour)
+        (BanReason::Manual, 0, hour)
     );
-    for reason in [
-        BanReason::Manual,
-        BanReason::Incident(IncidentKind::EndpointScanning),
-    ] {
-        assert_eq!(layer.tally().bans(reason), 1, "{reason}");
-    }
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+    assert_eq!(layer.tally().bans(scanning), 0);
 }
 
 #[tokio::test]
@@ -250,10 +254,20 @@ async fn a_client_that_is_lifted_can_be_convicted_again_at_once() {
         fail(&layer, 1, 10).await;
         assert!(layer.suspicions().lift(network(1)).await.unwrap());
         fail(&layer, 1, 10).await;
-        assert_eq!(
-            layer.tally().bans(BanReason::Incident(IncidentKind::Abuse)),
-            1
-        );
+        let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+        assert_eq!(layer.tally().bans(scanning), 2);
+        assert_eq!(status(&layer, 1).await, 429);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_lifted_starts_clean() {
+    for layer in [embedded().1, shared().2] {
+        fail(&layer, 1, 9).await;
+        layer.suspicions().lift(network(1)).await.unwrap();
+        fail(&layer, 1, 9).await;
+        assert_eq!(status(&layer, 1).await, 200);
+        fail(&layer, 1, 1).await;
         assert_eq!(status(&layer, 1).await, 429);
     }
 }

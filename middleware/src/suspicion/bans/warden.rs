@@ -14,7 +14,7 @@ use super::{Ban, BanReason, BanResponse, Bans, Sentence};
 use crate::log::{Fallback, News};
 use crate::model::{Network, Reply, Screened, StoreError};
 use crate::suspicion::IncidentKind;
-use crate::suspicion::store::{BanStore, LocalBanStore};
+use crate::suspicion::store::{BanStore, Evidence, LocalBanStore};
 use crate::suspicion::tally::{SuspicionTally, Turned};
 
 /// How long an answer of the shared store is good for. With the grace of the cache it is a second: a lift in another
@@ -27,8 +27,6 @@ const REMEMBERED: usize = 16_384;
 pub(in crate::suspicion) struct Warden {
     stores: Stores,
     cache: BanCache,
-    /// The clients that this process convicted, for as long as the ban was to last.
-    convicted: BanCache,
     pub(super) started: Since,
     sentence: Sentence,
     kinds: Box<[IncidentKind]>,
@@ -60,7 +58,6 @@ impl Warden {
         Self {
             stores: bans.stores,
             cache: BanCache::new(REMEMBERED),
-            convicted: BanCache::new(REMEMBERED),
             started: Since::start(),
             sentence: bans.sentence,
             kinds: bans.kinds.into(),
@@ -179,63 +176,44 @@ impl Warden {
         self.response.respond(left, request)
     }
 
-    /// Bans a client for an incident; `None` if this process convicted it already and that ban lasts.
-    ///
-    /// A failure during a ban was under way before it, or passes in a dry run. Either way it is no repeat
-    /// offence, which a ban would have prevented.
-    pub(in crate::suspicion) async fn convict(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-    ) -> Option<Ban> {
+    /// Counts evidence, and bans for it.
+    pub(in crate::suspicion) async fn convict(&self, mut evidence: Vec<Evidence>) -> Vec<Ban> {
         let Stores::Shared { store, local } = &self.stores else {
-            return self.convict_here(client, kind);
+            return self.convict_here(evidence);
         };
-        if self.is_serving(client) {
-            return None;
+        // Of a ban that the shared store does not know.
+        evidence.retain(|piece| !self.cache.is_good_to_its_end(piece.client, self.now()));
+        if evidence.is_empty() {
+            return Vec::new();
         }
-        let answer = store.impose(client, kind, &self.sentence, roll()).await;
+        let answer = store.convict(&evidence, &self.sentence, roll()).await;
         self.note(answer.as_ref().err());
         match answer {
-            Ok(ban) => {
-                self.cache.insert(client, ban.left, FRESH, self.now());
-                local.impose_for_now(client, ban.left);
-                self.remember_conviction(client, &ban);
-                Some(ban)
+            Ok(bans) => {
+                for ban in &bans {
+                    self.cache.insert(ban.client, ban.left, FRESH, self.now());
+                    local.impose_for_now(ban.client, ban.left);
+                }
+                bans
             }
-            Err(_) => self.convict_here(client, kind),
+            Err(_) => self.convict_here(evidence),
         }
     }
 
     /// As [`convict`](Self::convict), in this process alone.
-    pub(in crate::suspicion) fn convict_here(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-    ) -> Option<Ban> {
-        if self.is_serving(client) {
-            return None;
-        }
-        let ban = match &self.stores {
-            Stores::Embedded(store) => store.impose_now(client, kind, &self.sentence, roll()),
+    pub(in crate::suspicion) fn convict_here(&self, evidence: Vec<Evidence>) -> Vec<Ban> {
+        match &self.stores {
+            Stores::Embedded(store) => store.convict_now(&evidence, &self.sentence, roll()),
             Stores::Shared { local, .. } => {
-                let ban = local.impose_now(client, kind, &self.sentence, roll());
-                // The shared store will not know of it when it is back, so it is good for all of its time.
-                self.cache.insert(client, ban.left, ban.left, self.now());
-                ban
+                let bans = local.convict_now(&evidence, &self.sentence, roll());
+                for ban in &bans {
+                    // The shared store will not know of it when it is back, so it is good for all of its time.
+                    self.cache
+                        .insert(ban.client, ban.left, ban.left, self.now());
+                }
+                bans
             }
-        };
-        self.remember_conviction(client, &ban);
-        Some(ban)
-    }
-
-    fn is_serving(&self, client: Network) -> bool {
-        self.convicted.get(client, self.now()).is_some() && self.known_here(client).is_some()
-    }
-
-    fn remember_conviction(&self, client: Network, ban: &Ban) {
-        self.convicted
-            .insert(client, ban.left, ban.left, self.now());
+        }
     }
 
     pub(in crate::suspicion) async fn ban(
@@ -254,7 +232,6 @@ impl Warden {
     }
 
     pub(in crate::suspicion) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
-        self.convicted.remove(client);
         match &self.stores {
             Stores::Embedded(store) => Ok(store.lift_now(client)),
             Stores::Shared { store, local } => {

@@ -7,10 +7,10 @@ use crate::config::Config;
 fn the_kinds_of_logins_are_off_until_they_are_set() {
     let thresholds = |toml: &str| {
         let config = Config::from_toml(toml).unwrap();
-        let thresholds = config.suspicion.thresholds.into_iter();
+        let thresholds = config.suspicion.watches.into_iter();
         thresholds
             .filter(|(kind, _)| kind.is_of_logins())
-            .map(|(kind, threshold)| format!("{kind} {threshold}"))
+            .map(|(kind, watch)| format!("{kind} {}", watch.threshold))
             .collect::<Vec<_>>()
     };
     assert!(thresholds("").is_empty());
@@ -33,7 +33,7 @@ fn bans_are_off_without_their_section_and_its_defaults_are_the_documented_ones()
     assert!(read("").is_none() && read("[suspicion]").is_none());
     let bans = read("[suspicion.bans]").unwrap();
     assert_eq!(bans.sentence, Sentence::default());
-    let counted = SuspicionConfig::default().thresholds.into_iter();
+    let counted = SuspicionConfig::default().watches.into_iter();
     assert!(counted.map(|(kind, _)| kind).eq(bans.kinds));
     assert_eq!(bans.response, BanResponse::TooManyRequests);
     assert!(!bans.dry_run);

@@ -183,19 +183,15 @@ pub(crate) fn client(n: u32) -> Network {
 }
 
 pub(crate) fn failed(n: u32, status: u16, route: &'static str) -> FailedRequest {
-    FailedRequest {
-        client: client(n),
-        status: StatusCode::from_u16(status).unwrap(),
-        route: Route::from(route),
-        login: None,
-    }
+    FailedRequest::new(
+        client(n),
+        StatusCode::from_u16(status).unwrap(),
+        Route::from(route),
+    )
 }
 
 pub(crate) fn rule(kind: IncidentKind, threshold: &str) -> Rule {
-    Rule {
-        kind,
-        threshold: threshold.parse().unwrap(),
-    }
+    Rule::new(kind, threshold.parse().unwrap())
 }
 
 const ROUTES: [&str; 12] = [

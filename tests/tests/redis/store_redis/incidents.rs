@@ -12,10 +12,7 @@ use super::failures::failed;
 use super::patient;
 
 fn all_kinds() -> [Rule; 4] {
-    IncidentKind::BY_STATUS.map(|kind| Rule {
-        kind,
-        threshold: kind.default_threshold(),
-    })
+    IncidentKind::BY_STATUS.map(|kind| Rule::new(kind, kind.default_threshold()))
 }
 
 /// Fails until `until`, and tells which failures were incidents of which kind.

@@ -79,11 +79,14 @@ fn login(network: u32, account: u64, succeeded: bool) -> FailedRequest {
     } else {
         Login::failed(&name)
     };
-    FailedRequest {
-        client: client(network),
-        status: StatusCode::from_u16(if succeeded { 200 } else { 401 }).unwrap(),
-        route: Route::from("/login"),
-        login: Some(LoginAttempt::of(&login, client(network), &secret())),
+    {
+        let mut request = FailedRequest::new(
+            client(network),
+            StatusCode::from_u16(if succeeded { 200 } else { 401 }).unwrap(),
+            Route::from("/login"),
+        );
+        request.login = Some(LoginAttempt::of(&login, client(network), &secret()));
+        request
     }
 }
 

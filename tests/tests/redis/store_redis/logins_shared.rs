@@ -15,10 +15,7 @@ use super::failures::client;
 use super::patient;
 
 fn all_kinds() -> [Rule; 7] {
-    IncidentKind::ALL.map(|kind| Rule {
-        kind,
-        threshold: kind.default_threshold(),
-    })
+    IncidentKind::ALL.map(|kind| Rule::new(kind, kind.default_threshold()))
 }
 
 fn secret() -> Secret {
@@ -26,11 +23,14 @@ fn secret() -> Secret {
 }
 
 fn login(network: u32, status: u16, login: &Login) -> FailedRequest {
-    FailedRequest {
-        client: client(network),
-        status: StatusCode::from_u16(status).unwrap(),
-        route: Route::from("/login"),
-        login: Some(LoginAttempt::of(login, client(network), &secret())),
+    {
+        let mut request = FailedRequest::new(
+            client(network),
+            StatusCode::from_u16(status).unwrap(),
+            Route::from("/login"),
+        );
+        request.login = Some(LoginAttempt::of(login, client(network), &secret()));
+        request
     }
 }
 

@@ -23,8 +23,8 @@
 --
 -- Invariant: in every window (t-w, t] the admitted cost of a log is at most the limit, and a request that fits is
 -- admitted. A request is evaluated whole before anything is charged; it is charged to every enforced policy or to
--- none, and to a dry run that has room; behind a closed, enforced gate to none at all. A gate is only read. A stamp
--- counts while its age is below the window. Each log is read once and written once, and what is written expires no
+-- none, and to a dry run that has room; behind a closed, enforced gate to none at all. A gate is only read, unless
+-- its clock stepped back. A stamp counts while its age is below the window. Each log is read once and written once, and what is written expires no
 -- sooner than its newest stamp leaves the window.
 
 local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
@@ -246,10 +246,15 @@ while charge <= charges do
     local key = KEYS[charge]
     local remaining, reset, retry = 0, 0, 0
     if flags >= 8 then
-      -- How long a ban still lasts; 0 for none, and for what is no ban.
+      -- How long a ban still lasts; 0 for none, and for what is no ban. One from the future begins anew, so that a clock that
+      -- stepped back makes no ban last for longer than it was imposed for.
       local ban = try('GETRANGE', key, '0', '18')
-      if #ban >= 9 then
-        local magic, ends = unpack_at('>I2I7', ban)
+      if #ban == 19 then
+        local magic, ends, offences, since = unpack_at('>I2I7c3I7', ban)
+        if magic == BAN and since > now then
+          ends = now + math.max(ends - since, 0)
+          call('SET', key, struct.pack('>I2I7', BAN, ends) .. offences .. struct.pack('>I7', now), 'KEEPTTL')
+        end
         if magic == BAN and ends > now then
           retry = ends - now < NEVER and ends - now or NEVER - 1
         end

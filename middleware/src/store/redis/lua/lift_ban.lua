@@ -1,19 +1,20 @@
--- Purpose: ends a client's ban on Redis TIME and forgets its offences.
+-- Purpose: ends a client's ban on Redis TIME, and forgets its offences and what counts towards the next.
 --
 -- KEYS[1]  the client's ban, as impose_ban.lua keeps it.
 -- KEYS[2]  the index of all bans.
+-- KEYS[3…] the client's trails, as impose_ban.lua keeps them.
 -- ARGV[1]  the client, as the index names it.
 -- Reply    how many broken keys were met, and 1 if the client was banned, else 0.
 --
--- Invariant: afterwards there is nothing of the client's ban, in the index neither.
+-- Invariant: afterwards there is nothing of the client's ban, in the index neither, and nothing that counts towards one.
 
 local MAGIC = 0x9a03
 local RECORD = 19
 
 local call, try = redis.call, redis.pcall
 
-if #KEYS ~= 2 or #ARGV < 1 then
-  return redis.error_reply('ERR lift_ban wants 2 KEYS and a client')
+if #KEYS < 2 or #ARGV < 1 then
+  return redis.error_reply('ERR lift_ban wants a ban, an index, trails, and a client')
 end
 
 local time = call('TIME')
@@ -30,6 +31,9 @@ elseif value then
 end
 
 call('DEL', KEYS[1])
+for place = 3, #KEYS do
+  call('DEL', KEYS[place])
+end
 if type(try('ZREM', KEYS[2], ARGV[1])) == 'table' then
   broken = broken + 1
   call('DEL', KEYS[2])

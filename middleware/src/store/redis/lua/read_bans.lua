@@ -1,10 +1,11 @@
--- Purpose: tells which of some clients are banned on Redis TIME. It only reads.
+-- Purpose: tells which of some clients are banned on Redis TIME.
 --
 -- KEYS     the clients' bans, as impose_ban.lua keeps them, 1 to 1000.
 -- Reply    how many broken keys were met, and now; then for each client that is banned its place in KEYS from 0, and
 --          of its ban the reason, the strikes, since and until. Times are microseconds of TIME.
 --
--- Invariant: a client is banned while the end of its ban is later than now; a broken key is no ban.
+-- Invariant: a client is banned while the end of its ban is later than now; a broken key is no ban. Only a ban from the
+-- future is written: it begins anew, so that a clock that stepped back makes no ban last for longer than it was imposed for.
 
 local MAGIC = 0x9a03
 local RECORD = 19
@@ -24,6 +25,10 @@ for place, key in ipairs(KEYS) do
   local value = try('GET', key)
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     local ends, strikes, reason, since = unpack_at('>I7I2BI7', value, 3)
+    if since > now then
+      ends, since = now + math.max(ends - since, 0), now
+      call('SET', key, struct.pack('>I2I7I2BI7', MAGIC, ends, strikes, reason, since), 'KEEPTTL')
+    end
     if ends > now then
       for _, number in ipairs({ place - 1, reason, strikes, since, ends }) do
         reply[#reply + 1] = number

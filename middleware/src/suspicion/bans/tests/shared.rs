@@ -5,6 +5,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::*;
+use crate::suspicion::store::LocalBanStore;
 
 /// A shared store in the test's hands.
 #[derive(Clone, Default)]
@@ -16,11 +17,19 @@ pub(super) struct State {
     checks: usize,
     fails: bool,
     pub(super) hangs: bool,
+    /// What counts towards its bans.
+    counts: MemoryStore,
 }
 
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// As an eviction does: it knows nothing of the client any more.
+    pub(super) fn forget(&self, client: Network) {
+        self.state().bans.remove(&client);
+        self.state().counts = MemoryStore::new();
     }
 
     fn answer<T: Send + 'static>(&self, of: impl FnOnce(&mut State) -> T) -> Reply<T> {
@@ -36,17 +45,12 @@ impl Shared {
 }
 
 impl BanStore for Shared {
-    fn impose(
-        &self,
-        client: Network,
-        kind: IncidentKind,
-        sentence: &Sentence,
-        roll: u32,
-    ) -> Reply<Ban> {
-        let length = sentence.length(1, roll);
-        self.answer(move |state| {
-            state.bans.insert(client, length);
-            Ban::new(client, BanReason::Incident(kind), 1, [length; 3])
+    fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>> {
+        self.answer(|state| {
+            let bans = state.counts.convict_now(evidence, sentence, roll);
+            let banned = bans.iter().map(|ban| (ban.client, ban.left));
+            state.bans.extend(banned);
+            bans
         })
     }
 
@@ -58,7 +62,10 @@ impl BanStore for Shared {
     }
 
     fn lift(&self, client: Network) -> Reply<bool> {
-        self.answer(move |state| state.bans.remove(&client).is_some())
+        self.answer(move |state| {
+            state.counts.lift_now(client);
+            state.bans.remove(&client).is_some()
+        })
     }
 
     fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {

@@ -1,0 +1,233 @@
+//! What counts towards a ban: distinct things since the last one.
+
+use http::header::{AUTHORIZATION, COOKIE};
+
+use super::*;
+use crate::suspicion::{Login, Watch};
+
+/// A way to put a failure, and to wait until it is counted and its ban imposed.
+async fn put(layer: &SuspicionLayer, request: Request<()>) {
+    let counted = || layer.tally().failures(FailureResult::Counted);
+    let before = counted();
+    let failed = send(layer, request).await.status();
+    assert!(failed.is_client_error());
+    if failed != 429 {
+        while counted() == before {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn bans(layer: &SuspicionLayer) -> usize {
+    layer.suspicions().bans().await.unwrap().len()
+}
+
+fn unauthorized(method: Method, header: Option<(http::HeaderName, &str)>) -> Request<()> {
+    let mut request = at(client(1), "/401");
+    *request.method_mut() = method;
+    if let Some((name, value)) = header {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn who_goes_on_after_a_ban_shorter_than_the_window_is_banned_again_for_longer() {
+    let (hand, store) = hand_store();
+    let minute = Sentence::new(MINUTE, 4 * MINUTE)
+        .unwrap()
+        .jitter(0)
+        .unwrap();
+    let bans = Bans::embedded(store.clone()).sentence(minute);
+    let watch = "10/2h".parse().unwrap();
+    let layer = SuspicionLayer::embedded(store).bans(bans);
+    let layer = built(layer.threshold(IncidentKind::EndpointScanning, watch));
+    let mut refused = 0;
+    for second in 0..1_200 {
+        hand.advance(Duration::from_secs(1));
+        if send(&layer, request(1, 404)).await.status() == 429 {
+            refused += 1;
+        } else {
+            let counted = || layer.tally().failures(FailureResult::Counted);
+            while counted() + refused <= second {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    // Bans of 1, 2, 4, 4 minutes, each after ten failures.
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+    assert_eq!(layer.tally().bans(scanning), 6);
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
+    assert!(refused > 1_100, "{refused}");
+}
+
+#[tokio::test]
+async fn a_ban_that_the_store_lost_is_imposed_again() {
+    let (store, _, layer) = shared();
+    fail(&layer, 1, 10).await;
+    store.forget(network(1));
+    a_second_passes(&layer);
+    assert_eq!(status(&layer, 1).await, 200);
+    fail(&layer, 1, 10).await;
+    assert_eq!(status(&layer, 1).await, 429);
+}
+
+#[tokio::test]
+async fn the_same_missing_path_is_one_thing_however_often_it_is_asked_for() {
+    let (_, layer) = embedded();
+    for n in 0..50 {
+        put(&layer, at(client(1), &format!("/404/missing?n={n}"))).await;
+    }
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
+    assert_eq!(layer.tally().incidents(IncidentKind::Abuse), 1);
+    // A phone that asks for five icons twice.
+    for icon in 0..10 {
+        put(&layer, at(client(2), &format!("/404/icon-{}", icon % 5))).await;
+    }
+    assert_eq!(bans(&layer).await, 0);
+}
+
+#[tokio::test]
+async fn one_expired_token_is_one_thing_and_each_guess_is_another() {
+    for (header, value) in [
+        (AUTHORIZATION, "Bearer expired"),
+        (COOKIE, "session=expired"),
+    ] {
+        let (_, layer) = embedded();
+        for _ in 0..30 {
+            put(
+                &layer,
+                unauthorized(Method::GET, Some((header.clone(), value))),
+            )
+            .await;
+            put(&layer, unauthorized(Method::GET, None)).await;
+        }
+        assert_eq!(layer.tally().incidents(IncidentKind::CredentialStuffing), 1);
+        assert_eq!(status(&layer, 1).await, 200);
+        // Two things are known already.
+        for guess in 0..3 {
+            assert_eq!(bans(&layer).await, 0);
+            let guess = format!("{value}{guess}");
+            put(
+                &layer,
+                unauthorized(Method::GET, Some((header.clone(), &guess))),
+            )
+            .await;
+        }
+        assert_eq!(status(&layer, 1).await, 429);
+    }
+}
+
+#[tokio::test]
+async fn a_guess_that_no_header_shows_is_like_no_other() {
+    let (_, layer) = embedded();
+    for _ in 0..5 {
+        assert_eq!(bans(&layer).await, 0);
+        put(&layer, unauthorized(Method::POST, None)).await;
+    }
+    assert_eq!(bans(&layer).await, 1);
+
+    // The same token with each request hides no login that its handler tells of.
+    let (_, layer) = embedded();
+    for _ in 0..5 {
+        assert_eq!(bans(&layer).await, 0);
+        let service = layer.layer(tower::service_fn(|request| async {
+            let mut response = answer(request).await?;
+            response.extensions_mut().insert(Login::failed("ada"));
+            Ok::<_, Infallible>(response)
+        }));
+        let token = Some((AUTHORIZATION, "Bearer valid"));
+        let counted = layer.tally().failures(FailureResult::Counted);
+        let response = service.oneshot(unauthorized(Method::POST, token)).await;
+        assert_eq!(response.unwrap().status(), 401);
+        while layer.tally().failures(FailureResult::Counted) == counted {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(bans(&layer).await, 1);
+}
+
+fn signed_in(user: &str, path: &str) -> Request<()> {
+    let mut client = client(1);
+    client.user = Some(UserId::new(user, &Secret::from_bytes(b"test")));
+    at(client, path)
+}
+
+#[tokio::test]
+async fn an_office_of_signed_in_users_is_not_banned_for_their_failures() {
+    let (_, layer) = embedded();
+    for n in 0..12 {
+        put(
+            &layer,
+            signed_in(&format!("user-{n}"), &format!("/404/{n}")),
+        )
+        .await;
+    }
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
+    assert_eq!(bans(&layer).await, 0);
+    // Who guesses behind a valid token of its own is banned all the same.
+    for n in 0..5 {
+        let mut guess = signed_in("user-0", "/401");
+        let token = format!("Bearer {n}").parse().unwrap();
+        guess.headers_mut().insert(AUTHORIZATION, token);
+        put(&layer, guess).await;
+    }
+    assert_eq!(bans(&layer).await, 1);
+}
+
+#[tokio::test]
+async fn other_failures_are_told_apart_by_route_and_status() {
+    let (_, layer) = embedded();
+    let failure = |n: usize, status: u16| {
+        let mut client = client(1);
+        client.route = std::sync::Arc::<str>::from(format!("/route/{n}")).into();
+        at(client, &format!("/{status}"))
+    };
+    for n in 0..50 {
+        put(&layer, failure(n % 6, [400, 403, 422][n % 3])).await;
+    }
+    assert_eq!(bans(&layer).await, 0);
+    for n in 0..20 {
+        put(&layer, failure(n, 400)).await;
+    }
+    assert_eq!(bans(&layer).await, 1);
+}
+
+#[tokio::test]
+async fn a_kind_can_count_every_failure_or_distinct_things_and_on_some_routes_alone() {
+    let with = |watch: Watch| {
+        let (_, store) = hand_store();
+        let bans = Bans::embedded(store.clone());
+        let builder = SuspicionLayer::embedded(store).bans(bans);
+        built(builder.watch(IncidentKind::EndpointScanning, watch))
+    };
+    let ten = || Watch::new("10/5m".parse().unwrap());
+    for (watch, incidents, banned) in [
+        (ten(), 1, 0),
+        (ten().distinct(false), 1, 1),
+        (ten().distinct(true), 0, 0),
+        (
+            ten().distinct(false).routes(["POST /".parse().unwrap()]),
+            0,
+            0,
+        ),
+        (
+            ten()
+                .distinct(false)
+                .routes(["GET unmatched".parse().unwrap()]),
+            1,
+            1,
+        ),
+    ] {
+        let layer = with(watch.clone());
+        for _ in 0..10 {
+            put(&layer, at(client(1), "/404/missing")).await;
+        }
+        let told = layer.tally().incidents(IncidentKind::EndpointScanning);
+        assert_eq!((told, bans(&layer).await), (incidents, banned), "{watch:?}");
+    }
+    let layer = with(ten().distinct(true));
+    fail(&layer, 1, 10).await;
+    assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
+    assert_eq!(bans(&layer).await, 1);
+}
