@@ -1,4 +1,5 @@
 use crate::ConfigError;
+use crate::model::assets::is_asset;
 use crate::model::{Cidrs, Client, RouteFilter, UserId};
 
 use http::Method;
@@ -21,6 +22,7 @@ pub struct Exemptions {
     cidrs: Cidrs,
     users: Vec<Box<str>>,
     routes: Vec<RouteFilter>,
+    assets: bool,
 }
 
 impl Exemptions {
@@ -67,10 +69,29 @@ impl Exemptions {
         self
     }
 
+    /// Failures at paths that browsers, phones and crawlers ask for by themselves: `favicon.ico` and other icons,
+    /// `robots.txt`, `/.well-known/…` and their like. Only a [`SuspicionLayer`](crate::suspicion::SuspicionLayer) heeds it: it
+    /// counts no 404 of them.
+    pub fn assets(mut self) -> Self {
+        self.assets = true;
+        self
+    }
+
     /// The exempt routes.
     #[must_use]
     pub fn get_routes(&self) -> &[RouteFilter] {
         &self.routes
+    }
+
+    /// Whether [assets](Self::assets) are exempt.
+    pub(crate) fn has_assets(&self) -> bool {
+        self.assets
+    }
+
+    /// Whether a 404 of this path is exempt.
+    #[must_use]
+    pub fn covers_missing(&self, path: &str) -> bool {
+        self.assets && is_asset(path)
     }
 
     /// Whether a layer leaves a request of this client alone.

@@ -4,6 +4,7 @@
 //! A layer of a stack is a [`Room`]: it may have a question to the store (`preflight`), counts (`metrics`) and a part of the
 //! live page (`panel`). Its settings are a `section` of the configuration. `notes` and `screened` are extensions by which
 //! layers tell each other something.
+mod assets;
 mod cidr;
 mod client;
 mod country;

@@ -52,15 +52,39 @@ pub(crate) struct Exempt {
     cidrs: Vec<String>,
     users: Vec<String>,
     routes: Vec<String>,
+    preset: Option<Preset>,
+}
+
+/// A set of exemptions by its name.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Preset {
+    Assets,
 }
 
 impl Exempt {
     pub(crate) fn read(&self) -> Result<Exemptions, ConfigError> {
+        match self.preset {
+            None => self.read_with_preset(),
+            Some(Preset::Assets) => {
+                let allowed = "nothing here: it is of failures, so it stands in `suspicion.exempt`";
+                let error = ConfigError::new("preset", "assets", allowed);
+                Err(error.under("exempt"))
+            }
+        }
+    }
+
+    /// Where failures are counted.
+    pub(crate) fn read_with_preset(&self) -> Result<Exemptions, ConfigError> {
         let read = || {
-            Ok(Exemptions::new()
+            let exempt = Exemptions::new()
                 .cidrs(self.cidrs.iter().map(String::as_str))?
                 .users(self.users.iter().map(String::as_str))?
-                .routes(routes("routes", &self.routes)?))
+                .routes(routes("routes", &self.routes)?);
+            Ok(match self.preset {
+                None => exempt,
+                Some(Preset::Assets) => exempt.assets(),
+            })
         };
         read().map_err(|error: ConfigError| error.under("exempt"))
     }

@@ -179,6 +179,7 @@ mod section {
             "cidrs",
             "users",
             "routes",
+            "preset",
             "hash_clients",
             "bans",
             "for",
@@ -226,7 +227,7 @@ mod section {
             let bans = bans.map_err(|error| error.under("bans"))?;
             Ok(Self {
                 watches,
-                exempt: written.exempt.read()?,
+                exempt: written.exempt.read_with_preset()?,
                 hash_clients: written.hash_clients,
                 bans,
             })

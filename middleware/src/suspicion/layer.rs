@@ -207,9 +207,9 @@ impl SuspicionLayerBuilder {
         let rules: Box<[Rule]> = self.watches.iter().map(rule).collect();
         let of_logins = rules.iter().any(|rule| rule.kind.is_of_logins());
         // For bans, or for incidents.
-        let seeks = self.bans.is_some() || rules.iter().any(|rule| rule.distinct);
+        let tells_apart = self.bans.is_some() || rules.iter().any(|rule| rule.distinct);
         let secret = match self.secret {
-            _ if !of_logins && !seeks => None,
+            _ if !of_logins && !tells_apart => None,
             Some(secret) => Some(secret),
             None => Some(Secret::random()?),
         };
@@ -221,15 +221,15 @@ impl SuspicionLayerBuilder {
         let tally = Arc::default();
         Ok(SuspicionLayer {
             recorder: Arc::new(Recorder {
-                exempt: self.exempt,
                 logins: logins.map(|secret| Logins::new(&rules, secret)),
                 narrowed: narrowed
                     .map(|(kind, watch)| (*kind, watch.routes.clone().into()))
                     .collect(),
                 plain: plain.map(|(kind, _)| *kind).collect(),
-                seeks,
-                things: secret.filter(|_| seeks).map(Things::new),
+                seeks: tells_apart || self.exempt.has_assets(),
+                things: secret.filter(|_| tells_apart).map(Things::new),
                 rules,
+                exempt: self.exempt,
                 stores: self.stores,
                 queue: Queue::new(self.queue),
                 losses: Losses::default(),

@@ -99,8 +99,13 @@ impl Recorder {
         if login.is_none() && !self.rules.iter().any(|rule| request.counts(rule.kind)) {
             return;
         }
-        if let Some((things, sought)) = self.things.as_ref().zip(sought) {
-            request.thing = things.of(status, &request.route, &sought, is_login);
+        if let Some(sought) = sought {
+            if status == StatusCode::NOT_FOUND && self.exempt.covers_missing(sought.path()) {
+                return;
+            }
+            if let Some(things) = &self.things {
+                request.thing = things.of(status, &request.route, &sought, is_login);
+            }
         }
         let attempt = |login| {
             Some(LoginAttempt::of(

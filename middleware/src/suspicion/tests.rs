@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -31,19 +31,22 @@ fn hand_store() -> (Hand, MemoryStore) {
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
-/// Answers with the status that the request's path names.
+/// Answers with the status that the request's path begins with.
 fn answer(request: Request<()>) -> Ready<Answer> {
     let mut response = Response::new(Full::default());
-    *response.status_mut() = request.uri().path()[1..].parse().unwrap();
+    *response.status_mut() = request.uri().path()[1..4].parse().unwrap();
     ready(Ok(response))
 }
 
+/// A request for a path that nobody asked for before.
 fn request(octet: u8, status: u16, user: Option<&str>) -> Request<()> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let path = ASKED.fetch_add(1, Ordering::Relaxed);
     let mut client = Client::new(Ipv4Addr::new(192, 0, 2, octet).into(), 64);
     client.user = user.map(|user| UserId::new(user, &Secret::from_bytes(b"test")));
     client.route = Route::from("/login");
     let mut request = Request::builder()
-        .uri(format!("/{status}"))
+        .uri(format!("/{status}/{path}"))
         .body(())
         .unwrap();
     request.extensions_mut().insert(client);

@@ -14,7 +14,7 @@ use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::observe::{End, Exchange};
 use palisade::stack::Stack;
-use palisade::suspicion::IncidentKind;
+use palisade::suspicion::{BanReason, IncidentKind};
 use palisade::telemetry::Telemetry;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -347,6 +347,90 @@ async fn calls_that_fail_in_their_head_or_in_their_trailers_add_up_to_an_inciden
         .await;
     }
     assert_eq!(ended(&served.telemetry, &[]).await, 15.0);
+}
+
+/// How a client looks for what there is not.
+#[derive(Debug, Clone, Copy)]
+enum Search {
+    /// Things of one method, answered in the head.
+    Things,
+    /// The same, answered in the trailers of a stream.
+    Streamed,
+    /// Methods of a service.
+    Methods,
+    /// Services, of which only tonic's router hears.
+    Services,
+}
+
+impl Search {
+    /// Looks once; the answer is that there is none.
+    async fn look(self, client: &mut Client, n: usize) {
+        let failed = match self {
+            Self::Things => unary(client, GREET, "5").await.unwrap_err(),
+            Self::Streamed => stream(client, "ada 5").await.1.unwrap_err(),
+            Self::Methods | Self::Services => {
+                let path = match self {
+                    Self::Methods => format!("/test.Greeter/Guess{n}"),
+                    _ => format!("/test.Guess{n}/Greet"),
+                };
+                client.ready().await.unwrap();
+                let request = Request::new("ada".to_owned());
+                let path = PathAndQuery::try_from(path).unwrap();
+                if n % 2 == 0 {
+                    client.unary(request, path, Text).await.unwrap_err()
+                } else {
+                    client
+                        .server_streaming(request, path, Text)
+                        .await
+                        .unwrap_err()
+                }
+            }
+        };
+        let unknown = matches!(self, Self::Methods | Self::Services);
+        let expected = if unknown {
+            Code::Unimplemented
+        } else {
+            Code::NotFound
+        };
+        assert_eq!(failed.code(), expected);
+    }
+}
+
+#[tokio::test]
+async fn twelve_calls_for_what_there_is_not_are_scanning_and_ban_by_the_methods_that_were_tried() {
+    const EACH: &str = "suspicion.endpoint_scanning = { threshold = '10/5m', distinct = false }\n";
+    let scanning = IncidentKind::EndpointScanning;
+    for search in [
+        Search::Things,
+        Search::Streamed,
+        Search::Methods,
+        Search::Services,
+    ] {
+        for counts_each in [false, true] {
+            let each = if counts_each { EACH } else { "" };
+            let served = serve(&format!("{each}[suspicion.bans]\n")).await;
+            let mut client = served.client().await;
+            for n in 0..9 {
+                search.look(&mut client, n).await;
+            }
+            assert_eq!(served.incidents.incidents(scanning), 0, "{search:?}");
+            let distinct = matches!(search, Search::Methods | Search::Services);
+            let is_banned = counts_each || distinct;
+            // The one that bans, or two more.
+            for n in 9..if is_banned { 10 } else { 12 } {
+                search.look(&mut client, n).await;
+            }
+            served.until_incident(scanning).await;
+            let bans = || served.incidents.bans(BanReason::Incident(scanning));
+            let start = Instant::now();
+            while is_banned && bans() == 0 {
+                assert!(start.elapsed() < SOON, "{search:?}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let greeted = unary(&mut client, GREET, "ada").await;
+            assert_eq!(greeted.is_err(), is_banned, "{search:?}: {greeted:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -113,6 +113,74 @@ async fn a_scanner_is_refused_from_its_tenth_404_on_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scanner_that_goes_on_is_refused_again_and_again_and_an_office_never() {
+    let redis = RedisServer::start();
+    for url in [None, Some(redis.url())] {
+        // Far shorter than the windows.
+        let webstore = Webstore::start(
+            url.as_deref(),
+            &config("for = '1s'\nlongest = '2s'\njitter = 0"),
+        );
+        let client = webstore.client();
+        // Twelve who signed in, a phone that asks for five icons twice, and one broken link: each far from an attack.
+        for n in 0..12 {
+            let token = format!("Bearer user-token-{n}");
+            let headers = [("x-forwarded-for", OTHER), ("authorization", &token)];
+            let reply = client.get(&format!("/office/{n}"), &headers).await;
+            assert_eq!(reply.status, 404);
+        }
+        for n in 0..30 {
+            let paths = [format!("/icon-{}.png", n % 5), "/broken".to_owned()];
+            for path in paths {
+                assert_eq!(
+                    get(&client, "203.0.113.3", &path).await.status,
+                    404,
+                    "{path}"
+                );
+            }
+        }
+        // An expired token in parallel requests, and the valid one that follows.
+        let expired = [
+            ("x-forwarded-for", "203.0.113.4"),
+            ("authorization", "Bearer expired"),
+        ];
+        let ask = || client.get("/us/products", &expired);
+        let (a, b, c, d, e, f) = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask());
+        for reply in [a, b, c, d, e, f] {
+            assert_eq!(reply.status, 401);
+        }
+        let start = Instant::now();
+        let mut paths = 0..;
+        while bans(&webstore.scrape().await) < 3.0 {
+            assert!(
+                start.elapsed() < SOON,
+                "a scanner that goes on is banned no more"
+            );
+            get(
+                &client,
+                SCANNER,
+                &format!("/wp-admin/{}", paths.next().unwrap()),
+            )
+            .await;
+        }
+        let valid = [
+            ("x-forwarded-for", "203.0.113.4"),
+            ("authorization", "Bearer user-token-ada"),
+        ];
+        assert_eq!(client.get("/us/products", &valid).await.status, 200);
+        for address in [OTHER, "203.0.113.3", "203.0.113.4"] {
+            assert_eq!(shops(&client, address).await, 200, "{address}");
+        }
+        let scrape = webstore.scrape().await;
+        let scanning = scrape.sum(
+            "webstore_security_bans_total",
+            &[("reason", "endpoint_scanning")],
+        );
+        assert_eq!(scanning, bans(&scrape));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_sprays_passwords_is_banned_and_an_attacked_account_bans_nobody() {
     let redis = RedisServer::start();
     for url in [None, Some(redis.url())] {
@@ -190,19 +258,20 @@ async fn a_ban_and_its_lift_reach_every_process_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ban_ends_by_itself_and_the_next_is_longer() {
+async fn a_ban_shorter_than_the_window_ends_by_itself_and_the_next_is_longer() {
     let redis = RedisServer::start();
     let config = format!(
-        "{PATIENT}{PROXIED}[suspicion]\nendpoint_scanning = '3/3s'\n[suspicion.bans]\nfor = '3s'\njitter = 0\n"
+        "{PATIENT}{PROXIED}[suspicion]\nendpoint_scanning = '3/24h'\n[suspicion.bans]\nfor = '3s'\njitter = 0\n"
     );
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let client = webstore.client();
     let elsewhere = elsewhere(&redis);
     for strikes in 1..=2 {
-        // A window that is over has left no failure behind, so that each round is an episode of its own.
         let start = Instant::now();
+        let mut paths = 0..;
         let lasting = loop {
-            get(&client, SCANNER, "/wp-admin").await;
+            let path = format!("/wp-admin/{}", paths.next().unwrap());
+            get(&client, SCANNER, &path).await;
             if let Some(ban) = elsewhere.bans().await.unwrap().pop() {
                 break ban;
             }

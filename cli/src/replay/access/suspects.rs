@@ -84,6 +84,9 @@ impl<'a> Suspects<'a> {
         if !entry.status.is_client_error() || self.exempt.covers(method, client) {
             return;
         }
+        if entry.status == StatusCode::NOT_FOUND && self.exempt.covers_missing(uri.path()) {
+            return;
+        }
         // A log has no credentials, so each 401 is a guess like no other.
         let thing = match entry.status {
             StatusCode::NOT_FOUND => self.hasher.hash_one(uri.path()),

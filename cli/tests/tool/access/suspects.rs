@@ -106,12 +106,12 @@ fn convicts_exactly_whom_counting_every_window_convicts() {
     assert!(some > 12, "{some} convictions are too few to tell anything");
 }
 
-/// One line a second, from `192.0.2.<client>` with each status.
+/// One line a second, from `192.0.2.<client>` with each status, each for another path.
 fn log(hits: &[(u8, u16)]) -> String {
     let mut log = String::new();
     for (second, (client, status)) in hits.iter().enumerate() {
         let time = format!("22/Dec/2016:16:{:02}:{:02} +0300", second / 60, second % 60);
-        let line = r#""GET /login HTTP/1.1""#;
+        let line = format!(r#""GET /login-{second} HTTP/1.1""#);
         writeln!(log, "192.0.2.{client} - - [{time}] {line} {status} 1").unwrap();
     }
     log
@@ -237,6 +237,34 @@ fn a_dry_run_bans_no_more_often_than_bans_would() {
     assert_eq!(report["suspicious"]["abuse"][0]["incidents"], 1);
     let scanning = &report["suspicious"]["endpoint_scanning"][0];
     assert_eq!(scanning["incidents"], 12);
+}
+
+#[test]
+fn a_scanner_is_banned_and_neither_an_office_nor_a_phone_nor_a_broken_link() {
+    let mut log = String::new();
+    let mut line = |client: u8, user: &str, second: usize, path: &str, status: u16| {
+        let time = format!("22/Dec/2016:16:{:02}:{:02} +0300", second / 60, second % 60);
+        let request = format!(r#""GET {path} HTTP/1.1""#);
+        writeln!(
+            log,
+            "192.0.2.{client} - {user} [{time}] {request} {status} 1"
+        )
+        .unwrap();
+    };
+    for n in 0..12 {
+        line(1, &format!("user-{n}"), n, &format!("/page-{n}"), 404);
+        line(2, "-", n, &format!("/icon-{}.png", n % 5), 404);
+        line(3, "-", n, &format!("/broken?visit={n}"), 404);
+        line(4, "-", n, &format!("/scan-{n}"), 404);
+    }
+    let logs = Logs::new();
+    logs.write("access.log", log);
+    let report = logs.json(&["access.log", "--ban", "10m"]);
+    // Each is an incident, as ever.
+    assert_eq!(listed(&report, "endpoint_scanning").len(), 4);
+    let banned = report["bans"].as_array().unwrap();
+    let banned: Vec<_> = banned.iter().map(|ban| &ban["client"]).collect();
+    assert_eq!(banned, ["192.0.2.4"]);
 }
 
 #[test]

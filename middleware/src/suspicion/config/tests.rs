@@ -118,3 +118,71 @@ fn refuses_bans_with_the_key_the_value_and_what_is_allowed() {
         assert!(error.contains(expected), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_kind_is_a_threshold_or_a_table_with_what_is_told_apart_and_on_which_routes() {
+    let watch = |line: &str| {
+        let config = Config::from_toml(&format!("[suspicion]\n{line}")).unwrap();
+        let mut watches = config.suspicion.watches.into_iter();
+        let scanning = watches.find(|(kind, _)| *kind == IncidentKind::EndpointScanning);
+        scanning.unwrap().1
+    };
+    let ten = || Watch::new("10/5m".parse().unwrap());
+    assert_eq!(watch("endpoint_scanning = '10/5m'"), ten());
+    assert_eq!(watch("endpoint_scanning = { threshold = '10/5m' }"), ten());
+    let table = "[suspicion.endpoint_scanning]\nthreshold = '10/5m'\ndistinct = true\nroutes = ['POST /login']";
+    let login = "POST /login".parse().unwrap();
+    assert_eq!(watch(table), ten().distinct(true).routes([login]));
+    let plain = "endpoint_scanning = { threshold = '1000/5m', distinct = false }";
+    assert_eq!(watch(plain).distinct, Some(false));
+}
+
+#[test]
+fn refuses_a_watch_and_a_preset_with_the_key_the_value_and_what_is_allowed() {
+    for (text, expected) in [
+        (
+            "[suspicion]\nendpoint_scanning = { threshold = '65/5m', distinct = true }",
+            "`suspicion.endpoint_scanning` cannot be `65/5m`: allowed is a count of at most 64",
+        ),
+        (
+            "[suspicion]\nendpoint_scanning = { threshold = '10/5m', only = true }",
+            "unknown field `only`, expected one of `threshold`, `distinct`, `routes`",
+        ),
+        (
+            "[suspicion]\nabuse = { distinct = true }",
+            "missing field `threshold`",
+        ),
+        (
+            "[suspicion]\nabuse = 5",
+            "expected a threshold such as `10/5m`",
+        ),
+        (
+            "[suspicion]\nabuse = { threshold = '10/5m', routes = ['logn'] }",
+            "`suspicion.abuse.routes` cannot be `logn`",
+        ),
+        (
+            "[suspicion]\npassword_spraying = { threshold = '5/5m', distinct = false }",
+            "`suspicion.password_spraying.distinct`",
+        ),
+        (
+            "[suspicion]\npassword_spraying = { threshold = '5/5m', routes = ['/login'] }",
+            "`suspicion.password_spraying.routes`",
+        ),
+        (
+            "[suspicion]\nexempt = { preset = 'icons' }",
+            "unknown variant `icons`, expected `assets`",
+        ),
+        (
+            "[rate_limit]\nexempt = { preset = 'assets' }",
+            "`rate_limit.exempt.preset` cannot be `assets`: allowed is nothing here",
+        ),
+        (
+            "[maintenance]\nexempt = { preset = 'assets' }",
+            "`maintenance.exempt.preset` cannot be `assets`: allowed is nothing here",
+        ),
+    ] {
+        let error = Config::from_toml(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    assert!(Config::from_toml("suspicion.exempt.preset = 'assets'").is_ok());
+}

@@ -6,7 +6,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::super::Telemetry;
 use super::exposition::{scrape, telemetry};
-use crate::model::{Client, Route, Secret, UserId};
+use crate::model::{Client, Route};
 use crate::store::memory::MemoryStore;
 use crate::suspicion::{BanReason, Bans, FailureResult, IncidentKind, SuspicionLayer};
 
@@ -31,12 +31,11 @@ async fn fail(layer: &SuspicionLayer, clients: std::ops::Range<u32>, times: u64)
     let counted = layer.tally().failures(FailureResult::Counted);
     let all = counted + times * u64::from(clients.end - clients.start);
     for n in clients {
-        for _ in 0..times {
+        for time in 0..times {
             let mut client = Client::new(std::net::Ipv4Addr::from_bits(n).into(), 64);
-            let user = format!("user {n}\"\n");
-            client.user = Some(UserId::new(&user, &Secret::from_bytes(b"secret")));
             client.route = Route::from(std::sync::Arc::<str>::from(format!("/{n}")));
-            let mut request = Request::new(());
+            let path = format!("/{n}/{time}/user%20{n}\"");
+            let mut request = Request::builder().uri(path).body(()).unwrap();
             request.extensions_mut().insert(client);
             service.clone().oneshot(request).await.unwrap();
         }

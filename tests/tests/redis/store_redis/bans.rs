@@ -1,6 +1,6 @@
 //! Bans: the scripts with the clock in the test's hands, and the store against real servers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use palisade::client::Network;
 use palisade::store::memory::{Clock, MemoryStore};
-use palisade::suspicion::store::LocalBanStore;
-use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence};
+use palisade::suspicion::store::{Evidence, LocalBanStore};
+use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence, Threshold};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -38,6 +38,7 @@ fn code(reason: BanReason) -> u8 {
         BanReason::Incident(IncidentKind::EndpointScanning) => 2,
         BanReason::Incident(IncidentKind::Abuse) => 3,
         BanReason::Incident(IncidentKind::CredentialStuffingSlow) => 4,
+        BanReason::Incident(IncidentKind::PasswordSpraying) => 5,
         _ => 0,
     }
 }
@@ -83,32 +84,62 @@ impl Scripts {
         numbers.collect()
     }
 
-    fn impose(
+    /// Counts evidence, or bans by hand where the threshold is 0.
+    fn convict(
         &mut self,
         now: u64,
-        n: u32,
-        reason: BanReason,
+        evidence: &[Piece],
         lengths: impl Iterator<Item = Duration>,
-    ) -> (u64, Told) {
-        let strike = u8::from(reason != BanReason::Manual);
-        let mut terms = vec![code(reason), strike];
+    ) -> (u64, Vec<(usize, Told)>) {
+        let (mut keys, mut plan, mut names) = (vec![INDEX.to_owned()], Vec::new(), Vec::new());
+        for piece in evidence {
+            let name = client(piece.n).to_string();
+            keys.push(name.clone());
+            if piece.threshold > 0 {
+                keys.push(trail(piece.n, piece.reason));
+            }
+            plan.push(code(piece.reason));
+            plan.extend(piece.threshold.to_be_bytes());
+            plan.extend(&piece.window.to_be_bytes()[3..]);
+            plan.extend(piece.thing.to_be_bytes());
+            names.push(name.into_bytes());
+        }
+        let mut terms = Vec::new();
         for number in [DAY].into_iter().chain(lengths.map(micros)) {
             terms.extend(&number.to_be_bytes()[1..]);
         }
-        let name = client(n).to_string();
-        let keys = [name.clone(), INDEX.into()];
+        let arguments = [vec![terms, plan], names].concat();
         let sha = self.impose.clone();
-        let reply = self.run(&sha, &keys, &[name.into(), terms], now);
-        let [broken, reason, strikes, since, until, told] = reply[..] else {
-            panic!("{reply:?}")
+        let reply = self.run(&sha, &keys, &arguments, now);
+        assert_eq!(reply[1], now);
+        let bans = reply[2..].chunks_exact(5).map(|ban| {
+            let told = (ban[1] as u8, ban[2] as u32, ban[3], ban[4]);
+            (ban[0] as usize, told)
+        });
+        (reply[0], bans.collect())
+    }
+
+    /// Imposes one ban, at once.
+    fn impose(&mut self, now: u64, n: u32, reason: BanReason, length: Duration) -> (u64, Told) {
+        let threshold = u16::from(reason != BanReason::Manual);
+        let piece = Piece {
+            n,
+            reason,
+            threshold,
+            window: SECOND,
+            thing: 0,
         };
-        assert_eq!(told, now);
-        (broken, (reason as u8, strikes as u32, since, until))
+        let (broken, told) = self.convict(now, &[piece], [length].into_iter());
+        (broken, told[0].1)
     }
 
     fn lift(&mut self, now: u64, n: u32) -> (u64, bool) {
         let name = client(n).to_string();
-        let keys = [name.clone(), INDEX.into()];
+        let trails = BanReason::all().map(|reason| trail(n, reason));
+        let keys: Vec<_> = [name.clone(), INDEX.into()]
+            .into_iter()
+            .chain(trails)
+            .collect();
         let sha = self.lift.clone();
         let reply = self.run(&sha, &keys, &[name.into()], now);
         (reply[0], reply[1] == 1)
@@ -132,12 +163,28 @@ impl Scripts {
     }
 }
 
-/// The contract, written down naively: every offence and every ban since the last lift is kept.
+/// A failure that counts towards a ban, or a ban by hand.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    n: u32,
+    reason: BanReason,
+    threshold: u16,
+    window: u64,
+    thing: u64,
+}
+
+/// Where Redis keeps what a client failed at.
+fn trail(n: u32, reason: BanReason) -> String {
+    format!("{reason}:{}", client(n))
+}
+
+/// The contract, written down naively: every offence, every ban and all evidence since the last lift is kept.
 #[derive(Default)]
 struct Reference {
     /// Until when, what for.
     bans: Vec<(u64, BanReason)>,
     since: u64,
+    evidence: Vec<(u64, BanReason, u64)>,
 }
 
 impl Reference {
@@ -155,6 +202,24 @@ impl Reference {
         }
         self.bans.push((now + micros(length(offences)), reason));
         self.told(now).unwrap()
+    }
+
+    fn convict(
+        &mut self,
+        now: u64,
+        piece: &Piece,
+        length: impl Fn(u32) -> Duration,
+    ) -> Option<Told> {
+        if self.end() > now {
+            return None;
+        }
+        self.evidence.push((now, piece.reason, piece.thing));
+        let counts = self.evidence.iter().filter(|(at, reason, _)| {
+            *reason == piece.reason && now - at < piece.window && *at >= self.end()
+        });
+        let things: HashSet<u64> = counts.map(|(.., thing)| *thing).collect();
+        let is_offence = things.len() >= piece.threshold.into();
+        is_offence.then(|| self.impose(now, piece.reason, length))
     }
 
     fn strikes(&self) -> u32 {
@@ -192,6 +257,28 @@ fn of_told((reason, strikes, since, until): Told, now: u64) -> (u8, u32, Duratio
     (reason, strikes, length, left)
 }
 
+/// The kinds that are their client's doing.
+const KINDS: [IncidentKind; 5] = [
+    IncidentKind::CredentialStuffing,
+    IncidentKind::EndpointScanning,
+    IncidentKind::Abuse,
+    IncidentKind::CredentialStuffingSlow,
+    IncidentKind::PasswordSpraying,
+];
+
+fn evidence(piece: &Piece) -> Evidence {
+    let BanReason::Incident(kind) = piece.reason else {
+        panic!("a ban by hand")
+    };
+    let window = Duration::from_micros(piece.window);
+    Evidence {
+        client: client(piece.n),
+        kind,
+        threshold: Threshold::new(piece.threshold.into(), window).unwrap(),
+        thing: piece.thing,
+    }
+}
+
 #[test]
 fn both_stores_and_the_reference_ban_alike() {
     const CLIENTS: u32 = 6;
@@ -205,7 +292,7 @@ fn both_stores_and_the_reference_ban_alike() {
     let sentences = [(600, 86_400), (1, 2_592_000), (30, 30), (7, 1_000)]
         .map(|(first, longest)| Sentence::new(seconds(first), seconds(longest)).unwrap());
     let names: Vec<_> = (0..CLIENTS).map(|n| client(n).to_string()).collect();
-    let (mut now, mut repeats, mut lifts, mut banned) = (EPOCH, 0, 0, 0);
+    let (mut now, mut repeats, mut convicted, mut lifts, mut banned) = (EPOCH, 0, 0, 0, 0);
     for step in 0..6_000 {
         let n = random.below(CLIENTS.into()) as u32;
         let reference = references.entry(n).or_default();
@@ -232,7 +319,7 @@ fn both_stores_and_the_reference_ban_alike() {
             1 => {
                 let length = Duration::from_micros(1_000 + random.below(2_000 * SECOND));
                 let expected = reference.impose(now, BanReason::Manual, |_| length);
-                let told = scripts.impose(now, n, BanReason::Manual, [length].into_iter());
+                let told = scripts.impose(now, n, BanReason::Manual, length);
                 assert_eq!(told, (0, expected), "Redis, step {step}");
                 let ban = memory.impose_for_now(client(n), length);
                 assert_eq!(
@@ -241,21 +328,51 @@ fn both_stores_and_the_reference_ban_alike() {
                     "memory, step {step}"
                 );
             }
-            2..5 => {
-                let kind = random.of(&IncidentKind::ALL);
+            2..6 => {
                 let sentence = random.of(&sentences);
-                let reason = BanReason::Incident(kind);
                 let of = |offence| sentence.length(offence, roll);
-                let expected = reference.impose(now, reason, of);
-                let told = scripts.impose(now, n, reason, (1..=23).map(of));
-                assert_eq!(told, (0, expected), "Redis, step {step}");
-                let ban = memory.impose_now(client(n), kind, &sentence, roll);
+                // Of one call, and of several clients.
+                let pieces: Vec<_> = (0..=random.below(6))
+                    .map(|_| {
+                        let kind = random.of(&KINDS);
+                        let (threshold, seconds) =
+                            random.of(&[(1, 1), (2, 40), (3, 900), (5, 86_400)]);
+                        Piece {
+                            n: if random.below(3) > 0 {
+                                n
+                            } else {
+                                random.below(CLIENTS.into()) as u32
+                            },
+                            reason: BanReason::Incident(kind),
+                            threshold,
+                            window: seconds * SECOND,
+                            thing: random.below(7),
+                        }
+                    })
+                    .collect();
+                let mut expected = Vec::new();
+                for (place, piece) in pieces.iter().enumerate() {
+                    let reference = references.entry(piece.n).or_default();
+                    let told = reference.convict(now, piece, of);
+                    expected.extend(told.map(|told| (place, told)));
+                }
+                let told = scripts.convict(now, &pieces, (1..=23).map(of));
                 assert_eq!(
-                    of_memory(&ban),
-                    of_told(expected, now),
-                    "memory, step {step}"
+                    told,
+                    (0, expected.clone()),
+                    "Redis, step {step}: {pieces:?}"
                 );
-                repeats += u32::from(expected.1 > 1);
+                let evidence: Vec<_> = pieces.iter().map(evidence).collect();
+                let bans = memory.convict_now(&evidence, &sentence, roll);
+                let bans: Vec<_> = bans.iter().map(of_memory).collect();
+                let of_expected = expected.iter().map(|(_, told)| of_told(*told, now));
+                assert_eq!(bans, of_expected.collect::<Vec<_>>(), "memory, step {step}");
+                convicted += expected.len();
+                repeats += expected.iter().filter(|(_, told)| told.1 > 1).count();
+                for piece in &pieces {
+                    let held: u64 = scripts.query(&["ZCARD", &trail(piece.n, piece.reason)]);
+                    assert!(held < 7, "{held}");
+                }
             }
             _ => {
                 let expected = reference.told(now);
@@ -304,8 +421,8 @@ fn both_stores_and_the_reference_ban_alike() {
         assert_eq!(listed, named, "Redis, step {step}");
     }
     assert!(
-        repeats > 500 && lifts > 50 && banned > 200,
-        "{repeats} repeats, {lifts} lifts, {banned} banned"
+        repeats > 300 && convicted > 500 && lifts > 50 && banned > 200,
+        "{repeats} repeats of {convicted}, {lifts} lifts, {banned} banned"
     );
 }
 
@@ -316,7 +433,7 @@ fn the_first_nine_bytes_of_a_ban_and_its_expiry_are_what_others_rely_on() {
     let length = Duration::from_secs(600);
     let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
     let now = EPOCH + 1;
-    scripts.impose(now, 1, scanning, [length].into_iter());
+    scripts.impose(now, 1, scanning, length);
     let name = client(1).to_string();
     let value: Vec<u8> = scripts.query(&["GET", &name]);
     let until = now + micros(length);
@@ -341,8 +458,8 @@ fn what_is_no_ban_is_none_and_is_replaced_and_counted() {
     let mut scripts = Scripts::on(&server);
     let name = client(1).to_string();
     let ban = |scripts: &mut Scripts| {
-        let lengths = [Duration::from_secs(600)].into_iter();
-        scripts.impose(EPOCH, 1, BanReason::Incident(IncidentKind::Abuse), lengths)
+        let length = Duration::from_secs(600);
+        scripts.impose(EPOCH, 1, BanReason::Incident(IncidentKind::Abuse), length)
     };
     let (_, told) = ban(&mut scripts);
     let whole: Vec<u8> = scripts.query(&["GET", &name]);
@@ -383,7 +500,7 @@ fn the_index_keeps_the_ten_thousand_that_end_last_and_forgets_who_is_free() {
     let server = RedisServer::start();
     let mut scripts = Scripts::on(&server);
     let ban = |scripts: &mut Scripts, now, n: u32, seconds: u64| {
-        let length = [Duration::from_secs(seconds)].into_iter();
+        let length = Duration::from_secs(seconds);
         scripts.impose(now, n, BanReason::Manual, length);
     };
     for n in 1..=10_002 {
@@ -421,15 +538,88 @@ fn refuses_arguments_that_it_cannot_read() {
         scripts.lift.clone(),
         scripts.read.clone(),
     );
-    let terms = [0; 16];
+    let (terms, piece) = ([0; 14], [0; 16]);
+    let counted = [&[1, 0, 5][..], &[0; 13]].concat();
     for (keys, arguments) in [
-        (1, &[&b"c"[..], &terms, b"0", b"0"][..]),
-        (2, &[b"c", &terms[..15], b"0", b"0"]),
-        (2, &[b"c", &terms[..9], b"0", b"0"]),
+        (1, &[&terms[..], &piece, b"c", b"0", b"0"][..]),
+        (2, &[&terms[..13], &piece, b"c", b"0", b"0"]),
+        (2, &[&terms[..7], &piece, b"c", b"0", b"0"]),
+        (2, &[&terms, &piece[..15], b"c", b"0", b"0"]),
+        (2, &[&terms, b"", b"c", b"0", b"0"]),
+        // A piece that is counted has a trail.
+        (2, &[&terms, &counted, b"c", b"0", b"0"]),
+        (3, &[&terms, &piece, b"c", b"0", b"0"]),
     ] {
         assert!(refused(&impose, keys, arguments));
     }
     assert!(refused(&lift, 1, &[b"c", b"0", b"0"]));
     assert!(refused(&read, 0, &[b"0", b"0"]));
     assert_eq!(server.cli(&["DBSIZE"]), "0");
+}
+
+#[test]
+fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
+    const LENGTH: u64 = 600 * SECOND;
+    let length = Duration::from_micros(LENGTH);
+    let server = RedisServer::start();
+    let mut scripts = Scripts::on(&server);
+    let hand = Hand::default();
+    let memory = MemoryStore::builder().clock(hand.clone()).build().unwrap();
+    // By the day, by as much as has passed and by less.
+    for (n, passed, back) in [
+        (1, 0, DAY),
+        (2, 300, 300 * SECOND + 1),
+        (3, 300, 60 * SECOND),
+    ] {
+        let name = client(n).to_string();
+        let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+        scripts.impose(EPOCH, n, scanning, length);
+        hand.0.store(EPOCH, Ordering::Relaxed);
+        memory.impose_for_now(client(n), length);
+        let stepped = EPOCH + passed * SECOND - back;
+        let (mut ends, since) = (EPOCH + LENGTH, EPOCH.min(stepped));
+        if stepped < EPOCH {
+            ends = stepped + LENGTH;
+        }
+        for (now, is_banned) in [(stepped, true), (ends - 1, true), (ends, false)] {
+            let told = scripts.read(now, std::slice::from_ref(&name)).1;
+            let expected = is_banned.then(|| (name.clone(), (2, 1, since, ends)));
+            assert_eq!(
+                told,
+                expected.into_iter().collect::<Vec<_>>(),
+                "{n} at {now}"
+            );
+            hand.0.store(now, Ordering::Relaxed);
+            let left = is_banned.then(|| Duration::from_micros(ends - now));
+            assert_eq!(memory.banned_for_now(client(n)), left, "{n} at {now}");
+        }
+        let expires: i64 = scripts.query(&["PTTL", &name]);
+        assert!(expires > 0);
+    }
+    // A new offence lasts for its own length, and things from the future are of now.
+    let piece = |thing, threshold| Piece {
+        n: 9,
+        reason: BanReason::Incident(IncidentKind::Abuse),
+        threshold,
+        window: 60 * SECOND,
+        thing,
+    };
+    let lengths = || [length].into_iter();
+    for (now, thing) in [(EPOCH, 1), (EPOCH + SECOND, 2), (EPOCH - DAY, 3)] {
+        assert!(
+            scripts
+                .convict(now, &[piece(thing, 5)], lengths())
+                .1
+                .is_empty()
+        );
+        hand.0.store(now, Ordering::Relaxed);
+        let convicted = memory.convict_now(&[evidence(&piece(thing, 5))], &Sentence::default(), 0);
+        assert!(convicted.is_empty());
+    }
+    let now = EPOCH - DAY + 59 * SECOND;
+    let (_, told) = scripts.convict(now, &[piece(4, 4)], lengths());
+    assert_eq!(told, [(0, (3, 1, now, now + LENGTH))]);
+    hand.0.store(now, Ordering::Relaxed);
+    let convicted = memory.convict_now(&[evidence(&piece(4, 4))], &Sentence::default(), 0);
+    assert_eq!(convicted.len(), 1);
 }

@@ -6,7 +6,7 @@ use palisade::client::Network;
 use palisade::rate_limit::store::{Charge, Gate, Logs, Store};
 use palisade::rate_limit::{PartitionKey, StoreErrorKind};
 use palisade::store::redis::RedisStore;
-use palisade::suspicion::store::BanStore;
+use palisade::suspicion::store::{BanStore, Evidence};
 use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence};
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
@@ -25,17 +25,27 @@ async fn stores_on_one_server_share_their_bans() {
     let v6 = Network::of("2001:db8::1".parse().unwrap(), 64);
     assert_eq!(stores[0].banned_for(v6).await.unwrap(), None);
     assert!(stores[0].list(10).await.unwrap().is_empty());
-    let ban = stores[0].impose(v6, kind, &sentence, 0).await.unwrap();
+    let evidence = |thing| Evidence {
+        client: v6,
+        kind,
+        threshold: "2/5m".parse().unwrap(),
+        thing,
+    };
+    for thing in [7, 7] {
+        let evidence = [evidence(thing)];
+        let bans = stores[1].convict(&evidence, &sentence, 0).await.unwrap();
+        assert!(bans.is_empty());
+    }
+    let evidence = [evidence(8)];
+    let convicted = stores[0].convict(&evidence, &sentence, 0).await.unwrap();
+    let ban = &convicted[0];
     assert_eq!(ban.left, 10 * MINUTE);
     assert_eq!((ban.client, ban.strikes), (v6, 1));
     assert_eq!(ban.reason, BanReason::Incident(kind));
     let left = stores[1].banned_for(v6).await.unwrap().unwrap();
     assert!(left <= 10 * MINUTE && left > 9 * MINUTE, "{left:?}");
-    let again = stores[1]
-        .impose(v6, kind, &sentence, u32::MAX)
-        .await
-        .unwrap();
-    assert_eq!((again.left, again.strikes), (22 * MINUTE, 2));
+    let again = stores[1].impose_for(v6, 22 * MINUTE).await.unwrap();
+    assert_eq!((again.left, again.strikes), (22 * MINUTE, 1));
     assert_eq!(again.since, ban.since);
     let manual = stores[1].impose_for(client(1), 5 * MINUTE).await.unwrap();
     assert_eq!((manual.reason, manual.strikes), (BanReason::Manual, 0));
@@ -62,28 +72,38 @@ async fn stores_on_one_server_share_their_bans() {
 }
 
 #[tokio::test]
-async fn strikes_that_are_imposed_at_once_are_all_counted() {
+async fn one_burst_over_many_processes_is_one_offence() {
     let server = RedisServer::start();
     let stores = [(); 2].map(|()| patient(&server).build().unwrap());
-    let tasks: Vec<_> = (0..20)
-        .map(|n| {
-            let store = stores[n % 2].clone();
-            tokio::spawn(async move {
-                let sentence = Sentence::default();
-                store
-                    .impose(client(1), IncidentKind::Abuse, &sentence, 0)
-                    .await
-                    .unwrap()
-                    .strikes
+    let kinds = [IncidentKind::EndpointScanning, IncidentKind::Abuse];
+    for strikes in 1..=3 {
+        let tasks: Vec<_> = (0..100)
+            .map(|thing| {
+                let store = stores[thing as usize % 2].clone();
+                tokio::spawn(async move {
+                    let evidence = kinds.map(|kind| Evidence {
+                        client: client(1),
+                        kind,
+                        threshold: "10/24h".parse().unwrap(),
+                        thing,
+                    });
+                    let second = Sentence::new(MINUTE / 60, MINUTE).unwrap();
+                    store.convict(&evidence, &second, 0).await.unwrap()
+                })
             })
-        })
-        .collect();
-    let mut strikes = Vec::new();
-    for task in tasks {
-        strikes.push(task.await.unwrap());
+            .collect();
+        let mut bans = Vec::new();
+        for task in tasks {
+            bans.extend(task.await.unwrap());
+        }
+        let strikes_of: Vec<_> = bans.iter().map(|ban| ban.strikes).collect();
+        assert_eq!(strikes_of, [strikes]);
+        // Who goes on when it is over is banned again.
+        let end = bans[0].until;
+        while std::time::SystemTime::now() < end {
+            tokio::time::sleep(MINUTE / 6_000).await;
+        }
     }
-    strikes.sort_unstable();
-    assert!(strikes.into_iter().eq(1..=20));
 }
 
 #[tokio::test]

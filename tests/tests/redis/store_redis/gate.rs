@@ -168,3 +168,29 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
     let verdict = limits.admit(&[charge]).await.unwrap();
     assert_eq!(verdict.tiers[0].remaining, 1_000 - 100 - 1);
 }
+
+#[tokio::test]
+async fn a_ban_from_the_future_was_left_by_a_clock_that_stepped_back_and_begins_anew() {
+    let server = RedisServer::start();
+    let limits = limits(&patient(&server).build().unwrap());
+    let script = "return redis.call('SET', KEYS[1], struct.pack('>I2I7I2BI7', 0x9a03, ARGV[2], 3, 2, ARGV[1]), 'EX', 9999)";
+    let [since, until] = [3_600, 4_200].map(|seconds| micros_from_now(seconds).to_string());
+    server.cli(&["EVAL", script, "1", BAN, &since, &until]);
+    for _ in 0..2 {
+        let verdict = admit(&limits, gate(true), quota(60, 60)).await;
+        let left = verdict.banned.unwrap().as_secs();
+        assert!(!verdict.admitted && (500..=600).contains(&left), "{left}");
+    }
+    // From now on it is as any other: it ends.
+    let read = "local _, ends, strikes, reason, since = struct.unpack('>I2I7I2BI7', redis.call('GET', KEYS[1]))\n\
+                return string.format('%.0f %.0f %d %d', since, ends, strikes, reason)";
+    let told = server.cli(&["EVAL", read, "1", BAN]);
+    let told: Vec<u64> = told.split(' ').map(|n| n.trim().parse().unwrap()).collect();
+    assert!(told[0] <= micros_from_now(0));
+    assert!(
+        told[1].abs_diff(told[0]).abs_diff(600_000_000) < 1_000_000,
+        "{told:?}"
+    );
+    assert_eq!(told[2..], [3, 2]);
+    assert!(server.cli(&["PTTL", BAN]).trim().parse::<i64>().unwrap() > 0);
+}

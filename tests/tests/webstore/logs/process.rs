@@ -47,11 +47,13 @@ async fn every_line_is_as_documented() {
     for _ in 0..4 {
         get("/gb/cart", &[from("203.0.113.2"), ada]).await;
     }
-    for _ in 0..10 {
-        get("/%0a%1b[2J", &[from("203.0.113.3")]).await;
+    for n in 0..10 {
+        let path = format!("/%0a%1b[2J{n}");
+        get(&path, &[from("203.0.113.3")]).await;
     }
-    for _ in 0..5 {
-        let wrong = ("authorization", "Bearer wrong");
+    for n in 0..5 {
+        let token = format!("Bearer wrong-{n}");
+        let wrong = ("authorization", &*token);
         get("/de/cart", &[from("2001:db8::1"), wrong]).await;
     }
     store

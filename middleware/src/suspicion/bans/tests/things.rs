@@ -231,3 +231,27 @@ async fn a_kind_can_count_every_failure_or_distinct_things_and_on_some_routes_al
     assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
     assert_eq!(bans(&layer).await, 1);
 }
+
+#[tokio::test]
+async fn what_browsers_ask_for_by_themselves_is_exempt_by_a_preset() {
+    let (_, store) = hand_store();
+    let bans = Bans::embedded(store.clone());
+    let builder = SuspicionLayer::embedded(store).bans(bans);
+    let layer = built(builder.exempt(Exemptions::new().assets()));
+    let service = layer.layer(tower::service_fn(|_: Request<()>| {
+        let response = Response::builder().status(404);
+        ready(Ok::<_, Infallible>(
+            response.body(Full::<Bytes>::default()).unwrap(),
+        ))
+    }));
+    let icons = (0..30).map(|n| format!("/apple-touch-icon-{n}x{n}.png"));
+    for path in icons.chain(["/missing".to_owned()]) {
+        service.clone().oneshot(at(client(1), &path)).await.unwrap();
+    }
+    let tally = layer.tally();
+    while tally.failures(FailureResult::Counted) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tally.failures(FailureResult::Counted), 1);
+    assert_eq!(tally.incidents(IncidentKind::EndpointScanning), 0);
+}
