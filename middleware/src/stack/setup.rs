@@ -54,7 +54,7 @@ impl Setup {
                         target: "palisade::stack",
                         event = "secret_missing",
                         "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited, and logins and anonymous visitors of the funnel counted, by each process apart; \
+                         users are limited, and logins, anonymous visitors of the funnel and what bans are for counted, by each process apart; \
                          set `store.secret_file` or PALISADE_SECRET"
                     );
                 }

@@ -126,14 +126,19 @@ impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
         if !(is_noted || has_trailers) || extensions.get::<Rejected>().is_some() {
             return;
         }
-        let later = has_trailers.then(|| Called {
-            sender: Some(sender.clone()),
-            recorder: Arc::clone(&recorder),
-        });
-        if is_noted {
+        let (now, later) = match (is_noted, has_trailers) {
+            (true, true) => (Some(sender.clone()), Some(sender)),
+            (true, false) => (Some(sender), None),
+            (false, _) => (None, Some(sender)),
+        };
+        if let Some(sender) = now {
             recorder.note(status, login, is_login, sender);
         }
-        if let Some(later) = later {
+        if later.is_some() {
+            let later = Called {
+                sender: later,
+                recorder,
+            };
             response.body_mut().observe_call(later);
         }
     }

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::recorder::{Recorder, Stores};
+use super::recorder::{Recorder, Seeks, Stores};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Rule};
 use super::tally::SuspicionTally;
@@ -138,7 +138,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Bans clients for incidents; off unless set.
+    /// Bans clients for what they fail at; off unless set.
     pub fn bans(mut self, bans: Bans) -> Self {
         self.bans = Some(bans);
         self
@@ -207,7 +207,9 @@ impl SuspicionLayerBuilder {
         let rules: Box<[Rule]> = self.watches.iter().map(rule).collect();
         let of_logins = rules.iter().any(|rule| rule.kind.is_of_logins());
         // For bans, or for incidents.
-        let tells_apart = self.bans.is_some() || rules.iter().any(|rule| rule.distinct);
+        let mut by_status = rules.iter().filter(|rule| !rule.kind.is_of_logins());
+        let tells_incidents = by_status.any(|rule| rule.distinct);
+        let tells_apart = self.bans.is_some() || tells_incidents;
         let secret = match self.secret {
             _ if !of_logins && !tells_apart => None,
             Some(secret) => Some(secret),
@@ -226,7 +228,11 @@ impl SuspicionLayerBuilder {
                     .map(|(kind, watch)| (*kind, watch.routes.clone().into()))
                     .collect(),
                 plain: plain.map(|(kind, _)| *kind).collect(),
-                seeks: tells_apart || self.exempt.has_assets(),
+                seeks: match tells_apart {
+                    _ if self.exempt.has_assets() || tells_incidents => Seeks::All,
+                    true => Seeks::Anonymous,
+                    false => Seeks::Nothing,
+                },
                 things: secret.filter(|_| tells_apart).map(Things::new),
                 rules,
                 exempt: self.exempt,

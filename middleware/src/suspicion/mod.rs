@@ -78,6 +78,20 @@
 //! - A refusal by a limit or a ban ([`Rejected`](crate::rate_limit::Rejected)) is no failure.
 //! - A success writes nothing, unless it reports a [`Login`] and `success_after_failures` is on.
 //!
+//! # Distinct things
+//! By a [`Watch`], a kind counts distinct things instead of failures (`endpoint_scanning = { threshold = "10/5m", distinct =
+//! true }`), and on some routes alone. A thing is 64 bits of a keyed hash; nothing of a path or of credentials is kept.
+//!
+//! | a failure | its thing |
+//! |---|---|
+//! | 404 | the path, without its query; of a gRPC call, the method |
+//! | 401 | the credentials: `Authorization`; none is one thing too |
+//! | 401 of a failed [`Login`], or of a request with a body (`POST` and its like) that has no `Authorization` or a verified user | like no other, since each may be a guess |
+//! | any other | the route's template and the status |
+//!
+//! So a login handler that may see an `Authorization` beside the password should say how the login went ([`Login`]), or its route should
+//! count failures: `{ threshold = "5/5m", distinct = false, routes = ["POST /login"] }`.
+//!
 //! # Incidents
 //! The failure that reaches the threshold begins an episode, and is an incident. The episode ends when fewer failures than
 //! half the threshold are left in the window. While it lasts, there is at most one further incident in a window: the first
@@ -99,7 +113,7 @@
 //! - **`success_after_failures`** is a login that succeeds during an episode: one of `distributed_stuffing` for the same
 //!   account, or one of `password_spraying` or either kind of `credential_stuffing` from the same network.
 //! - **Windows** are exact here too. They count distinct accounts or networks instead of failures, and keep the newest 64.
-//! - **Estimates.** A `count` beyond 64, or of an episode that outlives its window, is an estimate by HyperLogLog. Its
+//! - **Estimates.** Here and for distinct things, a `count` beyond 64, or of an episode that outlives its window, is an estimate by HyperLogLog. Its
 //!   standard error is 0.81 % in Redis and 1.6 % in memory. The event then has the field `estimated`.
 //! - **Events** name the `account`, where there is one, by a keyed hash.
 //! - **Bans.** Anybody can bring an account under attack. So the kinds [of an account](IncidentKind::is_of_an_account) ban
@@ -116,15 +130,24 @@
 //! hide an episode that is spread over several processes, or report one in each.
 //!
 //! # Bans
-//! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. Then an incident bans its client. All kinds ban
-//! unless [`Bans::kinds`] names some, but the kinds [of an account](IncidentKind::is_of_an_account) never do.
+//! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. All kinds ban unless [`Bans::kinds`] names some, but
+//! the kinds [of an account](IncidentKind::is_of_an_account) never do.
 //!
+//! - **Offence.** A client is banned when it fails at as many distinct things in a window as the kind's threshold says; with
+//!   [`Watch::distinct`] `false`, when it fails so many times. This is exact, and apart from incidents: who asks for one
+//!   missing path again and again is an incident, and is not banned.
+//! - **Again.** What a client fails at during a ban does not count, nor what it failed at before one. Who goes on when the ban is
+//!   over is banned again when a threshold of things has come since, however long the window is.
+//! - **Signed-in users.** A failure of a verified user counts towards no ban: others may share the address. A failed login, and
+//!   a 401 to a request with a body, count all the same: either may be a guess at other credentials. The rate limits hold for
+//!   such a user, and incidents name it.
 //! - **Time.** The first offence costs 10 minutes, and each further one twice as long, up to 24 hours. Up to 10 % are added
 //!   at random, so that clients do not come back together ([`Sentence`]). A day after the end of the last ban, the count of
 //!   offences begins anew.
 //! - **Answer.** Requests of a banned client are answered 429 with the problem type `abnormal-usage-detected`, or 403
 //!   ([`BanResponse`]). They are no failures.
-//! - **Under way.** Requests that were under way when the ban began pass. Their failures add no offence.
+//! - **Under way.** Requests that were under way when the ban began pass. Their failures add no offence. The store counts and
+//!   bans in one atomic call, so one burst is one offence, over all processes.
 //! - **Exempt** clients, users and routes pass. An exempt user passes behind a banned address too.
 //! - **Events.** Each ban is counted and is an event `client_banned` of the target `palisade::security`: `client`, `reason`,
 //!   `strikes` (the offences that the store remembers), `for`, `until`. A lift that ended a ban is an event `ban_lifted`. An
@@ -132,6 +155,8 @@
 //! - **Shared stores.** A ban holds in all processes. Each process sees its end, or its [lift](Suspicions::lift), within a
 //!   second, since it trusts an answer of the store for a second. During that second it refuses a banned client without a
 //!   call. A request of any other client waits for the store's answer first, until the deadline at most.
+//! - **Clocks.** Should the store's clock step back to before a ban, the ban begins anew at the next look at it. So it never
+//!   lasts for longer than it was imposed for from then on.
 //! - **Outages.** While the store fails, this process refuses the clients that it knows to be banned. A ban for an incident
 //!   during the outage holds in this process alone, to its end.
 mod bans;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
@@ -12,7 +12,7 @@ use super::tally::{FailureResult, SuspicionTally};
 use super::thing::{Sought, Things};
 use super::{Ban, BanReason, IncidentKind, Warden};
 use crate::log::{Fallback, Losses, News, now};
-use crate::model::{Exemptions, Network, Route, RouteFilter, UserId};
+use crate::model::{Client, Exemptions, Network, Route, RouteFilter, UserId};
 use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share.
@@ -27,8 +27,8 @@ pub(super) struct Recorder {
     pub(super) plain: Box<[IncidentKind]>,
     /// `None` unless failures are told apart.
     pub(super) things: Option<Things>,
-    /// Whether a response must know what its request asked for.
-    pub(super) seeks: bool,
+    /// Of which requests the response must know what they asked for.
+    pub(super) seeks: Seeks,
     pub(super) stores: Stores,
     pub(super) queue: Queue<Noted>,
     pub(super) losses: Losses,
@@ -54,6 +54,9 @@ pub(super) struct Noted {
     request: FailedRequest,
     user: Option<UserId>,
     at: SystemTime,
+    /// Whether it counts towards a ban. A verified user's failure does not, for others may share the address and nothing tells
+    /// how many do; unless it may be a guess at other credentials.
+    bans: bool,
 }
 
 /// The sender of a request, kept until the response shows whether it failed.
@@ -62,13 +65,33 @@ pub(super) struct Sender {
     pub(super) client: Network,
     pub(super) user: Option<UserId>,
     pub(super) route: Route,
-    /// `None` unless failures are told apart.
-    pub(super) sought: Option<Sought>,
+    /// Whether the method has no body for credentials.
+    pub(super) is_safe: bool,
+    /// `None` unless failures of this sender are told apart. Boxed, since most are not.
+    pub(super) sought: Option<Box<Sought>>,
     /// As [`FailedRequest::left_out`].
     pub(super) left_out: u8,
 }
 
+/// Of which requests the response must know what they asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seeks {
+    Nothing,
+    /// Of those without a verified user: such a user's failures count towards no ban, or are like no other.
+    Anonymous,
+    All,
+}
+
 impl Recorder {
+    /// What a request asks for, if its response must know.
+    pub(super) fn seek<B>(&self, client: &Client, request: &Request<B>) -> Option<Box<Sought>> {
+        match self.seeks {
+            Seeks::Nothing => None,
+            Seeks::Anonymous if client.user.is_some() => None,
+            Seeks::Anonymous | Seeks::All => Some(Box::new(Sought::of(request))),
+        }
+    }
+
     /// The kinds that leave out the failures of this route.
     pub(super) fn leaves_out(&self, method: &Method, route: &Route) -> u8 {
         let others = self.narrowed.iter().filter(|(_, routes)| {
@@ -91,21 +114,25 @@ impl Recorder {
             client,
             user,
             route,
+            is_safe,
             sought,
             left_out,
         } = sender;
+        let is_guess = is_login || (status == StatusCode::UNAUTHORIZED && !is_safe);
         let mut request = FailedRequest::new(client, status, route);
         request.left_out = left_out;
         if login.is_none() && !self.rules.iter().any(|rule| request.counts(rule.kind)) {
             return;
         }
-        if let Some(sought) = sought {
-            if status == StatusCode::NOT_FOUND && self.exempt.covers_missing(sought.path()) {
-                return;
-            }
-            if let Some(things) = &self.things {
-                request.thing = things.of(status, &request.route, &sought, is_login);
-            }
+        if let Some(sought) = &sought
+            && status == StatusCode::NOT_FOUND
+            && self.exempt.covers_missing(sought.path())
+        {
+            return;
+        }
+        if let Some(things) = &self.things {
+            let sought = sought.as_deref();
+            request.thing = things.of(status, &request.route, sought, is_guess, is_login);
         }
         let attempt = |login| {
             Some(LoginAttempt::of(
@@ -117,6 +144,7 @@ impl Recorder {
         request.login = login.and_then(attempt);
         let noted = Noted {
             request,
+            bans: user.is_none() || is_guess,
             user,
             at: SystemTime::now(),
         };
@@ -184,7 +212,7 @@ impl Recorder {
     fn report(&self, batch: &Batch, incidents: &[Incident]) {
         for incident in incidents {
             self.tally.report(incident.rule.kind);
-            let Some((request, (user, at))) = batch
+            let Some((request, (user, at, _))) = batch
                 .requests
                 .get(incident.request)
                 .zip(batch.circumstances.get(incident.request))
@@ -196,19 +224,15 @@ impl Recorder {
     }
 
     /// What counts towards bans.
-    ///
-    /// A verified user's failure counts towards no ban, unless it is a 401 or a login, which no verified credentials explain:
-    /// others may share the address, and nothing tells how many do.
     fn evidence(&self, warden: &Warden, batch: &Batch) -> Vec<Evidence> {
         let mut evidence = Vec::new();
-        for (request, (user, _)) in batch.requests.iter().zip(&batch.circumstances) {
-            let is_of_user = user.is_some() && request.status != StatusCode::UNAUTHORIZED;
+        for (request, (.., bans)) in batch.requests.iter().zip(&batch.circumstances) {
             for rule in self.rules.iter().filter(|rule| warden.bans_for(rule.kind)) {
                 let thing = match (rule.kind, request.login) {
                     (IncidentKind::PasswordSpraying, Some(login)) if !login.succeeded => {
                         login.account.item()
                     }
-                    (kind, _) if is_of_user || !request.counts(kind) => continue,
+                    (kind, _) if !(*bans && request.counts(kind)) => continue,
                     (kind, _) => match &self.things {
                         Some(things) if self.plain.contains(&kind) => things.unlike_any(),
                         _ => request.thing,
@@ -235,14 +259,15 @@ impl Recorder {
 /// Failures that are counted together, with the parts that the store does not need.
 struct Batch {
     requests: Vec<FailedRequest>,
-    circumstances: Vec<(Option<UserId>, SystemTime)>,
+    /// Whose each is, when it came, and whether it counts towards a ban.
+    circumstances: Vec<(Option<UserId>, SystemTime, bool)>,
 }
 
 impl From<Vec<Noted>> for Batch {
     fn from(noted: Vec<Noted>) -> Self {
         let (requests, circumstances) = noted
             .into_iter()
-            .map(|Noted { request, user, at }| (request, (user, at)))
+            .map(|noted| (noted.request, (noted.user, noted.at, noted.bans)))
             .unzip();
         Self {
             requests,
@@ -326,6 +351,7 @@ mod tests {
             ),
             user: None,
             at: SystemTime::UNIX_EPOCH,
+            bans: true,
         }
     }
 

@@ -9,7 +9,6 @@ use tower_service::Service;
 use super::Known;
 use super::future::{Asked, ResponseFuture, Watched};
 use super::recorder::{Recorder, Sender};
-use super::thing::Sought;
 use crate::body::Body;
 use crate::http::grpc::Call;
 use crate::model::{Client, Screened};
@@ -48,7 +47,8 @@ where
                     client: client.network,
                     user: client.user.clone(),
                     route: client.route.clone(),
-                    sought: self.recorder.seeks.then(|| Sought::of(&request)),
+                    is_safe: request.method().is_safe(),
+                    sought: self.recorder.seek(client, &request),
                     left_out: self.recorder.leaves_out(request.method(), &client.route),
                 },
                 recorder: Arc::clone(&self.recorder),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode};
 
@@ -12,10 +12,8 @@ use crate::model::{Route, Secret};
 #[derive(Debug, Clone)]
 pub(super) struct Sought {
     path: Option<PathAndQuery>,
+    /// Cookies are left out: many change from request to request, whoever sends them.
     authorization: Option<HeaderValue>,
-    cookie: Option<HeaderValue>,
-    /// Whether the body can hold no credentials, as far as the method tells.
-    is_safe: bool,
 }
 
 impl Sought {
@@ -25,8 +23,6 @@ impl Sought {
         Self {
             path: request.uri().path_and_query().cloned(),
             authorization: headers.get(AUTHORIZATION).cloned(),
-            cookie: headers.get(COOKIE).cloned(),
-            is_safe: request.method().is_safe(),
         }
     }
 
@@ -58,30 +54,26 @@ impl Things {
 
     /// The thing of a failure: of a 404 the path, of a 401 the credentials, of any other the route and the status.
     ///
-    /// A guess that the request's head does not show is like no other: a failed login that its handler told of
-    /// (`is_login`), and a 401 to a request that had a body for it and no `Authorization`.
+    /// A guess that the request's head does not show is like no other: a 401 without `Authorization` where there may have been
+    /// a guess in the body (`is_guess`), and a failed login that its handler told of (`is_login`).
     pub(super) fn of(
         &self,
         status: StatusCode,
         route: &Route,
-        sought: &Sought,
+        sought: Option<&Sought>,
+        is_guess: bool,
         is_login: bool,
     ) -> u64 {
-        let digest = match status {
-            StatusCode::NOT_FOUND => self.secret.digest(b"path", sought.path().as_bytes()),
-            StatusCode::UNAUTHORIZED => {
-                if is_login || (sought.authorization.is_none() && !sought.is_safe) {
-                    return self.unlike_any();
-                }
-                let bytes = |header: &Option<HeaderValue>| {
-                    let bytes = header.as_ref().map(HeaderValue::as_bytes);
-                    bytes.unwrap_or_default().to_owned()
-                };
-                let (authorization, cookie) = (bytes(&sought.authorization), bytes(&sought.cookie));
-                // No header holds a line feed.
-                let credentials = [authorization, cookie].join(&b'\n');
-                self.secret.digest(b"credentials", &credentials)
+        let digest = match (status, sought) {
+            (StatusCode::NOT_FOUND, Some(sought)) => {
+                self.secret.digest(b"path", sought.path().as_bytes())
             }
+            (StatusCode::UNAUTHORIZED, Some(sought)) if !is_login => match &sought.authorization {
+                Some(value) => self.secret.digest(b"credentials", value.as_bytes()),
+                None if is_guess => return self.unlike_any(),
+                None => self.secret.digest(b"credentials", b""),
+            },
+            (StatusCode::UNAUTHORIZED, _) => return self.unlike_any(),
             _ => {
                 let text = format!("{} {}", status.as_u16(), route.as_str());
                 self.secret.digest(b"failure", text.as_bytes())

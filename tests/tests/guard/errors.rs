@@ -56,6 +56,10 @@ const KEYS: [(&str, &str); 67] = [
     ("suspicion", "distributed_stuffing"),
     ("suspicion", "success_after_failures"),
     ("suspicion", "exempt"),
+    ("suspicion.exempt", "preset"),
+    ("suspicion.abuse", "threshold"),
+    ("suspicion.abuse", "distinct"),
+    ("suspicion.abuse", "routes"),
     ("suspicion", "hash_clients"),
     ("suspicion", "bans"),
     ("suspicion", "unknown"),
@@ -102,7 +106,7 @@ const VALUES: [&str; 22] = [
 ];
 
 /// Texts that are wrong as a whole, or contradict themselves.
-const WHOLE: [&str; 16] = [
+const WHOLE: [&str; 19] = [
     "[store",
     "store = ",
     "[store]\nredis_url = \"\"\"\nhunter2=\n",
@@ -113,6 +117,9 @@ const WHOLE: [&str; 16] = [
     "[rate_limit.policies.p]\nkey = 'ip'\nquota = '5/1m'\ncost = 6",
     "[rate_limit.policies.user]\nquota = '60/1m'\n[rate_limit.policies.user.by_segment]\nvip = '120/2m'",
     "[suspicion]\nabuse = 'off'\n[suspicion.bans]\nkinds = ['abuse']",
+    "[suspicion]\nabuse = { threshold = '65/5m', distinct = true }",
+    "[suspicion]\npassword_spraying = { threshold = '5/5m', routes = ['/login'] }",
+    "[maintenance.exempt]\npreset = 'assets'",
     "[suspicion.bans]\nfor = '25h'",
     "[suspicion.bans]\nfor = '2h'\nlongest = '1h'",
     "[segments]\nretention = '60d'",

@@ -68,9 +68,12 @@ sliding window, `credential_stuffing` (5 times 401 in 5 minutes), `endpoint_scan
 that reaches the threshold convicts, `incidents` counts it and one more for each full window that the activity goes \
 on, and `requests before` says how many of the client's requests had passed until then, the convicting one included. \
 A request that the replayed limits deny has not passed and is no failure, whatever its status in the log: the \
-service would never have seen it. A 429 in the log was the old server's, and never counts. With --ban, a convicted client's later requests are refused \
-for a time: they count as denied, meet no limit and are no failures. Bans have no jitter here, so that every replay of \
-a log says the same.
+service would never have seen it. A 429 in the log was the old server's, and never counts.
+
+With --ban, a client that fails at as many distinct things as a threshold says (paths of 404s; each 401, since a log \
+has no credentials; routes and statuses of others) is refused for a time: its requests count as denied, meet no limit \
+and are no failures. Failures of a verified user other than 401 ban nobody. Bans have no jitter here, so that every \
+replay of a log says the same.
 
 All of the log is held in memory to be sorted: about 40 bytes a line, and 300 bytes for each distinct path.";
 

@@ -26,7 +26,7 @@ pub struct Ban {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BanReason {
-    /// An incident of this kind.
+    /// Failures of this kind.
     Incident(IncidentKind),
     /// The service said so: [`Suspicions::ban`](crate::suspicion::Suspicions::ban).
     Manual,

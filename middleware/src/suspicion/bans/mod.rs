@@ -1,7 +1,7 @@
-//! Bans: a client with an incident is refused for a time.
+//! Bans: a client that fails at many things is refused for a time.
 //!
 //! `settings.rs` has [`Bans`], of which the layer makes a [`Warden`]. The warden asks the store (`store.rs`), remembers for
-//! a second what the store said of a banned client (`cache.rs`), bans clients for incidents, and says whom to refuse.
+//! a second what the store said of a banned client (`cache.rs`), hands it the evidence, and says whom to refuse.
 //! `sentence.rs` has the length of a ban, `refusal.rs` the answer to a banned client, `preflight.rs` the question in
 //! preflight, and `since.rs` a clock that tests can move.
 

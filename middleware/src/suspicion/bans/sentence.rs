@@ -5,9 +5,8 @@ use crate::ConfigError;
 /// How long a convicted client is banned: twice as long at each further offence, up to a maximum, and then longer by a
 /// random part, so that banned clients do not all come back at one moment.
 ///
-/// A client that goes on when its ban is over offends again with its next incident. Where the ban is shorter than the
-/// kind's window its episode may last, and the next incident then comes a whole window after the last one, so a first ban
-/// should be no shorter than the windows of the kinds that it is for.
+/// A client that goes on when its ban is over offends again as soon as a threshold of things has come since, whether or not
+/// the ban was shorter than the kind's window.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,7 +6,7 @@ use super::{BanResponse, Sentence};
 use crate::suspicion::store::{BanStore, LocalBanStore};
 use crate::suspicion::{IncidentKind, SuspicionTally};
 
-/// The incidents that ban a client, the length of the ban, and the answer to a banned client; for
+/// The kinds that ban a client, the length of the ban, and the answer to a banned client; for
 /// [`SuspicionLayerBuilder::bans`](crate::suspicion::SuspicionLayerBuilder::bans).
 #[must_use]
 pub struct Bans {
@@ -49,7 +49,7 @@ impl Bans {
         self
     }
 
-    /// The kinds of incidents that ban, of those that are their client's doing; all unless set.
+    /// The kinds that ban, of those that are their client's doing; all unless set.
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = IncidentKind>) -> Self {
         let kinds = kinds.into_iter();
         self.kinds = kinds.filter(|kind| kind.names_its_client()).collect();
