@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use palisade::client::{ForwardedHeader, TrustedProxies};
+use palisade::client::{ForwardedHeader, Nat64Prefixes, TrustedProxies};
 
 fn headers<'a>(name: &'static str, lines: impl IntoIterator<Item = &'a [u8]>) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -19,9 +19,10 @@ fn headers<'a>(name: &'static str, lines: impl IntoIterator<Item = &'a [u8]>) ->
 
 fn check(header: ForwardedHeader, name: &'static str, plain: &str, lines: &[&[u8]]) {
     let trusted = TrustedProxies::parse(["10.0.0.0/8", "fd00::/8"]).expect("networks");
+    let nat64 = Nat64Prefixes::default();
     let all = headers(name, lines.iter().copied());
     let proxy = IpAddr::from([10, 0, 0, 1]);
-    let walk = |headers: &HeaderMap| header.client(proxy, headers, &trusted);
+    let walk = |headers: &HeaderMap| header.client(proxy, headers, &trusted, &nat64);
     let found = walk(&all);
     assert_eq!(
         found,
@@ -31,7 +32,7 @@ fn check(header: ForwardedHeader, name: &'static str, plain: &str, lines: &[&[u8
 
     let stranger = IpAddr::from([192, 0, 2, 1]);
     assert_eq!(
-        header.client(stranger, &all, &trusted),
+        header.client(stranger, &all, &trusted, &nat64),
         stranger,
         "a stranger's headers change nothing"
     );

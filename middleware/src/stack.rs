@@ -46,6 +46,7 @@
 #[macro_use]
 mod layers;
 mod builder;
+mod checks;
 #[cfg(feature = "ops")]
 mod panels;
 mod setup;

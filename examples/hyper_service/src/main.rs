@@ -69,6 +69,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .config(config)
         .user(demo_user)
         .route(route)
+        .routes(ROUTES)
         .build_measured(&telemetry)?;
     let service = stack.layer(service_fn(hello));
 

@@ -10,6 +10,7 @@ use palisade::funnel::Visitors;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::HttpMetricsLayer;
 
+use crate::routes::ROUTES;
 use crate::{Shop, auth, country, customers, funnel, router};
 
 /// Lines of the access log in a second of each class, where the configuration does not say.
@@ -28,6 +29,7 @@ pub fn layers(mut config: Config) -> StackBuilder {
         .country(country::served(), |request: &Parts, _: &Origin| {
             country::named(request)
         })
+        .routes(ROUTES)
         .funnel(funnel::stages())
         // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
         .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))

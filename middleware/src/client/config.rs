@@ -12,6 +12,8 @@ pub struct ClientConfig {
     pub forwarded_header: ForwardedHeader,
     /// Length of the IPv6 prefix that counts as one client, in bits.
     pub ipv6_prefix: u8,
+    /// The prefixes of your translators; see [`Nat64Prefixes`](crate::client::Nat64Prefixes).
+    pub nat64_prefixes: Vec<String>,
 }
 
 impl Default for ClientConfig {
@@ -20,6 +22,7 @@ impl Default for ClientConfig {
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             ipv6_prefix: 64,
+            nat64_prefixes: Vec::new(),
         }
     }
 }
@@ -30,8 +33,8 @@ mod section {
 
     use super::{ClientConfig, ForwardedHeader};
     use crate::ConfigError;
-    use crate::model::Cidrs;
     use crate::model::section::{Section, in_range};
+    use crate::model::{Cidrs, Nat64Prefixes};
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
@@ -39,17 +42,25 @@ mod section {
         trusted_proxies: Vec<String>,
         forwarded_header: ForwardedHeader,
         ipv6_prefix: Option<i64>,
+        nat64_prefixes: Vec<String>,
     }
 
     impl Section for ClientConfig {
         type Written = Client;
 
-        const KEYS: &'static [&'static str] =
-            &["trusted_proxies", "forwarded_header", "ipv6_prefix"];
+        const KEYS: &'static [&'static str] = &[
+            "trusted_proxies",
+            "forwarded_header",
+            "ipv6_prefix",
+            "nat64_prefixes",
+        ];
 
         fn read(written: Client) -> Result<Self, ConfigError> {
             let proxies = written.trusted_proxies.iter().map(String::as_str);
-            Cidrs::parse("trusted_proxies", proxies)?;
+            let prefixes = written.nat64_prefixes.iter().map(String::as_str);
+            let prefixes = Nat64Prefixes::parse(prefixes)?;
+            Cidrs::parse("trusted_proxies", proxies)?
+                .refuse_carried("trusted_proxies", &prefixes)?;
             let ipv6_prefix = match written.ipv6_prefix {
                 None => Self::default().ipv6_prefix,
                 Some(bits) => in_range("ipv6_prefix", bits, 1, 128, "bits")?,
@@ -58,6 +69,7 @@ mod section {
                 trusted_proxies: written.trusted_proxies,
                 forwarded_header: written.forwarded_header,
                 ipv6_prefix,
+                nat64_prefixes: written.nat64_prefixes,
             })
         }
     }

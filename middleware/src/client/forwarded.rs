@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use http::header::{AsHeaderName, FORWARDED, HeaderValue, ValueIter};
 use http::{HeaderMap, HeaderName};
 
-use super::TrustedProxies;
+use super::{Nat64Prefixes, TrustedProxies};
 
 /// A static name: a lookup by text would be parsed each time.
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -39,7 +39,7 @@ pub enum ForwardedHeader {
 }
 
 impl ForwardedHeader {
-    /// The client behind `peer`, as the layer finds it.
+    /// The client behind `peer`, as the layer finds it. Each address is read by [`Nat64Prefixes::read`].
     ///
     /// When `peer` is trusted, the header's lines, taken as one list, are walked from the right past trusted
     /// addresses to the first that is not; if all are trusted, the leftmost is the client. An element without a
@@ -48,22 +48,45 @@ impl ForwardedHeader {
     /// 5.6.1) but count towards the bounds.
     ///
     /// ```
-    /// use palisade::client::{ForwardedHeader, TrustedProxies};
+    /// use palisade::client::{ForwardedHeader, Nat64Prefixes, TrustedProxies};
     ///
     /// let mut headers = http::HeaderMap::new();
     /// headers.insert("x-forwarded-for", "203.0.113.9, 192.0.2.1, 10.0.0.2".parse().unwrap());
     /// let proxies = TrustedProxies::parse(["10.0.0.0/8"])?;
-    /// let client = ForwardedHeader::XForwardedFor.client("10.0.0.1".parse().unwrap(), &headers, &proxies);
+    /// let (header, nat64) = (ForwardedHeader::XForwardedFor, Nat64Prefixes::default());
+    /// let client = header.client("10.0.0.1".parse().unwrap(), &headers, &proxies, &nat64);
     /// assert_eq!(client.to_string(), "192.0.2.1");
     /// # Ok::<(), palisade::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn client(self, peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
-        let peer = peer.to_canonical();
+    pub fn client(
+        self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+        nat64: &Nat64Prefixes,
+    ) -> IpAddr {
+        let peer = nat64.read(peer);
         if trusted.contains(peer) {
-            self.behind(peer, headers, trusted)
+            self.behind(peer, headers, trusted, nat64)
         } else {
             peer
+        }
+    }
+
+    /// Whether a request has the header at all.
+    pub(super) fn is_in(self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::XForwardedFor => headers.contains_key(&X_FORWARDED_FOR),
+            Self::Forwarded => headers.contains_key(FORWARDED),
+        }
+    }
+
+    /// As configuration files write it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
         }
     }
 
@@ -73,6 +96,7 @@ impl ForwardedHeader {
         peer: IpAddr,
         headers: &HeaderMap,
         trusted: &TrustedProxies,
+        nat64: &Nat64Prefixes,
     ) -> IpAddr {
         let mut reached = peer;
         for element in Elements::new(self, headers).filter(|element| !element.is_empty()) {
@@ -81,7 +105,7 @@ impl ForwardedHeader {
                 Self::Forwarded => node::forwarded_for(element),
             };
             match address {
-                Some(address) => reached = address,
+                Some(address) => reached = nat64.read(address),
                 None => break,
             }
             if !trusted.contains(reached) {

@@ -3,12 +3,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, Request};
 use tower_layer::Layer;
 
+use super::proxies::ProxyCheck;
+use super::unmet::Unmet;
 use super::{ExtractUser, ForwardedHeader, Identify, Origin, Peer, ResolveCountry, TrustedProxies};
 use crate::ConfigError;
-use crate::model::{Countries, Country, MatchedRoute, ResolveRoute, Room, Secret, UserId};
+use crate::model::{
+    Countries, Country, MatchedRoute, Nat64Prefixes, ResolveRoute, Room, Route, Secret, UserId,
+};
 
 /// Finds out who is calling and leaves it as a [`Client`](super::Client) extension; see the
 /// [module](crate::client) for the sources of the peer.
@@ -26,10 +30,12 @@ impl IdentifyLayer {
             trusted_proxies: TrustedProxies::default(),
             forwarded_header: ForwardedHeader::default(),
             ipv6_prefix: 64,
+            nat64: Nat64Prefixes::default(),
             user: None,
             country: None,
             route: Box::new(MatchedRoute),
             secret: None,
+            unmet: None,
         }
     }
 
@@ -54,10 +60,12 @@ pub struct IdentifyLayerBuilder {
     trusted_proxies: TrustedProxies,
     forwarded_header: ForwardedHeader,
     ipv6_prefix: u8,
+    nat64: Nat64Prefixes,
     user: Option<Box<dyn ExtractUser>>,
     country: Option<(Countries, Box<dyn ResolveCountry>)>,
     route: Box<dyn ResolveRoute>,
     secret: Option<Secret>,
+    unmet: Option<Unmet>,
 }
 
 impl IdentifyLayerBuilder {
@@ -76,6 +84,12 @@ impl IdentifyLayerBuilder {
     /// How many bits of an IPv6 address count as one client, 1 to 128.
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.ipv6_prefix = bits;
+        self
+    }
+
+    /// The IPv6 prefixes of your translators; see [`Nat64Prefixes`].
+    pub fn nat64_prefixes(mut self, prefixes: Nat64Prefixes) -> Self {
+        self.nat64 = prefixes;
         self
     }
 
@@ -104,6 +118,17 @@ impl IdentifyLayerBuilder {
         self
     }
 
+    /// The routes of settings, to tell of those that no request meets.
+    pub(crate) fn unmet(mut self, unmet: Option<Unmet>) -> Self {
+        self.unmet = unmet;
+        self
+    }
+
+    /// Whether the user of a request is asked for.
+    pub(crate) fn has_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// The layer.
     ///
     /// # Errors
@@ -123,9 +148,12 @@ impl IdentifyLayerBuilder {
         };
         Ok(IdentifyLayer {
             config: Arc::new(Config {
+                proxies: ProxyCheck::default(),
+                unmet: self.unmet,
                 trusted_proxies: self.trusted_proxies,
                 forwarded_header: self.forwarded_header,
                 ipv6_prefix: self.ipv6_prefix,
+                nat64: self.nat64,
                 user,
                 country: self.country,
                 route: self.route,
@@ -150,9 +178,12 @@ pub(super) struct Config {
     trusted_proxies: TrustedProxies,
     forwarded_header: ForwardedHeader,
     pub(super) ipv6_prefix: u8,
+    nat64: Nat64Prefixes,
     user: Option<(Box<dyn ExtractUser>, Secret)>,
     country: Option<(Countries, Box<dyn ResolveCountry>)>,
-    pub(super) route: Box<dyn ResolveRoute>,
+    route: Box<dyn ResolveRoute>,
+    proxies: ProxyCheck,
+    unmet: Option<Unmet>,
     /// Whether the missing peer was reported: once for a layer, not for each request.
     warned: AtomicBool,
 }
@@ -171,11 +202,13 @@ impl Config {
             }
             Ipv4Addr::UNSPECIFIED.into()
         });
-        let peer = peer.to_canonical();
+        let peer = self.nat64.read(peer);
         let via_trusted_proxy = self.trusted_proxies.contains(peer);
+        let header = self.forwarded_header;
+        self.proxies.heed(via_trusted_proxy, header, headers);
         let address = if via_trusted_proxy {
             self.forwarded_header
-                .behind(peer, headers, &self.trusted_proxies)
+                .behind(peer, headers, &self.trusted_proxies, &self.nat64)
         } else {
             peer
         };
@@ -183,6 +216,17 @@ impl Config {
             address,
             via_trusted_proxy,
         }
+    }
+
+    /// The route of a request, which the settings that name routes are told.
+    pub(super) fn route<B>(&self, request: &Request<B>) -> Route {
+        let (method, uri) = (request.method(), request.uri());
+        let route = self.route.resolve(method, uri, request.extensions());
+        let route = route.unwrap_or(Route::UNMATCHED);
+        if let Some(unmet) = &self.unmet {
+            unmet.heed(method, &route, uri);
+        }
+        route
     }
 
     /// Whether a request's user or country is asked for, which takes the request apart.

@@ -59,19 +59,22 @@
 //!
 //! # Network, user, country, route
 //! - [`Client::network`] is what limits by address, failures and bans count as one client: an IPv4 address, or an IPv6
-//!   prefix (/64 unless set).
+//!   prefix (/64 unless set). [`Network`] says what becomes of IPv6 that carries IPv4.
 //! - [`Client::user`] is what your [`ExtractUser`] returns, which must have verified it. Without one, requests are anonymous.
 //! - [`Client::country`] is what your [`ResolveCountry`] returns if your [`Countries`] list it, and `other` if not.
 //! - [`Client::route`] is the template of axum's router, or what your [`ResolveRoute`] returns, and `unmatched` if there is
 //!   none.
 pub(crate) mod config;
 mod forwarded;
+pub(crate) mod known_routes;
 mod layer;
 mod origin;
+mod proxies;
 mod service;
 #[cfg(test)]
 mod tests;
 mod trust;
+pub(crate) mod unmet;
 
 pub use forwarded::ForwardedHeader;
 pub use layer::{IdentifyLayer, IdentifyLayerBuilder};
@@ -80,6 +83,6 @@ pub use service::Identify;
 pub use trust::TrustedProxies;
 
 pub use crate::model::{
-    Client, Countries, Country, MatchedRoute, Network, Peer, ResolveRoute, Route, Secret,
+    Client, Countries, Country, MatchedRoute, Nat64Prefixes, Network, Peer, ResolveRoute, Route, Secret,
     UnknownCountry, UserId,
 };

@@ -8,7 +8,7 @@ use crate::model::Country;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The address of the client itself, behind any trusted proxies; IPv4-mapped IPv6 is IPv4.
+    /// The address of the client itself, behind any trusted proxies; IPv6 of a translator is the IPv4 that it carries.
     pub address: IpAddr,
     /// Whether the connected peer is a trusted proxy: only then may a header that it sets be believed.
     pub via_trusted_proxy: bool,

@@ -38,10 +38,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> S::Future {
         let config = &*self.config;
         let origin = config.origin(request.headers(), request.extensions());
-        let route = config
-            .route
-            .resolve(request.method(), request.uri(), request.extensions())
-            .unwrap_or(super::Route::UNMATCHED);
+        let route = config.route(&request);
         let (mut user, mut country) = (None, Country::OTHER);
         if config.reads_parts() {
             let (parts, body) = request.into_parts();

@@ -81,6 +81,47 @@ async fn ipv6_clients_share_the_configured_prefix() {
     assert_eq!(client.network.to_string(), "2001:db8:1:200::/56");
 }
 
+/// The walk, the trusted networks, the client's key: all see the IPv4 address behind a translator.
+#[tokio::test]
+async fn a_client_behind_a_translator_is_its_ipv4_address() {
+    let layer = behind_proxies()
+        .nat64_prefixes(Nat64Prefixes::parse(["2001:db8:64::/96"]).unwrap())
+        .build()
+        .unwrap();
+    let found = async |peer: &str, forwarded: &str| {
+        let request = with(from(peer), "x-forwarded-for", forwarded);
+        let client = identify(&layer, request).await;
+        (client.address.to_string(), client.network.to_string())
+    };
+    let both = |text: &str| (text.to_owned(), text.to_owned());
+    let (stranger, client) = (both("203.0.113.7"), both("192.0.2.1"));
+    for peer in [
+        "[64:ff9b::203.0.113.7]:1",
+        "[2001:db8:64::203.0.113.7]:1",
+        "203.0.113.7:1",
+    ] {
+        assert_eq!(found(peer, "192.0.2.1").await, stranger, "{peer}");
+    }
+    // A proxy of ours, 10.0.0.1, behind our own translator.
+    for forwarded in [
+        "192.0.2.1",
+        "64:ff9b::192.0.2.1",
+        "[2001:db8:64::192.0.2.1]:443",
+        "198.51.100.1, 2001:db8:64::192.0.2.1, 2001:db8:64::10.0.0.2",
+    ] {
+        assert_eq!(
+            found("[2001:db8:64::10.0.0.1]:1", forwarded).await,
+            client,
+            "{forwarded}"
+        );
+    }
+    // Nobody becomes a proxy of ours by the well-known prefix, nor anybody's IPv4 address by 6to4.
+    let inner = ("64:ff9b::a00:1".to_owned(), "64:ff9b::/64".to_owned());
+    assert_eq!(found("[64:ff9b::10.0.0.1]:1", "192.0.2.1").await, inner);
+    let (_, network) = found("[2002:cb00:7107:5::1]:1", "192.0.2.1").await;
+    assert_eq!(network, "2002:cb00:7107::/48");
+}
+
 #[test]
 fn an_ipv6_prefix_is_1_to_128_bits() {
     for bits in [1, 64, 128] {

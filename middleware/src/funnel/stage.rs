@@ -72,6 +72,14 @@ impl Stage {
         self
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &(Method, Route)> {
+        self.routes.iter()
+    }
+
     pub(super) fn is_on(&self, method: &Method, route: &Route) -> bool {
         let mut routes = self.routes.iter();
         routes.any(|(of, template)| of == method && template == route)

@@ -14,3 +14,8 @@ pub(crate) fn place(method: &http::Method) -> usize {
     let found = known.position(|name| *name == method.as_str());
     found.unwrap_or(OTHER)
 }
+
+/// Whether the method is one of [`METHODS`].
+pub(crate) fn is_standard(method: &http::Method) -> bool {
+    place(method) < METHODS.len() - 1
+}

@@ -197,7 +197,11 @@ impl Shared {
         let Self {
             settings, tally, ..
         } = self;
-        if client.is_some_and(|client| settings.exempt.covers(request.method(), client)) {
+        if client.is_some_and(|client| {
+            settings
+                .exempt
+                .covers(request.method(), request.uri(), client)
+        }) {
             tally.exempt.fetch_add(1, Ordering::Relaxed);
             return None;
         }

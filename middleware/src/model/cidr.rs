@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::Nat64Prefixes;
 use crate::ConfigError;
 
 /// A set of networks. IPv4-mapped IPv6, in the list or looked up, is IPv4.
@@ -14,20 +15,37 @@ impl Cidrs {
         key: &str,
         cidrs: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
-        cidrs
-            .into_iter()
-            .map(|text| parse(key, text))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let read = cidrs.into_iter().map(|text| parse(key, text));
+        let cidrs = read.collect::<Result<_, _>>().map(Self)?;
+        cidrs.refuse_carried(key, &Nat64Prefixes::WELL_KNOWN)?;
+        Ok(cidrs)
     }
 
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         !self.0.is_empty() && {
-            let address = address.to_canonical();
+            let address = Nat64Prefixes::WELL_KNOWN.read(address);
             self.0.iter().any(|network| network.contains(&address))
         }
     }
+
+    /// Refuses a network of addresses that are read as the IPv4 inside, since no client lies in it.
+    pub(crate) fn refuse_carried(
+        &self,
+        key: &str,
+        prefixes: &Nat64Prefixes,
+    ) -> Result<(), ConfigError> {
+        let carried = self.0.iter().find(|network| match network {
+            IpNet::V4(_) => false,
+            IpNet::V6(v6) => prefixes.contain(v6),
+        });
+        carried.map_or(Ok(()), |network| {
+            Err(ConfigError::new(key, network, CARRIED))
+        })
+    }
 }
+
+const CARRIED: &str = "the IPv4 network inside, such as `192.0.2.0/24`: the addresses of a translator's prefix \
+                       (`64:ff9b::/96`, `client.nat64_prefixes`) count as the IPv4 that they carry";
 
 fn parse(key: &str, text: &str) -> Result<IpNet, ConfigError> {
     let network = text
@@ -86,6 +104,33 @@ mod tests {
         ] {
             assert!(!cidrs.contains(outside.parse().unwrap()), "{outside}");
         }
+    }
+
+    #[test]
+    fn a_client_of_a_translator_lies_in_the_networks_of_its_ipv4_address() {
+        let cidrs = Cidrs::parse("k", ["192.0.2.0/24", "2001:db8::/32"]).unwrap();
+        assert!(cidrs.contains("64:ff9b::192.0.2.7".parse().unwrap()));
+        assert!(!cidrs.contains("64:ff9b::198.51.100.7".parse().unwrap()));
+        for carried in [
+            "64:ff9b::/96",
+            "64:ff9b::192.0.2.0/120",
+            "64:ff9b::192.0.2.7",
+        ] {
+            let error = Cidrs::parse("exempt.cidrs", [carried])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("`exempt.cidrs` cannot be") && error.contains("192.0.2.0/24"),
+                "{error}"
+            );
+        }
+        let own = Nat64Prefixes::parse(["2001:db8:64::/96"]).unwrap();
+        assert!(
+            cidrs.refuse_carried("k", &own).is_ok(),
+            "it has other addresses too"
+        );
+        let inside = Cidrs::parse("k", ["2001:db8:64::192.0.2.0/120"]).unwrap();
+        assert!(inside.refuse_carried("k", &own).is_err());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::net::IpAddr;
 
-use super::{Country, Network, Route, UserId};
+use super::{Country, Nat64Prefixes, Network, Route, UserId};
 
 /// The client of a request, as the client layer found it; an extension that every inner layer and handler can read.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Client {
-    /// The address of the client itself, behind any trusted proxies; IPv4-mapped IPv6 is IPv4.
+    /// The address of the client itself, behind any trusted proxies; IPv6 of a translator is the IPv4 that it carries.
     pub address: IpAddr,
     /// The network that the client counts as.
     pub network: Network,
@@ -26,7 +26,7 @@ impl Client {
     #[must_use]
     pub fn new(address: IpAddr, ipv6_prefix: u8) -> Self {
         Self {
-            address: address.to_canonical(),
+            address: Nat64Prefixes::WELL_KNOWN.read(address),
             network: Network::of(address, ipv6_prefix),
             user: None,
             country: Country::OTHER,

@@ -2,7 +2,7 @@ use crate::ConfigError;
 use crate::model::assets::is_asset;
 use crate::model::{Cidrs, Client, RouteFilter, UserId};
 
-use http::Method;
+use http::{Method, Uri};
 
 /// Clients, users and routes that a layer leaves alone. The rate limits neither count such a request nor tell it any
 /// limits. [Maintenance](crate::maintenance) lets it pass. A [`SuspicionLayer`](crate::suspicion::SuspicionLayer) counts none of its failures, and no ban refuses it.
@@ -63,7 +63,7 @@ impl Exemptions {
         Ok(self)
     }
 
-    /// Requests of these routes.
+    /// Requests of these routes; without a route, of these paths (`/favicon.ico`).
     pub fn routes(mut self, routes: impl IntoIterator<Item = RouteFilter>) -> Self {
         self.routes = routes.into_iter().collect();
         self
@@ -94,9 +94,19 @@ impl Exemptions {
         self.assets && is_asset(path)
     }
 
+    /// The exempt networks.
+    pub(crate) fn get_cidrs(&self) -> &Cidrs {
+        &self.cidrs
+    }
+
+    /// The exempt users.
+    pub(crate) fn get_users(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().map(|user| &**user)
+    }
+
     /// Whether a layer leaves a request of this client alone.
     #[must_use]
-    pub fn covers(&self, method: &Method, client: &Client) -> bool {
+    pub fn covers(&self, method: &Method, uri: &Uri, client: &Client) -> bool {
         self.cidrs.contains(client.address)
             || client
                 .user
@@ -105,6 +115,6 @@ impl Exemptions {
             || self
                 .routes
                 .iter()
-                .any(|route| route.matches(method, &client.route))
+                .any(|route| route.matches(method, &client.route, uri))
     }
 }

@@ -15,6 +15,7 @@ mod exempt;
 mod key;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
+mod nat64;
 mod network;
 mod notes;
 mod operation;
@@ -48,6 +49,7 @@ pub use exempt::Exemptions;
 pub use key::PartitionKey;
 #[cfg(feature = "redis")]
 pub(crate) use key::Repr;
+pub use nat64::Nat64Prefixes;
 pub use network::Network;
 pub(crate) use notes::Notes;
 pub use operation::{Operation, Outcome};

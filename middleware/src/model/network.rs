@@ -2,18 +2,32 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::Nat64Prefixes;
 use crate::ConfigError;
 
 /// The network that a client counts as: an IPv4 address whole, an IPv6 address by its prefix.
 ///
 /// A household or a server commonly holds a whole IPv6 /64, so a limit per address would be no limit.
 ///
+/// IPv6 that carries IPv4 counts by the address inside, as far as it can be believed:
+///
+/// | addresses | count as | since |
+/// |---|---|---|
+/// | mapped, `::ffff:0:0/96`; NAT64's `64:ff9b::/96` and [`Nat64Prefixes`] | the IPv4 address | the operator's own host or translator made them: an answer to another's address would not come back |
+/// | 6to4, `2002::/16` | `2002:…::/48` of the IPv4 address | it holds the whole /48, so a /64 would be one client of 65,536; any relay can claim any of them, so it is never the IPv4 address itself, which nobody is to get banned from there |
+/// | Teredo, `2001::/32` | `2001::…/128` of the client's IPv4 address | all clients of a server share a /64, and a client chooses server, flags and port; any relay can claim any of them, as with 6to4 |
+/// | ISATAP, IPv4-compatible (`::/96`), local use (`64:ff9b:1::/48`) | their prefix, as any other | a host chooses what it carries; of local use, your prefixes say where it stands |
+///
 /// ```
 /// use palisade::client::Network;
 ///
 /// let network = Network::of("2001:db8:1:2:3:4:5:6".parse().unwrap(), 64);
 /// assert_eq!(network.to_string(), "2001:db8:1:2::/64");
-/// assert_eq!(Network::of("::ffff:192.0.2.1".parse().unwrap(), 64).to_string(), "192.0.2.1");
+/// let of = |address: &str| Network::of(address.parse().unwrap(), 64).to_string();
+/// assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+/// assert_eq!(of("64:ff9b::192.0.2.1"), "192.0.2.1");
+/// assert_eq!(of("2002:c000:221:7::1"), "2002:c000:221::/48");
+/// assert_eq!(of("2001:0:4136:e378:8000:63bf:3fff:fdd2"), "2001::3fff:fdd2/128");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network {
@@ -25,21 +39,34 @@ pub struct Network {
 
 const V4: u8 = 255;
 
+/// The first bits of an IPv6 address, 128 at most.
+fn mask(bits: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
+}
+
 impl Network {
     /// The network of `address`, an IPv6 address cut to its first `ipv6_prefix` bits.
     ///
-    /// An IPv4-mapped IPv6 address is IPv4; a prefix above 128 is 128.
+    /// A prefix above 128 is 128. A client behind a translator of yours has its IPv4 address by
+    /// [`Nat64Prefixes::read`].
     #[must_use]
     pub fn of(address: IpAddr, ipv6_prefix: u8) -> Self {
-        match address.to_canonical() {
+        match Nat64Prefixes::WELL_KNOWN.read(address) {
             IpAddr::V4(v4) => {
                 let mut octets = [0; 16];
                 octets[12..].copy_from_slice(&v4.octets());
                 Self { octets, prefix: V4 }
             }
             IpAddr::V6(v6) => {
-                let prefix = ipv6_prefix.min(128);
-                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                let (mask, prefix) = match v6.segments() {
+                    [0x2002, ..] => (mask(48), 48),
+                    // Server, flags and port lie between.
+                    [0x2001, 0, ..] => (mask(32) | !mask(96), 128),
+                    _ => {
+                        let prefix = ipv6_prefix.min(128);
+                        (mask(prefix), prefix)
+                    }
+                };
                 Self {
                     octets: (v6.to_bits() & mask).to_be_bytes(),
                     prefix,
@@ -116,7 +143,62 @@ impl fmt::Debug for Network {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Sixty clients, and what they count as.
+    fn networks(address: impl Fn(u32) -> String) -> BTreeSet<String> {
+        let of = |n| Network::of(address(n).parse().unwrap(), 64).to_string();
+        (1..=60).map(of).collect()
+    }
+
+    #[test]
+    fn clients_that_share_a_carrying_prefix_are_told_apart_by_what_it_carries() {
+        let apart = |networks: BTreeSet<String>| assert_eq!(networks.len(), 60, "{networks:?}");
+        apart(networks(|n| format!("64:ff9b::192.0.2.{n}")));
+        apart(networks(|n| format!("2002:c000:2{n:02x}::1")));
+        apart(networks(|n| {
+            format!("2001:0:4136:e378:8000:63bf:3fff:fd{n:02x}")
+        }));
+        // What a client chooses for itself makes it no other.
+        let one = |networks: BTreeSet<String>| assert_eq!(networks.len(), 1, "{networks:?}");
+        one(networks(|n| format!("2002:c000:221:{n}::{n}")));
+        one(networks(|n| format!("2001:0:{n}:{n}:{n}:{n}:3fff:fdd2")));
+        one(networks(|n| format!("2001:db8::5efe:192.0.2.{n}")));
+        one(networks(|n| format!("::192.0.2.{n}")));
+        one(networks(|n| format!("64:ff9b::10.0.0.{n}")));
+    }
+
+    proptest! {
+        /// A relay that anybody runs bans nobody but its own: only a translator's address is an IPv4 client.
+        #[test]
+        fn a_network_is_read_as_written_and_is_ipv4_only_by_a_translator(
+            octets in any::<[u8; 16]>(),
+            start in prop::sample::select(vec!["", "2002", "2001:0", "64:ff9b::", "64:ff9b:1::", "::ffff:0:0"]),
+            prefix in 0_u8..=128,
+        ) {
+            let mut octets = octets;
+            let bits = match start {
+                "" => 0,
+                "2002" => 16,
+                "2001:0" => 32,
+                "64:ff9b:1::" => 48,
+                _ => 96,
+            };
+            let begins = format!("{}{}", start, if start.contains("::") { "" } else { "::" });
+            let begins: Ipv6Addr = begins.parse().unwrap();
+            let kept = begins.to_bits() & mask(bits) | u128::from_be_bytes(octets) & !mask(bits);
+            octets = kept.to_be_bytes();
+            let network = Network::of(Ipv6Addr::from(octets).into(), prefix);
+            prop_assert_eq!(network.to_string().parse::<Network>().unwrap(), network);
+            prop_assert_eq!(Network::of(network.address(), prefix), network);
+            let translated = matches!(start, "64:ff9b::" | "::ffff:0:0");
+            prop_assert!(translated || !network.address().is_ipv4());
+        }
+    }
 
     #[test]
     fn ipv6_is_cut_at_the_prefix_and_ipv4_is_whole() {

@@ -33,6 +33,10 @@ impl Route {
         }
     }
 
+    pub(crate) fn is_unmatched(&self) -> bool {
+        self.as_str() == Self::UNMATCHED.as_str()
+    }
+
     /// As evidence and logs show it: at most 128 bytes.
     pub(crate) fn shown(&self) -> &str {
         let text = self.as_str();

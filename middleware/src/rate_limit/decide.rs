@@ -165,7 +165,7 @@ impl Decider {
 
     /// The policies that apply, and their charges; none for an exempt request.
     fn met(&self, request: &Parts, client: &Client) -> AllMet {
-        if self.exempt.covers(&request.method, client) {
+        if self.exempt.covers(&request.method, &request.uri, client) {
             return AllMet::new();
         }
         let segment = if self.by_segment {
@@ -177,7 +177,7 @@ impl Decider {
             .policies
             .iter()
             .enumerate()
-            .filter(|(_, policy)| policy.applies(&request.method, client));
+            .filter(|(_, policy)| policy.applies(request, client));
         applying
             .filter_map(|(index, policy)| {
                 let cost = Some(policy.cost_of(request)).filter(|cost| *cost > 0)?;

@@ -3,7 +3,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::request::Parts;
 
 use crate::ConfigError;
@@ -217,6 +216,12 @@ impl Policy {
         !self.enforced
     }
 
+    /// Whether it is [`Policy::user`], with nothing said of it.
+    pub(crate) fn is_default_user(&self) -> bool {
+        let default = Self::user();
+        self.name == default.name && self.quota == default.quota && self.routes.is_empty()
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let name = &*self.name;
         let legal =
@@ -263,12 +268,12 @@ impl Policy {
     }
 
     /// Whether a request of this client meets the policy at all.
-    pub(super) fn applies(&self, method: &Method, client: &Client) -> bool {
+    pub(super) fn applies(&self, request: &Parts, client: &Client) -> bool {
         self.routes.is_empty()
             || self
                 .routes
                 .iter()
-                .any(|route| route.matches(method, &client.route))
+                .any(|route| route.matches(&request.method, &client.route, &request.uri))
     }
 
     pub(super) fn partition(&self, request: &Parts, client: &Client) -> Option<PartitionKey> {

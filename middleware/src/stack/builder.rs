@@ -50,6 +50,7 @@ pub struct StackBuilder {
     pub(super) actions: Vec<Action>,
     pub(super) convert: Option<Convert>,
     pub(super) route: Arc<dyn ResolveRoute>,
+    pub(super) routes: Option<Vec<Box<str>>>,
     pub(super) memory: MemoryStore,
     pub(super) reject: Option<Reject>,
     pub(super) deny_cache: Option<usize>,
@@ -81,6 +82,7 @@ impl StackBuilder {
             actions: Vec::new(),
             convert: None,
             route: Arc::new(MatchedRoute),
+            routes: None,
             memory: MemoryStore::new(),
             reject: None,
             deny_cache: None,
@@ -170,6 +172,28 @@ impl StackBuilder {
     /// How the route of a request is found; axum's `MatchedPath` unless set.
     pub fn route(mut self, route: impl ResolveRoute) -> Self {
         self.route = Arc::new(route);
+        self
+    }
+
+    /// The routes of the service, each with its method or for all methods. A setting that names no such route is then
+    /// refused by name, or said in the log if it is the path of requests without a route.
+    ///
+    /// Without the list, settings whose route no request has met are said in the log: after a thousand requests if the
+    /// route resembles that of a request, else after an hour.
+    ///
+    /// ```
+    /// use palisade::{config::Config, stack::Stack};
+    ///
+    /// let mut config = Config::default();
+    /// let login = config.rate_limit.policies[0].clone().routes(["POST /{page}/login".parse()?]);
+    /// config.rate_limit.policies = vec![login];
+    /// let stack = Stack::builder().config(config).routes(["GET /products", "POST /login"]);
+    /// let refused = stack.build().unwrap_err().to_string();
+    /// assert!(refused.starts_with("`rate_limit.policies.ip.routes` cannot be `POST /{page}/login`"));
+    /// # Ok::<(), palisade::ConfigError>(())
+    /// ```
+    pub fn routes<'a>(mut self, routes: impl IntoIterator<Item = &'a str>) -> Self {
+        self.routes = Some(routes.into_iter().map(Into::into).collect());
         self
     }
 

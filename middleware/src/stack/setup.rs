@@ -4,11 +4,13 @@ use std::mem;
 use std::sync::Arc;
 
 use super::builder::{SharedRoute, StackBuilder};
+use super::checks;
 use super::stores::Stores;
 #[cfg(feature = "redis")]
 use super::stores::shared;
 use crate::ConfigError;
-use crate::client::{IdentifyLayer, TrustedProxies};
+use crate::client::unmet::Unmet;
+use crate::client::{IdentifyLayer, Nat64Prefixes, TrustedProxies};
 use crate::config::CountVisitors;
 use crate::funnel::{FunnelLayer, FunnelLayerBuilder};
 use crate::model::{Ask, Room, Secret};
@@ -27,6 +29,7 @@ pub(super) struct Setup {
     pub(super) secret: Secret,
     /// The questions of the layers that are made already, for preflight to ask.
     pub(super) asks: Vec<Box<dyn Ask>>,
+    unmet: Option<Unmet>,
 }
 
 impl Setup {
@@ -46,7 +49,9 @@ impl Setup {
             let allowed = "nothing in this build: palisade's feature `redis` is off";
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
-        let secret = match said.config.secret()? {
+        let secret = said.config.secret()?;
+        let unmet = checks::check(&said, secret.is_some())?;
+        let secret = match secret {
             Some(secret) => secret,
             None => {
                 if stores.are_shared() {
@@ -66,6 +71,7 @@ impl Setup {
             stores,
             secret,
             asks: Vec::new(),
+            unmet,
         })
     }
 
@@ -82,12 +88,15 @@ impl Setup {
     pub(super) fn client(&mut self) -> Result<IdentifyLayer, ConfigError> {
         let settings = &self.said.config.client;
         let proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
+        let prefixes = Nat64Prefixes::parse(settings.nat64_prefixes.iter().map(String::as_str))?;
         mem::replace(&mut self.said.client, IdentifyLayer::builder())
             .trusted_proxies(proxies)
             .forwarded_header(settings.forwarded_header)
             .ipv6_prefix(settings.ipv6_prefix)
+            .nat64_prefixes(prefixes)
             .route(SharedRoute(Arc::clone(&self.said.route)))
             .secret(self.secret.clone())
+            .unmet(self.unmet.take())
             .build()
     }
 

@@ -41,7 +41,14 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let watched = match request.extensions().get::<Client>() {
-            Some(client) if self.recorder.exempt.covers(request.method(), client) => None,
+            Some(client)
+                if self
+                    .recorder
+                    .exempt
+                    .covers(request.method(), request.uri(), client) =>
+            {
+                None
+            }
             Some(client) => Some(Watched {
                 sender: Sender {
                     client: client.network,

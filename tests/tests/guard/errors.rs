@@ -6,7 +6,7 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 67] = [
+const KEYS: [(&str, &str); 68] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
@@ -18,6 +18,7 @@ const KEYS: [(&str, &str); 67] = [
     ("client", "trusted_proxies"),
     ("client", "forwarded_header"),
     ("client", "ipv6_prefix"),
+    ("client", "nat64_prefixes"),
     ("client", "unknown"),
     ("maintenance", "mode"),
     ("maintenance", "retry_after"),

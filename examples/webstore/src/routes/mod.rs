@@ -19,6 +19,16 @@ pub(crate) use problem::Problem;
 use crate::auth;
 use crate::shop::Shop;
 
+/// The routes of [`router`], to hold the settings to that name some.
+pub(crate) const ROUTES: [&str; 6] = [
+    "GET /{country}/products",
+    "GET /{country}/products/{id}",
+    "GET /{country}/cart",
+    "POST /{country}/cart",
+    "POST /{country}/orders",
+    "POST /login",
+];
+
 /// The bare shop, without palisade around it.
 ///
 /// Carts and orders of anonymous clients belong to their address: serve it with [`palisade::server`], or in any other
@@ -44,4 +54,35 @@ pub fn router(shop: Arc<Shop>) -> Router {
         })
         .layer(from_fn(auth::refuse_invalid_tokens))
         .with_state(shop)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::{MatchedPath, Request};
+    use axum::http::Response;
+    use axum::middleware::{Next, from_fn};
+    use tower_service::Service;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_listed_routes_are_those_of_the_router() {
+        let named = async |matched: MatchedPath, request: Request, next: Next| {
+            let mut response: Response<Body> = next.run(request).await;
+            response.extensions_mut().insert(matched);
+            response
+        };
+        let shop = router(Arc::new(Shop::default())).layer(from_fn(named));
+        for route in ROUTES {
+            let (method, template) = route.split_once(' ').unwrap();
+            let path = template.replace("{country}", "us").replace("{id}", "1");
+            let request = Request::builder().method(method).uri(path);
+            let request = request.body(Body::empty()).unwrap();
+            let response = shop.clone().call(request).await.unwrap();
+            let matched = response.extensions().get::<MatchedPath>().unwrap();
+            assert_eq!(matched.as_str(), template);
+            assert_ne!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{route}");
+        }
+    }
 }

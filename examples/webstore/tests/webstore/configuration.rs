@@ -92,12 +92,52 @@ fn a_value_that_cannot_be_used_exits_2_with_file_key_value_and_what_is_allowed()
             "20",
             "<count>/<duration>",
         ),
+        (
+            "[rate_limit.policies.p]\nkey = 'ip'\nquota = '5/1m'\nroutes = ['/a/*/b']",
+            "rate_limit.policies.p.routes",
+            "/a/*/b",
+            "`*` at its end",
+        ),
     ] {
         let message = refusal(text);
         for part in [key, value, allowed] {
             assert!(message.contains(part), "{part:?} in {message}");
         }
     }
+}
+
+#[test]
+fn a_route_that_the_shop_does_not_have_exits_2_or_is_told_with_the_nearest() {
+    let policy = "[rate_limit.policies.p]\nkey = 'ip'\nquota = '5/1m'\nroutes = ";
+    let output = {
+        let file = config_file(&format!("{policy}['POST /us/orders']"));
+        let path = file.path().to_str().unwrap();
+        run(&[
+            "--config",
+            path,
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ])
+    };
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "`rate_limit.policies.p.routes`",
+        "`POST /us/orders`",
+        "`POST /{country}/orders`",
+    ] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+    let mut store = Webstore::configured(&format!("{policy}['POST /logn', '/log*']"));
+    let event = store.wait_for_log("names no route of the service");
+    assert_eq!(event["event"], "route_unknown");
+    assert_eq!(event["key"], "rate_limit.policies.p.routes");
+    assert_eq!(
+        (&event["value"], &event["nearest"]),
+        (&"POST /logn".into(), &"POST /login".into())
+    );
 }
 
 #[test]
@@ -147,6 +187,7 @@ fn every_setting_of_the_contract_is_accepted() {
         trusted_proxies = ["10.0.0.0/8", "::1/128"]
         forwarded_header = "forwarded"
         ipv6_prefix = 56
+        nat64_prefixes = ["2001:db8:64::/96"]
 
         [rate_limit]
         ip = "1000/1h30m"

@@ -68,6 +68,27 @@ fn an_anonymous_clients_event_has_no_user_and_its_address_can_be_a_hash() {
 }
 
 #[test]
+fn an_exempt_path_without_a_route_makes_no_event() {
+    let text =
+        format!("{PROXIES}[suspicion]\nexempt = {{ routes = ['/favicon.ico', 'GET /apple-*'] }}\n");
+    let mut store = Webstore::configured(&text);
+    let ask = |client: &str, path: &str| {
+        let request = Request::get(path).header("x-forwarded-for", client);
+        assert_eq!(store.ask(request).status, 404);
+    };
+    for n in 0..15 {
+        ask("203.0.113.7", "/favicon.ico");
+        ask("203.0.113.7", &format!("/apple-touch-icon-{n}.png?{n}"));
+    }
+    for n in 0..10 {
+        ask("203.0.113.8", &format!("/favicon.ico/{n}"));
+    }
+    let event = store.wait_for_log("suspicious activity");
+    assert_eq!(event["client"], "203.0.113.8");
+    assert_eq!(event["routes"], r#"["unmatched"]"#);
+}
+
+#[test]
 fn kinds_and_clients_that_the_configuration_leaves_out_make_no_event() {
     let text = format!(
         "{PROXIES}[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = '7/1h'\n\

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`, an IPv6
-/// address with or without a zone (`%eth0`). Ports and zones are dropped, and IPv4-mapped IPv6 is IPv4.
+/// address with or without a zone (`%eth0`). Ports and zones are dropped.
 pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
     let node = str::from_utf8(node).ok()?;
     let address: IpAddr = if let Some(bracketed) = node.strip_prefix('[') {
@@ -22,7 +22,7 @@ pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
             Some(_) => ipv6(node)?.into(),
         }
     };
-    Some(address.to_canonical())
+    Some(address)
 }
 
 fn ipv6(text: &str) -> Option<Ipv6Addr> {

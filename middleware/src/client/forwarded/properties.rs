@@ -28,7 +28,12 @@ fn trusted() -> TrustedProxies {
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 fn client(header: ForwardedHeader, lines: &[Vec<u8>]) -> IpAddr {
-    header.client(PEER, &headers(header, lines), &trusted())
+    header.client(
+        PEER,
+        &headers(header, lines),
+        &trusted(),
+        &Nat64Prefixes::default(),
+    )
 }
 
 fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
@@ -122,7 +127,7 @@ proptest! {
     ) {
         prop_assume!(!trusted().contains(peer));
         for header in HEADERS {
-            let found = header.client(peer, &headers(header, &lines), &trusted());
+            let found = header.client(peer, &headers(header, &lines), &trusted(), &Nat64Prefixes::default());
             prop_assert_eq!(found, peer.to_canonical());
         }
     }
@@ -134,8 +139,8 @@ proptest! {
         let mut expected = PEER;
         for node in nodes.iter().rev() {
             let Some(address) = node::address(node.as_bytes()) else { break };
-            expected = address;
-            if !trusted().contains(address) { break }
+            expected = Nat64Prefixes::default().read(address);
+            if !trusted().contains(expected) { break }
         }
         prop_assert_eq!(client(ForwardedHeader::XForwardedFor, &[nodes.join(", ").into_bytes()]), expected);
     }

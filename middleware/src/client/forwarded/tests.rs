@@ -20,7 +20,12 @@ fn client(header: ForwardedHeader, lines: &[&[u8]]) -> String {
     let trusted = TrustedProxies::parse(["10.0.0.0/8", "fd00::/8"]).unwrap();
     let peer = "10.0.0.1".parse().unwrap();
     header
-        .client(peer, &headers(name, lines), &trusted)
+        .client(
+            peer,
+            &headers(name, lines),
+            &trusted,
+            &Nat64Prefixes::default(),
+        )
         .to_string()
 }
 
@@ -175,8 +180,12 @@ fn an_untrusted_peer_is_the_client_whatever_it_sends() {
         ("192.0.2.1", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
     ] {
-        let found =
-            ForwardedHeader::XForwardedFor.client(peer.parse().unwrap(), &headers, &trusted);
+        let found = ForwardedHeader::XForwardedFor.client(
+            peer.parse().unwrap(),
+            &headers,
+            &trusted,
+            &Nat64Prefixes::default(),
+        );
         assert_eq!(found.to_string(), client);
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::request::Parts;
+use http::{Method, Uri};
 
 use super::Known;
 use crate::model::{
@@ -46,7 +46,7 @@ impl Ask for SuspicionLayer {
         let Some(client) = request.extensions.get::<Client>() else {
             return Asked::Known;
         };
-        match self.screening(&request.method, client) {
+        match self.screening(&request.method, &request.uri, client) {
             Screening::Banned => Asked::Refused,
             Screening::Open => Asked::Known,
             Screening::Unknown { enforced } => {
@@ -62,11 +62,11 @@ impl Ask for SuspicionLayer {
 
 impl SuspicionLayer {
     /// What is to be asked of the store for a request.
-    pub(super) fn screening(&self, method: &Method, client: &Client) -> Screening {
+    pub(super) fn screening(&self, method: &Method, uri: &Uri, client: &Client) -> Screening {
         let Some(warden) = &self.recorder.warden else {
             return Screening::Open;
         };
-        if self.recorder.exempt.covers(method, client) {
+        if self.recorder.exempt.covers(method, uri, client) {
             return Screening::Open;
         }
         let enforced = warden.is_enforced();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 
@@ -203,7 +203,10 @@ async fn a_dry_run_decides_and_counts_but_lets_pass() {
     );
     assert_eq!(tally.turned(Turned::DryRunDenied), 1);
     assert_eq!(tally.turned(Turned::Denied), 0);
-    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Open);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        Screening::Open
+    );
 }
 
 #[tokio::test]
@@ -291,7 +294,7 @@ async fn who_and_what_is_exempt_passes_behind_a_banned_address_too() {
             .unwrap();
     }
     let passes = |client: Client| {
-        let screening = layer.screening(&Method::GET, &client);
+        let screening = layer.screening(&Method::GET, &Uri::default(), &client);
         let layer = layer.clone();
         async move {
             let status = send(&layer, of(client, 200)).await.status().as_u16();
@@ -343,7 +346,10 @@ async fn without_bans_nobody_is_refused_and_nothing_can_be_imposed() {
     let layer = built(SuspicionLayer::embedded(store));
     fail(&layer, 1, 100).await;
     assert_eq!(status(&layer, 1).await, 200);
-    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Open);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        Screening::Open
+    );
     let suspicions = layer.suspicions();
     assert!(suspicions.bans().await.unwrap().is_empty());
     assert!(!suspicions.lift(network(1)).await.unwrap());

@@ -206,16 +206,25 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
         request
     };
     let unknown = Screening::Unknown { enforced: true };
-    assert_eq!(layer.screening(&Method::GET, &client(1)), unknown);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        unknown
+    );
     assert_eq!(send(&layer, screened(1, None)).await.status(), 200);
     let refused = send(&layer, screened(1, Some(MINUTE))).await;
     assert_eq!(refused.headers()[RETRY_AFTER], "60");
     layer.recorder.hear(network(1), Ok(Some(MINUTE)));
-    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        Screening::Banned
+    );
     assert_eq!(status(&layer, 1).await, 429);
     assert_eq!(store.state().checks, 0);
     layer.recorder.hear(network(2), Ok(None));
-    assert_eq!(layer.screening(&Method::GET, &client(2)), unknown);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(2)),
+        unknown
+    );
 }
 
 #[tokio::test]
@@ -224,9 +233,18 @@ async fn a_dry_run_on_a_shared_store_says_so_and_memory_needs_no_asking() {
     let bans = Bans::shared(Shared::default(), local.clone()).dry_run();
     let layer = built(SuspicionLayer::embedded(local).bans(bans));
     let unknown = Screening::Unknown { enforced: false };
-    assert_eq!(layer.screening(&Method::GET, &client(1)), unknown);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        unknown
+    );
     let (_, layer) = embedded();
-    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Open);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        Screening::Open
+    );
     layer.suspicions().ban(network(1), MINUTE).await.unwrap();
-    assert_eq!(layer.screening(&Method::GET, &client(1)), Screening::Banned);
+    assert_eq!(
+        layer.screening(&Method::GET, &Uri::default(), &client(1)),
+        Screening::Banned
+    );
 }
