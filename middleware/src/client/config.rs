@@ -33,13 +33,14 @@ mod section {
 
     use super::{ClientConfig, ForwardedHeader};
     use crate::ConfigError;
-    use crate::model::section::{Section, in_range};
+    use crate::model::section::{Section, in_range, named};
     use crate::model::{Cidrs, Nat64Prefixes};
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
     pub(crate) struct Client {
         trusted_proxies: Vec<String>,
+        #[serde(deserialize_with = "named")]
         forwarded_header: ForwardedHeader,
         ipv6_prefix: Option<i64>,
         nat64_prefixes: Vec<String>,

@@ -287,6 +287,46 @@ fn refuses_an_unknown_key_or_word_with_its_place_and_the_known_ones() {
             ["line 1", "unknown variant `via`", "`x-forwarded-for`"],
         ),
         ("rate_limit.ip = 5", ["line 1", "integer `5`", "a string"]),
+        (
+            "client.forwarded_header = true",
+            ["boolean `true`", "`x-forwarded-for`", "`forwarded`"],
+        ),
+        (
+            "rate_limit.mode = true",
+            ["`rate_limit.mode`", "`enforce`", "`dry_run`"],
+        ),
+        (
+            "rate_limit.headers = 11",
+            ["integer `11`", "`draft-11`", "`none`"],
+        ),
+        (
+            "rate_limit.on_store_failure = []",
+            ["sequence", "`local`", "`closed`"],
+        ),
+        (
+            "rate_limit.policies.p.key = 1",
+            ["integer `1`", "`ip`", "`user`"],
+        ),
+        (
+            "rate_limit.policies.p.mode = {}",
+            ["map", "`enforce`", "`dry_run`"],
+        ),
+        (
+            "rate_limit.policies.p.on_store_failure = 0.5",
+            ["floating point `0.5`", "`open`", "`closed`"],
+        ),
+        (
+            "suspicion.bans.mode = true",
+            ["`enforce`", "`dry_run`", "boolean"],
+        ),
+        (
+            "suspicion.bans.response = 403",
+            ["`forbidden`", "`too_many_requests`", "integer"],
+        ),
+        (
+            "maintenance.mode = true",
+            ["boolean `true`", "`off`", "`on`"],
+        ),
     ];
     for (toml, parts) in cases {
         let error = Config::from_toml(toml).unwrap_err().to_string();

@@ -32,11 +32,12 @@ mod section {
 
     use super::MaintenanceConfig;
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Section, duration};
+    use crate::model::section::{Exempt, Section, duration, named};
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
     pub(crate) struct Maintenance {
+        #[serde(deserialize_with = "named")]
         mode: Mode,
         retry_after: Option<String>,
         exempt: Exempt,

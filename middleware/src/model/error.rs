@@ -7,7 +7,7 @@ use super::credentials::without_credentials;
 /// one.
 ///
 /// Returned by builders and by the configuration file's reader at start; no request ever meets one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     file: Option<PathBuf>,
     problem: Problem,
@@ -135,4 +135,26 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// As [`Display`](fmt::Display): a `main` that returns the error prints it in this form.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_main_that_returns_it_prints_what_people_read() {
+        let error = ConfigError::new("rate_limit.ip", "0/1m", "`<count>/<duration>`");
+        let error = error.in_file(Path::new("palisade.toml"));
+        let says =
+            "palisade.toml: `rate_limit.ip` cannot be `0/1m`: allowed is `<count>/<duration>`";
+        assert_eq!(format!("Error: {error:?}"), format!("Error: {says}"));
+        assert_eq!(error.to_string(), says);
+    }
+}

@@ -1,11 +1,13 @@
 //! What a section of the configuration is, and the words that several sections share.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{DeserializeOwned, Error, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, Exemptions, Quota, RouteFilter};
 
@@ -88,6 +90,42 @@ impl Exempt {
         };
         read().map_err(|error: ConfigError| error.under("exempt"))
     }
+}
+
+/// Reads one of the names of `T`. What is no text is refused with these names too.
+pub(crate) fn named<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    written: D,
+) -> Result<T, D::Error> {
+    struct Names<T>(PhantomData<T>);
+
+    impl<T: DeserializeOwned> Visitor<'_> for Names<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            // What `T` says of a name that it does not know.
+            let nameless: StrDeserializer<'_, ValueError> = "".into_deserializer();
+            let refused = T::deserialize(nameless)
+                .err()
+                .map(|error| error.to_string());
+            let names = refused
+                .as_deref()
+                .and_then(|text| text.split_once("expected "));
+            f.write_str(names.map_or("a name", |(_, names)| names))
+        }
+
+        fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
+            T::deserialize(name.into_deserializer())
+        }
+    }
+
+    written.deserialize_any(Names(PhantomData))
+}
+
+/// As [`named`], for a key that may be absent.
+pub(crate) fn named_if_any<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    written: D,
+) -> Result<Option<T>, D::Error> {
+    named(written).map(Some)
 }
 
 pub(crate) fn quota(key: impl Into<String>, text: &str) -> Result<Quota, ConfigError> {

@@ -36,7 +36,9 @@ mod section {
 
     use super::{Headers, Policy, RateLimitConfig};
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Mode, Section, in_range, quota, routes};
+    use crate::model::section::{
+        Exempt, Mode, Section, in_range, named, named_if_any, quota, routes,
+    };
     use crate::model::{Quota, Segment};
     use crate::rate_limit::{OnStoreFailure, PartitionBy};
 
@@ -45,8 +47,11 @@ mod section {
     pub(crate) struct RateLimit {
         ip: Option<String>,
         user: Option<String>,
+        #[serde(deserialize_with = "named")]
         on_store_failure: OnStoreFailure,
+        #[serde(deserialize_with = "named")]
         mode: Mode,
+        #[serde(deserialize_with = "named")]
         headers: Headers,
         exempt: Exempt,
         policies: BTreeMap<String, PolicySection>,
@@ -55,12 +60,15 @@ mod section {
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
     struct PolicySection {
+        #[serde(deserialize_with = "named_if_any")]
         key: Option<Key>,
         quota: Option<String>,
         by_segment: BTreeMap<Segment, String>,
         cost: Option<i64>,
         routes: Vec<String>,
+        #[serde(deserialize_with = "named_if_any")]
         on_store_failure: Option<OnStoreFailure>,
+        #[serde(deserialize_with = "named_if_any")]
         mode: Option<Mode>,
     }
 

@@ -57,7 +57,7 @@ mod section {
 
     use super::{BanResponse, BansConfig, IncidentKind, Sentence, SuspicionConfig, Watch};
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Mode, Section, duration, in_range, routes};
+    use crate::model::section::{Exempt, Mode, Section, duration, in_range, named, routes};
     use crate::suspicion::Threshold;
 
     #[derive(Deserialize, Default)]
@@ -158,7 +158,9 @@ mod section {
         longest: Option<String>,
         jitter: Option<i64>,
         kinds: Option<Vec<String>>,
+        #[serde(deserialize_with = "named")]
         response: BanResponse,
+        #[serde(deserialize_with = "named")]
         mode: Mode,
     }
 

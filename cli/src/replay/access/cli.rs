@@ -18,6 +18,10 @@ pub(crate) struct Access {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
+    /// A network or address of your proxies, such as 10.0.0.0/8, besides those of the configuration; may be repeated
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    pub(crate) trusted_proxies: Vec<String>,
+
     /// Another quota for the policy `ip`, such as 200/1m
     #[arg(long, value_name = "QUOTA")]
     pub(crate) ip: Option<Quota>,
@@ -58,9 +62,15 @@ Every line becomes a request from its client at its time, answered with its stat
 layers that a service runs, with their logs in memory and the time of the log as their clock. Lines may be out of \
 order, over several files too: they are sorted by time first.
 
-The logs are in common or combined format, as Apache and nginx write by default, and the client is an IP address. \
+The logs are in common or combined format, as Apache and nginx write by default, and the client is an IP address; \
+files of gzip are read as they are. \
 Lines that cannot be read are counted and left out. A request line that makes no sense (`\"-\"`, a TLS handshake) \
 still counts: its client sent something. The user in the third field counts as verified unless the status is 401.
+
+Behind proxies the line's address is a proxy's. If it is one of `client.trusted_proxies` or --trusted-proxy, the client \
+is found as the service finds it, by the same walk through the forwarding header, which is the third quoted text after \
+the size, as in nginx's packaged format: `\"$http_referer\" \"$http_user_agent\" \"$http_x_forwarded_for\"`. A line of a \
+trusted proxy without that text cannot be read. If half of the lines have it and no proxy is trusted, the report says so.
 
 Suspicious activity is told from the log's own statuses, as a service would tell it: failures of one client in a \
 sliding window, `credential_stuffing` (5 times 401 in 5 minutes), `endpoint_scanning` (10 times 404 in 5 minutes), \
@@ -86,7 +96,10 @@ Examples:
       palisade replay access access.log --ip 60/1m
 
   The limits of a service's own configuration, over rotated files, one of them compressed:
-      zcat access.log.2.gz | palisade replay access --config webstore.toml access.log access.log.1 -
+      palisade replay access --config webstore.toml access.log access.log.1 access.log.2.gz
+
+  The same behind a load balancer, whose log has X-Forwarded-For last:
+      palisade replay access /var/log/nginx/access.log --trusted-proxy 10.0.0.0/8
 
   Whom to ask first, for a script:
       palisade replay access access.log --ip 20/1m --json | jq -r '.policies.ip.clients[:3][].client'

@@ -55,6 +55,14 @@ fn summary(text: &mut String, report: &Report) {
             "{lines} of {of} lines cannot be read, the first at {first}"
         );
     }
+    if report.forwarded_ignored >= report.parsed.div_ceil(2) {
+        let lines = grouped(report.forwarded_ignored);
+        let _ = writeln!(
+            text,
+            "{lines} lines have a forwarding header that is not heeded: if their addresses are of your proxies, name these \
+             by --trusted-proxy, or everybody behind one is one client"
+        );
+    }
     let share = |part: u64| 100.0 * part as f64 / report.parsed as f64;
     let (admitted, denied) = (grouped(report.admitted), grouped(report.denied));
     let _ = writeln!(

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use palisade::client::Route;
@@ -57,6 +58,8 @@ impl Limits {
             Some(file) => Config::from_file(file)?,
             None => Config::default(),
         };
+        let proxies = arguments.trusted_proxies.iter().cloned();
+        config.client.trusted_proxies.extend(proxies);
         // Whether the service is closed today changes nothing of its past.
         config.maintenance.on = false;
         // The replay keeps its own logs, and needs no key that other processes share.
@@ -80,8 +83,11 @@ impl Limits {
             .flat_map(Policy::get_routes)
             .chain(config.rate_limit.exempt.get_routes())
             .chain(config.suspicion.exempt.get_routes())
-            .map(RouteFilter::template);
-        let routes = Routes::new(named.chain(arguments.routes.iter().map(String::as_str)))?;
+            .map(|filter| template(filter, &arguments.routes));
+        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let named = named.into_iter().flatten();
+        let routes =
+            Routes::new(named.chain(arguments.routes.iter().map(|route| route.as_str().into())))?;
         Ok(Self {
             config,
             routes,
@@ -107,6 +113,26 @@ pub(super) fn counts_by_user(policy: &Policy) -> bool {
     matches!(policy.get_key(), PartitionBy::User)
 }
 
+/// The template that a filter adds to the routes, if it needs one: a path without parameters decides by itself.
+fn template<'a>(
+    filter: &'a RouteFilter,
+    routes: &[String],
+) -> Result<Option<Cow<'a, str>>, Failure> {
+    let template = filter.template();
+    if !filter.is_open() {
+        return Ok(Some(template.into()));
+    }
+    if !template.contains('{') || routes.iter().any(|route| route.starts_with(template)) {
+        return Ok(None);
+    }
+    match template.strip_suffix('/') {
+        Some(parent) => Ok(Some(format!("{parent}/{{*rest}}").into())),
+        None => Err(Failure::Setting(format!(
+            "the route `{filter}` cannot be replayed, since a log has no templates: name those that it takes by --route"
+        ))),
+    }
+}
+
 fn with_quota(policies: Vec<Policy>, name: &str, quota: Quota) -> Vec<Policy> {
     policies
         .into_iter()
@@ -122,15 +148,15 @@ fn with_quota(policies: Vec<Policy>, name: &str, quota: Quota) -> Vec<Policy> {
 pub(super) struct Routes(matchit::Router<Route>);
 
 impl Routes {
-    fn new<'a>(templates: impl Iterator<Item = &'a str>) -> Result<Self, Failure> {
+    fn new<'a>(templates: impl Iterator<Item = Cow<'a, str>>) -> Result<Self, Failure> {
         let mut router = matchit::Router::new();
-        let mut known: Vec<&str> = Vec::new();
+        let mut known: Vec<Cow<'_, str>> = Vec::new();
         for template in templates {
             if template == Route::UNMATCHED.as_str() || known.contains(&template) {
                 continue;
             }
-            let route = Route::from(std::sync::Arc::<str>::from(template));
-            router.insert(template, route).map_err(|error| {
+            let route = Route::from(std::sync::Arc::<str>::from(&*template));
+            router.insert(&*template, route).map_err(|error| {
                 Failure::Setting(format!(
                     "the route `{}` cannot be used: {error}",
                     template.escape_debug()

@@ -15,7 +15,7 @@ use self::replay::Replay;
 use self::report::Gathering;
 use self::suspects::Suspects;
 use crate::failure::Failure;
-use crate::replay::log::Log;
+use crate::replay::log::{Forwarding, Log};
 
 /// The report on the logs, as text to print.
 pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
@@ -28,7 +28,8 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
         .build()
         .map_err(|error| Failure::Input(format!("the replay cannot start: {error}")))?;
 
-    let log = Log::read(&arguments.files)?;
+    let forwarding = Forwarding::new(&limits.config.client)?;
+    let log = Log::read(&arguments.files, &forwarding)?;
     let clients = Clients::new(&log, limits.config.client.ipv6_prefix);
     let mut suspects = Suspects::new(&limits, &limited, &clients);
     let mut gathering = Gathering::new(limits.policies(), &clients);

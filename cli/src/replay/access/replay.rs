@@ -70,6 +70,8 @@ impl Replay {
     ) -> Result<Self, ConfigError> {
         // The layer counts off the request's path, in a task of its own; a replay counts each failure at its time.
         config.suspicion.watches.clear();
+        // The log's addresses are those of the clients already.
+        config.client.trusted_proxies.clear();
         let clock = LogClock::default();
         let memory = MemoryStore::builder()
             .clock(clock.clone())
@@ -164,7 +166,7 @@ impl Screen {
         client.user = entry
             .user()
             .map(|user| UserId::new(&log.users[user], &self.secret));
-        !self.exempt.covers(method, &client)
+        !self.exempt.covers(method, uri, &client)
     }
 }
 

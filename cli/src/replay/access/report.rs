@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) unparsed_because: BTreeMap<String, u64>,
     #[serde(skip)]
     pub(super) first_unparsed: Option<String>,
+    /// Lines whose forwarding header was not heeded, since their address is no trusted proxy's.
+    pub(super) forwarded_ignored: u64,
     pub(super) span: Span,
     pub(super) clients: usize,
     pub(super) admitted: u64,
@@ -207,6 +209,7 @@ impl<'a> Gathering<'a> {
                 .map(|(why, lines)| (why.to_string(), *lines))
                 .collect(),
             first_unparsed: log.first_unreadable.clone(),
+            forwarded_ignored: log.forwarded_ignored,
             span: Span {
                 first: time(log.entries.first()),
                 last: time(log.entries.last()),

@@ -81,7 +81,7 @@ impl<'a> Suspects<'a> {
         };
         self.passed[number] += 1;
         let (method, uri) = &log.requests[entry.request as usize];
-        if !entry.status.is_client_error() || self.exempt.covers(method, client) {
+        if !entry.status.is_client_error() || self.exempt.covers(method, uri, client) {
             return;
         }
         if entry.status == StatusCode::NOT_FOUND && self.exempt.covers_missing(uri.path()) {
@@ -101,7 +101,7 @@ impl<'a> Suspects<'a> {
             .map(|(kind, watch)| {
                 let mut routes = watch.routes.iter();
                 let named = watch.routes.is_empty()
-                    || routes.any(|route| route.matches(method, &client.route));
+                    || routes.any(|route| route.matches(method, &client.route, uri));
                 named && kind.counts(entry.status)
             })
             .collect();

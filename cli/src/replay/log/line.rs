@@ -9,7 +9,11 @@ use super::timestamp;
 /// What a replay needs of one line of a log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    pub(super) client: IpAddr,
+    /// Whose connection it was.
+    pub(super) peer: IpAddr,
+    /// The third quoted text after the size, escaped as in the log: `X-Forwarded-For` or `Forwarded`, as nginx's packaged
+    /// format has it.
+    pub(super) forwarded: Option<&'a [u8]>,
     /// Who signed in, as the server verified it; escaped as in the log.
     pub(super) user: Option<&'a [u8]>,
     /// Seconds since 1970.
@@ -25,9 +29,14 @@ pub(crate) enum Unreadable {
     Empty,
     TooLong,
     HostName,
+    TwoAddresses,
     Time,
     Request,
     Status,
+    /// Of a trusted proxy, without the field that says for whom.
+    ProxyAlone,
+    /// Of a trusted proxy, with a field that says something else.
+    NotForwarded,
 }
 
 impl fmt::Display for Unreadable {
@@ -36,16 +45,29 @@ impl fmt::Display for Unreadable {
             Self::Empty => "the line is empty",
             Self::TooLong => "the line is longer than 64 KiB",
             Self::HostName => {
-                "it does not begin with an IP address (a host name is none: log with `HostnameLookups Off`)"
+                "it does not begin with the client's IP address (a host name is none: log with `HostnameLookups Off`; the \
+                 server's name before it, as in `vhost_combined`, goes with `cut -d' ' -f2-`)"
+            }
+            Self::TwoAddresses => {
+                "two addresses begin it, and which is the client's is not said: leave the client's, as in `%h %l %u %t`"
             }
             Self::Time => "no time such as `[17/May/2015:10:05:03 +0000]` stands before a quoted request",
             Self::Request => "the quotes around the request do not close",
             Self::Status => "no status of 100 to 999 and size follow the request",
+            Self::ProxyAlone => {
+                "its address is one of `client.trusted_proxies`, and no third quoted text after the size says for whom it \
+                 asked: log `\"$http_x_forwarded_for\"` there, as nginx's packaged format does"
+            }
+            Self::NotForwarded => {
+                "its address is one of `client.trusted_proxies`, and the third quoted text after the size is not what \
+                 `client.forwarded_header` holds"
+            }
         })
     }
 }
 
-/// Reads a line in common or combined format, `%h %l %u %t "%r" %>s %b` and anything after.
+/// Reads a line in common or combined format, `%h %l %u %t "%r" %>s %b`, then quoted texts, of which the third is the
+/// forwarding header, and anything after.
 ///
 /// Apache and nginx escape a quote inside the request (`\"`, `\x22`), so the first unescaped one ends it; where
 /// a server does not, the first that a status and a size follow. The whole line may stand in another pair of
@@ -65,13 +87,18 @@ pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, Unreadable> {
         .ok()
         .and_then(address)
         .ok_or(Unreadable::HostName)?;
-    let (_identity, rest) = split_once(rest, b" ").ok_or(Unreadable::Time)?;
+    let (identity, rest) = split_once(rest, b" ").ok_or(Unreadable::Time)?;
+    // Identities (RFC 1413) are names, and hardly any server asks for them: `server client - -` it is, or the reverse.
+    if str::from_utf8(identity).ok().and_then(address).is_some() {
+        return Err(Unreadable::TwoAddresses);
+    }
     let (user, at, rest) = user_and_time(rest).ok_or(Unreadable::Time)?;
-    let (request, status) = request_and_status(rest)?;
+    let (request, status, rest) = request_and_status(rest)?;
     // Apache: the user is not to be trusted where the status is 401.
     let verified = status != StatusCode::UNAUTHORIZED && !matches!(user, b"-" | b"" | b"\"\"");
     Ok(Line {
-        client: client.to_canonical(),
+        peer: client,
+        forwarded: third_quoted(rest),
         user: verified.then_some(user),
         at,
         request,
@@ -104,14 +131,14 @@ fn user_and_time(text: &[u8]) -> Option<(&[u8], i64, &[u8])> {
     None
 }
 
-fn request_and_status(text: &[u8]) -> Result<(&[u8], StatusCode), Unreadable> {
+fn request_and_status(text: &[u8]) -> Result<(&[u8], StatusCode, &[u8]), Unreadable> {
     let mut failure = Unreadable::Request;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         match byte {
             b'\\' => at += 1,
             b'"' => match status(&text[at + 1..]) {
-                Some(status) => return Ok((&text[..at], status)),
+                Some((status, rest)) => return Ok((&text[..at], status, rest)),
                 None => failure = Unreadable::Status,
             },
             _ => {}
@@ -121,15 +148,29 @@ fn request_and_status(text: &[u8]) -> Result<(&[u8], StatusCode), Unreadable> {
     Err(failure)
 }
 
-/// Reads ` 303 382` or ` 304 -`.
-fn status(text: &[u8]) -> Option<StatusCode> {
+/// Reads ` 303 382` or ` 304 -`; and what follows.
+fn status(text: &[u8]) -> Option<(StatusCode, &[u8])> {
     let (status, rest) = text.strip_prefix(b" ")?.split_at_checked(3)?;
     let rest = rest.strip_prefix(b" ")?;
     let size = rest.split(|byte| matches!(byte, b' ' | b'"')).next()?;
     let is_size = size == b"-" || (!size.is_empty() && size.iter().all(u8::is_ascii_digit));
-    is_size
-        .then(|| StatusCode::from_bytes(status).ok())
-        .flatten()
+    let status = StatusCode::from_bytes(status).ok()?;
+    is_size.then(|| (status, &rest[size.len()..]))
+}
+
+/// The third of the quoted texts that follow, each after a space.
+fn third_quoted(mut text: &[u8]) -> Option<&[u8]> {
+    let mut found = None;
+    for _ in 0..3 {
+        let quoted = text.strip_prefix(b" \"")?;
+        let mut end = 0;
+        while *quoted.get(end)? != b'"' {
+            end += if quoted[end] == b'\\' { 2 } else { 1 };
+        }
+        found = Some(&quoted[..end]);
+        text = &quoted[end + 1..];
+    }
+    found
 }
 
 fn split_once<'a>(text: &'a [u8], separator: &[u8; 1]) -> Option<(&'a [u8], &'a [u8])> {

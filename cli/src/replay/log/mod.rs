@@ -1,4 +1,5 @@
 //! Access logs: read, line by line, into what a replay needs, in the order of time.
+mod forwarding;
 mod intern;
 mod line;
 mod request;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri};
 
+pub(crate) use self::forwarding::Forwarding;
 use self::intern::Interner;
 pub(crate) use self::line::Unreadable;
 use crate::failure::Failure;
@@ -21,7 +23,7 @@ use crate::replay::source::{self, Line};
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
-    /// IPv4-mapped IPv6 addresses are IPv4.
+    /// Of the clients, behind any trusted proxies.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) users: Vec<Arc<str>>,
     pub(crate) requests: Vec<(Method, Uri)>,
@@ -30,6 +32,8 @@ pub(crate) struct Log {
     pub(crate) unreadable: BTreeMap<Unreadable, u64>,
     /// Where the first line that cannot be read stands, and why it cannot.
     pub(crate) first_unreadable: Option<String>,
+    /// How many lines say, by the forwarding header, for whom a peer asked that is no trusted proxy.
+    pub(crate) forwarded_ignored: u64,
 }
 
 /// One request: 24 bytes, so that a long log fits in memory.
@@ -61,9 +65,9 @@ impl Log {
     const MOST_LINES: usize = u32::MAX as usize;
 
     /// Reads the files, `-` being the standard input.
-    pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Failure> {
+    pub(crate) fn read(files: &[PathBuf], forwarding: &Forwarding) -> Result<Self, Failure> {
         let progress = Progress::of_bytes(source::total_size(files.iter().map(PathBuf::as_path)));
-        let mut reading = Reading::new();
+        let mut reading = Reading::new(forwarding);
         for file in files {
             let name = file.display();
             let failed = |error| Failure::Input(format!("{name}: {error}"));
@@ -94,16 +98,18 @@ impl Log {
     }
 }
 
-struct Reading {
+struct Reading<'a> {
+    forwarding: &'a Forwarding,
     log: Log,
     addresses: Interner<IpAddr>,
     users: Interner<Vec<u8>>,
     requests: Interner<Vec<u8>>,
 }
 
-impl Reading {
-    fn new() -> Self {
+impl<'a> Reading<'a> {
+    fn new(forwarding: &'a Forwarding) -> Self {
         Self {
+            forwarding,
             log: Log::default(),
             addresses: Interner::new(),
             users: Interner::new(),
@@ -117,8 +123,13 @@ impl Reading {
             Line::Whole(text) => (text, line::parse(text)),
             Line::TooLong => (&b""[..], Err(Unreadable::TooLong)),
         };
-        match parsed {
-            Ok(line) => self.entry(&line),
+        let entered = parsed.and_then(|line| {
+            let client = self.forwarding.client(&line)?;
+            self.entry(&line, client);
+            Ok(())
+        });
+        match entered {
+            Ok(()) => {}
             Err(why) => {
                 *self.log.unreadable.entry(why).or_default() += 1;
                 self.log
@@ -128,11 +139,12 @@ impl Reading {
         }
     }
 
-    fn entry(&mut self, line: &line::Line<'_>) {
+    fn entry(&mut self, line: &line::Line<'_>, client: IpAddr) {
+        self.log.forwarded_ignored += u64::from(self.forwarding.is_ignored(line));
         let log = &mut self.log;
         let address = self
             .addresses
-            .number(&line.client, |address| log.addresses.push(*address));
+            .number(&client, |address| log.addresses.push(*address));
         let user = line.user.map(|user| {
             let remember = |user: &[u8]| log.users.push(String::from_utf8_lossy(user).into());
             self.users.number(user, remember)

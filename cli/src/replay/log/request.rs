@@ -37,7 +37,7 @@ pub(super) fn parse(head: &[u8]) -> (Method, Uri) {
 }
 
 /// Undoes Apache's `\"`, `\\`, `\n` and `\xhh`, and nginx's `\xHH`.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {

@@ -17,6 +17,10 @@ pub(crate) struct Orders {
     #[arg(long)]
     pub(crate) format: Format,
 
+    /// What lines of one order id are, in CSV
+    #[arg(long, value_enum, default_value_t = Lines::Orders)]
+    pub(crate) lines: Lines,
+
     /// Loads the orders into this Redis server, such as redis://127.0.0.1:6379, or rediss:// through TLS; the server is
     /// then proved by the system's certificates, or those of SSL_CERT_FILE
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
@@ -63,6 +67,14 @@ pub(crate) enum Format {
     Csv,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lines {
+    /// The whole order again, which counts once; with another amount it is refused
+    Orders,
+    /// Items of the order, whose amounts are added, those of equal lines too
+    Items,
+}
+
 impl Orders {
     pub(crate) const ABOUT: &str = "\
 Loads past orders, and tells which segments the customers are in: `vip` who spent more than 500.00 USD or ordered \
@@ -70,10 +82,12 @@ more than five times, else by the last order `returning` (under 30 days ago), `a
 `churned`. With --redis the orders are kept there, as the service would have recorded them, so that its segments are \
 right on the first day; without, nothing is written.
 
-An order counts once by its id, so loading a file again changes nothing. Spend is counted in cents; amounts such as \
+An order counts once by its id, so loading a file again changes nothing. A line of CSV that repeats an order's id with \
+the same amount is the same order, as where two exports overlap; one with another amount is refused, for it may be \
+an item. With --lines items, each line is an item and an order's amount is the sum of its lines. Spend is counted in cents; amounts such as \
 11.77 are read without rounding, and only US dollars are allowed. The first line that is wrong ends the run and is \
-named, with its field, its value and what is allowed; with --redis the lines before it may have been loaded, and \
-loading the mended file is safe.
+named, with its field, its value and what is allowed. Of CSV nothing is loaded then; of the CDNOW format the lines \
+before it may have been, and loading the mended file is safe.
 
 CSV begins with the header `order_id,customer_id,at,amount,currency`; fields may be quoted as in RFC 4180, `at` is an \
 RFC 3339 time or a date, which is its 00:00 UTC. In the CDNOW format each line is one order and its number in the file \
@@ -82,8 +96,8 @@ is the order's id; a header may be line 1, so the first order below it is the or
 A customer's id of 1 to 64 characters of `A-Za-z0-9._@-` stands as it is in keys, any other is hashed with the \
 secret PALISADE_SECRET, which must be the service's own; with --redis such an id without it ends the run.
 
-The file is read once, as a stream: memory grows with the customers, about 150 bytes each, and for CSV by some 30 \
-bytes for each order, since an id may come again. In Redis a customer with three orders takes about 430 bytes.";
+The file is read once, as a stream, of gzip too: memory grows with the customers, about 150 bytes each, and for CSV by \
+some 60 bytes for each order, since an id may come again. In Redis a customer with three orders takes about 430 bytes.";
 
     pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -96,6 +110,9 @@ Examples:
   Fill the store of a service before its first day, with the service's own secret:
       PALISADE_SECRET=$(cat /run/secrets/palisade) \\
           palisade replay orders orders.csv --format csv --redis redis://127.0.0.1:6379 --prefix shop:
+
+  An export with a line for each item:
+      palisade replay orders items.csv.gz --format csv --lines items
 
   How many VIPs would there be from 1,000.00 USD on, for a script:
       palisade replay orders orders.csv --format csv --vip-spend 100000 --json | jq .segments.vip

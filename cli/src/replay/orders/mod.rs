@@ -16,7 +16,7 @@ use palisade::client::{Secret, UserId};
 use palisade::config::Config;
 use palisade::segment::{Change, Event, Keeping, OrderKey, Timestamp};
 
-use self::book::Book;
+use self::book::{Book, OtherAmount};
 use self::cli::Format;
 pub(crate) use self::cli::Orders;
 use self::load::Load;
@@ -42,30 +42,53 @@ pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
     let mut load = load
         .map(|url| Load::new(url, arguments, &keeping))
         .transpose()?;
-    let mut book = Book::new(arguments.format == Format::Csv);
+    let mut book = Book::new(arguments.format == Format::Csv, arguments.lines);
     let mut later = 0;
-    read(&arguments.file, arguments.format, &keeping, |order| {
-        if order.at > at {
-            later += 1;
-            return Ok(());
-        }
-        let change = change(order, &secret);
-        book.apply(&change);
-        let Some(load) = &mut load else { return Ok(()) };
-        // Loaded under a secret that ends with this run, the customer would be known to nobody, and counted once more
-        // at the next load.
-        if !is_secret_shared && change.customer.as_str().starts_with('~') {
-            return Err(Failure::Setting(
-                "a customer's id has to be hashed with the secret of the service: set PALISADE_SECRET and load the \
-                 file again"
-                    .to_owned(),
-            ));
-        }
-        load.add(change)
-    })?;
+    read(
+        &arguments.file,
+        arguments.format,
+        &keeping,
+        |line, order| {
+            if order.at > at {
+                later += 1;
+                return Ok(());
+            }
+            let place = || format!("{}:{line}", arguments.file.display());
+            let change = change(order, &secret);
+            book.apply(&change).map_err(|OtherAmount(before)| {
+            let id = order.id.escape_debug();
+            let [before, amount] = [before, order.amount].map(dollars);
+            Failure::Input(format!(
+                "{}: the order `{id}` cannot be of {amount} here, since it was of {before} before: allowed is one amount for an \
+                 order, or --lines items where each line is an item of its order",
+                place()
+            ))
+        })?;
+            let Some(load) = &mut load else { return Ok(()) };
+            // Loaded under a secret that ends with this run, the customer would be known to nobody, and counted once more
+            // at the next load.
+            if !is_secret_shared && change.customer.as_str().starts_with('~') {
+                return Err(Failure::Setting(format!(
+                    "{}: `customer_id` cannot be `{}` without PALISADE_SECRET, since such an id is hashed with the secret of \
+                 the service: set it and load the file again, or allowed is 1 to 64 characters of `A-Za-z0-9._@-`",
+                    place(),
+                    order.customer.escape_debug()
+                )));
+            }
+            // A further line may still change what has an id.
+            if book.keeps_orders() {
+                Ok(())
+            } else {
+                load.add(change)
+            }
+        },
+    )?;
     let report = match &mut load {
         None => Report::new(book.records(), &keeping.criteria, at),
         Some(load) => {
+            for change in book.orders() {
+                load.add(change)?;
+            }
             load.flush()?;
             let records = load.records(&keeping, &book)?;
             Report::new(&records, &keeping.criteria, at)
@@ -117,6 +140,11 @@ fn keeping(arguments: &Orders) -> Result<Keeping, Failure> {
     Ok(keeping)
 }
 
+/// As the file writes it.
+fn dollars(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
 fn change(order: Order<'_>, secret: &Secret) -> Change {
     Change {
         customer: UserId::new(order.customer, secret),
@@ -128,12 +156,12 @@ fn change(order: Order<'_>, secret: &Secret) -> Change {
     }
 }
 
-/// Hands each order to `visit`, until a line is wrong or that fails.
+/// Hands each order to `visit`, with the number of its first line, until a line is wrong or that fails.
 fn read(
     file: &Path,
     format: Format,
     keeping: &Keeping,
-    mut visit: impl FnMut(Order<'_>) -> Result<(), Failure>,
+    mut visit: impl FnMut(u64, Order<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let name = file.display();
     let unread = |error: &dyn std::fmt::Display| Failure::Input(format!("{name}: {error}"));
@@ -149,6 +177,7 @@ fn read(
         let Line::Whole(line) = line else {
             return Err(Ended::By(wrong(number, &Wrong::too_long())));
         };
+        let begins = records.begins(number);
         let order = match format {
             Format::Cdnow => {
                 number_text.clear();
@@ -157,13 +186,12 @@ fn read(
                 cdnow::parse(line, number, &number_text).map_err(|why| wrong(number, &why))
             }
             Format::Csv => {
-                let begins = records.begins(number);
                 let order = records.line(line, number, keeping.criteria.currency);
                 order.map_err(|why| wrong(begins, &why))
             }
         };
         order
-            .and_then(|order| order.map_or(Ok(()), &mut visit))
+            .and_then(|order| order.map_or(Ok(()), |order| visit(begins, order)))
             .map_err(Ended::By)
     });
     match read {

@@ -68,9 +68,10 @@ impl Report {
             grouped(self.customers),
             as_of.strftime("%Y-%m-%d %H:%M:%S UTC"),
         );
+        let again = "repeat an id that was counted before, with the same amount; if they are its items, say --lines items";
         for (count, what) in [
             (left_out.later, "are later and do not count"),
-            (left_out.repeated, "repeat an id that was counted before"),
+            (left_out.repeated, again),
         ] {
             if count > 0 {
                 let _ = writeln!(text, "{} orders {what}", grouped(count));

@@ -114,6 +114,10 @@ impl Logs {
         self
     }
 
+    pub(super) fn directory(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = palisade(&["replay", "access"]);
         command.args(arguments).current_dir(self.0.path());

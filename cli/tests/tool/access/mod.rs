@@ -1,4 +1,5 @@
 //! `palisade replay access` from end to end; what it must say is counted here anew, in the simplest way.
+mod forwarded;
 mod logs;
 mod suspects;
 
@@ -246,13 +247,13 @@ fn says_what_is_wrong_with_the_input_or_a_setting() {
         (
             &["good.log", "packed.log"],
             1,
-            "error: packed.log: it is compressed",
+            "error: packed.log: the compressed data breaks off",
         ),
         (&["empty.log"], 1, "the logs hold no lines"),
         (
             &["odd.log"],
             1,
-            "none of the 2 lines can be read; odd.log:1: it does not begin with an IP address",
+            "none of the 2 lines can be read; odd.log:1: it does not begin with the client's IP address",
         ),
         (&["good.log", "--config", "none.toml"], 2, "none.toml"),
         (&["good.log", "--config", "unknown.toml"], 2, "ipp"),

@@ -107,7 +107,7 @@ fn prints_a_table_and_what_was_left_out() {
         "\
 21 orders of 11 customers, 1,158.33 USD, as of 1998-07-01 00:00:00 UTC
 2 orders are later and do not count
-2 orders repeat an id that was counted before
+2 orders repeat an id that was counted before, with the same amount; if they are its items, say --lines items
 
 segment     customers    share
 returning           4   36.4 %
@@ -116,6 +116,74 @@ churned             2   18.2 %
 vip                 2   18.2 %
 "
     );
+}
+
+/// A line for each item: of 4 orders, 3 have several, two of them equal ones, and none all in a row.
+const ITEMS: &str = "order_id,customer_id,at,amount,currency
+1,ada,1998-06-01,1.00,USD
+2,ada,1998-06-02,2.00,USD
+1,ada,1998-06-01,1.00,USD
+1,bea,1998-06-03,4.00,USD
+3,ada,1998-06-04,8.00,USD
+2,ada,1998-06-05,16.00,USD
+3,ada,1998-06-04,8.00,USD
+3,ada,1998-06-04,32.00,USD
+";
+
+#[test]
+fn the_amounts_of_an_orders_items_are_added() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("items.csv"), ITEMS).unwrap();
+    let arguments = [
+        "items.csv",
+        "--format",
+        "csv",
+        "--at",
+        "1998-07-01",
+        "--json",
+    ];
+    let refused = replay(directory.path(), &arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    let items = [&arguments[..], &["--lines", "items"]].concat();
+    let output = replay(directory.path(), &items);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["customers"], &report["orders"], &report["spend"]),
+        (&2.into(), &4.into(), &7_200.into())
+    );
+}
+
+#[test]
+fn reads_what_gzip_made() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("items.csv"), ITEMS).unwrap();
+    let gzip = std::process::Command::new("gzip")
+        .args(["-k", "items.csv"])
+        .current_dir(directory.path())
+        .status();
+    assert!(gzip.unwrap().success());
+    let of = |file: &str| {
+        replay(
+            directory.path(),
+            &[
+                file,
+                "--format",
+                "csv",
+                "--at",
+                "1998-07-01",
+                "--lines",
+                "items",
+            ],
+        )
+        .stdout
+    };
+    assert!(!of("items.csv").is_empty());
+    assert_eq!(of("items.csv.gz"), of("items.csv"));
 }
 
 #[test]
@@ -134,6 +202,12 @@ fn names_file_line_field_value_and_what_is_allowed() {
             "b.csv",
             csv("2,ada,1898-07-01,1.00,USD"),
             "b.csv:3: `at` cannot be `1898-07-01`: allowed is a date such as",
+        ),
+        (
+            "h.csv",
+            csv("2,bea,1998-07-01,5.00,USD\n1,ada,1998-07-01,2.05,USD"),
+            "h.csv:4: the order `1` cannot be of 2.05 here, since it was of 1.00 before: allowed is one amount for an order, \
+             or --lines items",
         ),
         (
             "c.csv",

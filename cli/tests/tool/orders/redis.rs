@@ -1,4 +1,6 @@
 //! Loading into a real redis-server.
+use std::str::FromStr;
+
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 
@@ -27,6 +29,28 @@ fn a_load_reports_what_memory_reports_and_a_second_one_changes_nothing() {
 }
 
 #[test]
+fn items_are_loaded_as_one_order_each_and_nothing_of_a_file_that_is_refused() {
+    let server = RedisServer::start();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("items.csv"), super::ITEMS).unwrap();
+    let url = server.url();
+    let arguments = ["items.csv", "--format", "csv", "--redis", &url];
+    assert_eq!(replay(directory.path(), &arguments).status.code(), Some(1));
+    assert_eq!(server.cli(&["dbsize"]), "0");
+    for _ in 0..2 {
+        let items = [&arguments[..], &["--lines", "items"]].concat();
+        assert!(replay(directory.path(), &items).status.success());
+        let of = |field| server.cli(&["hget", "palisade:customer:{ada}", field]);
+        assert_eq!(
+            (of("spend"), of("orders")),
+            ("6800".to_owned(), "3".to_owned())
+        );
+        let moment = jiff::Timestamp::from_str("1998-06-05T00:00:00Z").unwrap();
+        assert_eq!(of("last_activity"), moment.as_millisecond().to_string());
+    }
+}
+
+#[test]
 fn a_customer_is_kept_as_the_service_keeps_one() {
     let server = RedisServer::start();
     let arguments = [&CDNOW[..], &["--prefix", "shop:", "--retention", "100d"]].concat();
@@ -49,7 +73,8 @@ fn an_id_that_must_be_hashed_is_not_loaded_without_the_secret_of_the_service() {
     let output = replay(directory.path(), &arguments);
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("set PALISADE_SECRET"), "{error}");
+    let place = "error: orders.csv:2: `customer_id` cannot be `Ada L` without PALISADE_SECRET";
+    assert!(error.starts_with(place), "{error}");
     assert_eq!(server.cli(&["dbsize"]), "0");
     // Nothing is kept without a server.
     assert!(replay(directory.path(), &arguments[..3]).status.success());

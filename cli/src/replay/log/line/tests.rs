@@ -8,7 +8,7 @@ const AT: i64 = 1_431_857_103;
 fn read(line: &str) -> (String, Option<&[u8]>, i64, &[u8], u16) {
     let line = parse(line.as_bytes()).unwrap_or_else(|why| panic!("{line}: {why}"));
     (
-        line.client.to_string(),
+        line.peer.to_canonical().to_string(),
         line.user,
         line.at,
         line.request,
