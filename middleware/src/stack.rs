@@ -40,8 +40,8 @@
 //! The body of each response is wrapped once, whatever the layers; see [`body`](crate::body).
 //!
 //! In the sources, this module alone knows all layers. This file has their list, of which `stack/layers.rs` makes the
-//! [`Stack`]. `stack/builder.rs` takes the settings, `stack/setup.rs` makes each layer of them, `stack/stores.rs` chooses
-//! its store, and `stack/panels.rs` gathers the panels of the live page.
+//! [`Stack`]. `stack/builder.rs` takes the settings, `stack/checks.rs` finds those without effect,
+//! `stack/setup.rs` makes each layer of them, `stack/stores.rs` chooses its store, and `stack/panels.rs` gathers the panels of the live page.
 
 #[macro_use]
 mod layers;

@@ -186,8 +186,18 @@ mod tests {
                 "{error}"
             );
         }
-        let (_, error) = read(b"BZh91AY&SY");
-        assert!(error.unwrap().contains("`bzcat`"));
+    }
+
+    #[test]
+    fn refuses_what_is_compressed() {
+        for (start, tool) in [
+            (&b"BZh91AY&SY"[..], "`bzcat`"),
+            (b"\xfd7zXZ\0\0", "`xzcat`"),
+            (b"\x28\xb5\x2f\xfd\x24", "`zstdcat`"),
+        ] {
+            let (lines, error) = read(start);
+            assert!(lines.is_empty() && error.unwrap().contains(tool));
+        }
     }
 
     #[test]
