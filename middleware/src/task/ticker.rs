@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 /// Something with a ticker, and its work at each tick.
@@ -17,31 +18,48 @@ pub(crate) trait Tick: Send + Sync + 'static {
 
 /// Ticks at once and then at fixed intervals.
 ///
-/// Invariants: at most one task ticks, and it keeps its owner alive during a tick only. A task that ended with its
+/// Invariants: at most one task ticks; it keeps its owner alive during a tick only, and ends with it. A task that ended with its
 /// runtime, or by a panic, can be started anew.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     /// Above zero.
     pub(crate) every: Duration,
     runs: AtomicBool,
+    task: Mutex<Option<AbortHandle>>,
 }
 
 impl Ticker {
     pub(crate) const fn new(every: Duration) -> Self {
-        let runs = AtomicBool::new(false);
-        Self { every, runs }
+        Self {
+            every,
+            runs: AtomicBool::new(false),
+            task: Mutex::new(None),
+        }
+    }
+
+    fn task(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ticker {
+    /// The task does not wait for its next tick to see that its owner is gone.
+    fn drop(&mut self) {
+        if let Some(task) = self.task().take() {
+            task.abort();
+        }
     }
 }
 
 /// Starts the ticker on the runtime of the call, unless it runs already; without a runtime, a later call does.
 pub(crate) fn start<T: Tick>(owner: &Arc<T>) {
-    let Ticker { every, runs } = owner.ticker();
+    let Ticker { every, runs, .. } = owner.ticker();
     if !runs.load(Ordering::Relaxed)
         && let Ok(runtime) = Handle::try_current()
         && !runs.swap(true, Ordering::Relaxed)
     {
         let (running, every) = (Running(Arc::downgrade(owner)), *every);
-        drop(runtime.spawn(async move {
+        let task = runtime.spawn(async move {
             let mut ticks = tokio::time::interval(every);
             // A process that was stopped does not make up for the ticks of that time.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,7 +70,8 @@ pub(crate) fn start<T: Tick>(owner: &Arc<T>) {
                 };
                 owner.tick().await;
             }
-        }));
+        });
+        *owner.ticker().task() = Some(task.abort_handle());
     }
 }
 
@@ -127,7 +146,7 @@ mod tests {
         let left = Arc::downgrade(&counter);
         drop(counter);
         assert!(left.upgrade().is_none());
-        tokio::time::sleep(EVERY).await;
+        tokio::task::yield_now().await;
         assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     }
 
