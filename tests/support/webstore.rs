@@ -191,6 +191,22 @@ impl Webstore {
         }
     }
 
+    /// Waits until it has written a line with this text to stderr, the last words of a process among them.
+    ///
+    /// # Panics
+    /// There is none `within` that time.
+    pub async fn says(&self, text: &str, within: Duration) {
+        let start = Instant::now();
+        loop {
+            let lines = self.log.lock().expect("the log is kept").clone();
+            if lines.iter().any(|line| line.contains(text)) {
+                return;
+            }
+            assert!(start.elapsed() < within, "not said: {text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);

@@ -21,7 +21,7 @@ use palisade::admin::Readiness;
 use palisade::client::ForwardedHeader;
 use palisade::config::{Config, RedisUrl};
 use palisade::ops::{Ops, OpsBuilder};
-use palisade::segment::Customers;
+use palisade::segment::{Customers, Flushed};
 use palisade::server::{Drained, Server};
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
@@ -38,8 +38,9 @@ use cli::Cli;
 use log_file::LogFile;
 use signals::Signals;
 
-/// How long the last changes to customers' records may take.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long the last changes to customers' records may take: a store that answers takes some ten thousand in it, and one
+/// that does not is rarely back sooner.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The Redis server that keeps the limits; beats the file.
 const REDIS_URL: &str = "REDIS_URL";
@@ -161,26 +162,47 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
         },
         signal = signals.next() => return Err(Failure::Interrupted(signal)),
     };
-    if let Some(customers) = customers {
-        tokio::select! {
-            () = flush(&customers) => {}
-            signal = signals.next() => return Err(Failure::Interrupted(signal)),
+    let Some(customers) = customers else {
+        return drained;
+    };
+    tokio::select! {
+        lost = flush(&customers, FLUSH) => drained.and(lost),
+        signal = signals.next() => {
+            // The file takes no time that matters.
+            let _ = flush(&customers, Duration::ZERO).await;
+            Err(Failure::Interrupted(signal))
         }
     }
-    drained
 }
 
-/// Writes what is known of customers and only waits to be written; without the store, this much is lost.
-async fn flush(customers: &Customers) {
-    let left = customers.flush(FLUSH).await.left;
-    if left > 0 {
-        tracing::error!(
+/// Writes what is known of customers and only waits to be written. What neither the store nor the file takes is lost.
+async fn flush(customers: &Customers, within: Duration) -> Result<(), Failure> {
+    let flushed = customers.flush(within).await;
+    let Flushed {
+        written,
+        spilled,
+        left,
+        ..
+    } = flushed;
+    if flushed.is_complete() {
+        tracing::info!(
             target: "webstore",
-            event = "customers_unwritten",
-            left,
-            "changes to customers' records are lost: the store did not take them"
+            event = "customers_flushed",
+            written,
+            spilled,
+            "no change to a customer's record is lost"
         );
+        return Ok(());
     }
+    tracing::error!(
+        target: "webstore",
+        event = "customers_unwritten",
+        written,
+        spilled,
+        left,
+        "changes to customers' records are lost: the store did not take them"
+    );
+    Err(Failure::Unwritten(left))
 }
 
 /// What shows the operator what happens now.
@@ -340,6 +362,8 @@ enum Failure {
     Io(io::Error),
     DrainTooLong(Duration),
     Interrupted(&'static str),
+    /// So many changes to customers' records are lost.
+    Unwritten(usize),
 }
 
 impl Failure {
@@ -352,7 +376,8 @@ impl Failure {
             | Self::LogFile { .. }
             | Self::Io(_)
             | Self::DrainTooLong(_)
-            | Self::Interrupted(_) => ExitCode::from(1),
+            | Self::Interrupted(_)
+            | Self::Unwritten(_) => ExitCode::from(1),
         }
     }
 }
@@ -388,6 +413,12 @@ impl Display for Failure {
             Self::Interrupted(signal) => {
                 write!(f, "a second signal ({signal}): requests in flight are cut")
             }
+            Self::Unwritten(left) => write!(
+                f,
+                "{left} changes to customers' records are lost: the store did not take them within {}; \
+                 segments.spill_file keeps them for the next start",
+                humantime::format_duration(FLUSH)
+            ),
         }
     }
 }

@@ -35,6 +35,11 @@ impl UserId {
         }
     }
 
+    /// An id that was kept in its key form.
+    pub(crate) fn kept(text: &str) -> Option<Self> {
+        Self::is_legal(text).then(|| Self(text.into()))
+    }
+
     /// The id as shared text.
     pub(crate) fn into_text(self) -> Arc<str> {
         self.0

@@ -3,6 +3,7 @@
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Criteria, Keeping};
@@ -19,6 +20,8 @@ pub struct SegmentsConfig {
     pub criteria: Criteria,
     /// How often the population is counted.
     pub sweep_every: Duration,
+    /// The file for what the store has not taken at the end of the process.
+    pub spill_file: Option<PathBuf>,
 }
 
 impl Default for SegmentsConfig {
@@ -33,12 +36,15 @@ impl Default for SegmentsConfig {
             retention,
             criteria,
             sweep_every,
+            spill_file: None,
         }
     }
 }
 
 #[cfg(feature = "serde")]
 mod section {
+    use std::path::PathBuf;
+
     use serde::Deserialize;
 
     use super::{Keeping, SegmentsConfig};
@@ -55,6 +61,7 @@ mod section {
         churned_after: Option<String>,
         currency: Option<String>,
         sweep_every: Option<String>,
+        spill_file: Option<PathBuf>,
         enabled: Option<bool>,
     }
 
@@ -69,6 +76,7 @@ mod section {
             "churned_after",
             "currency",
             "sweep_every",
+            "spill_file",
             "enabled",
         ];
 
@@ -123,6 +131,7 @@ mod section {
                 retention: keeping.retention,
                 criteria,
                 sweep_every: keeping.sweep_every,
+                spill_file: written.spill_file,
             })
         }
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::registry::Registry;
 use super::store::Applied;
 use super::tally::{ChangeKind, ChangeResult};
-use super::writer::{Next, Taken};
+use super::writer::Next;
 use super::{Change, Event};
 use crate::log::News;
 use crate::model::{StoreError, StoreErrorKind};
@@ -25,6 +26,8 @@ impl Drain {
     const FIRST_WAIT: Duration = Duration::from_millis(20);
     /// The longest: the store has an order within a second of its return.
     const LONGEST_WAIT: Duration = Duration::from_millis(400);
+    /// How long it tries to write for a layer that is gone; and how soon it notices that.
+    const GRACE: Duration = Duration::from_secs(1);
 
     /// Starts a task that writes the waiting changes. Without a runtime they wait for a call that has one.
     pub(super) fn start(registry: &Arc<Registry>) {
@@ -42,12 +45,13 @@ impl Drain {
 
     async fn run(mut self) {
         let mut wait = Self::FIRST_WAIT;
+        let mut failing_since = None;
         loop {
             match self.registry.writer.next(self.registry.now()) {
                 Next::Write(taken) => {
-                    self.batch = self.gather(taken);
+                    self.batch = self.registry.gather(taken);
                     if self.batch.is_empty() {
-                        self.registry.writer.done();
+                        self.done();
                         continue;
                     }
                     let versions = self.registry.versions(&self.batch);
@@ -56,7 +60,8 @@ impl Drain {
                     match answer {
                         Ok(applied) => {
                             self.registry.confirm(&batch, &versions, &applied);
-                            self.registry.writer.done();
+                            self.done();
+                            failing_since = None;
                             wait = Self::FIRST_WAIT;
                             // Memory applies without a wait, and a flood must not keep this thread from its requests.
                             tokio::task::yield_now().await;
@@ -66,32 +71,44 @@ impl Drain {
                             let singly = error.kind() == StoreErrorKind::Failed;
                             self.registry.writer.put_back(batch, singly);
                             self.registry.note(Some(&error));
+                            let since = *failing_since.get_or_insert_with(Instant::now);
+                            if self.is_alone() && since.elapsed() >= Self::GRACE {
+                                self.give_up().await;
+                                break;
+                            }
                             tokio::time::sleep(wait).await;
                             wait = (2 * wait).min(Self::LONGEST_WAIT);
                         }
                     }
                 }
-                Next::Sleep(nap) => self.registry.writer.sleep(nap).await,
+                // Nobody is left who would add to the activity.
+                Next::Sleep(_) if self.is_alone() => self.registry.writer.hasten(),
+                Next::Sleep(nap) => self.registry.writer.sleep(nap.min(Self::GRACE)).await,
                 Next::End => break,
             }
         }
         self.ended = true;
     }
 
-    /// The changes, with the activities as of now.
-    fn gather(&self, Taken { changes, active }: Taken) -> Vec<Change> {
-        let active = active.into_iter().flat_map(|customer| {
-            let due = self.registry.cache.due(&customer);
-            let moments = due
-                .into_iter()
-                .flat_map(|(first, last)| first.into_iter().chain([last]));
-            moments.map(move |at| Change {
-                customer: customer.clone(),
-                at,
-                event: Event::Activity,
-            })
-        });
-        changes.into_iter().chain(active).collect()
+    fn done(&self) {
+        if self.registry.writer.done()
+            && let Some(spill) = &self.registry.spill
+        {
+            spill.settle();
+        }
+    }
+
+    /// Whether the layer and its handles are gone.
+    fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.registry) == 1
+    }
+
+    /// The store does not take what a layer left that is gone: the file does, or it is lost.
+    async fn give_up(&self) {
+        match self.registry.spill().await {
+            (_, 0) => drop(self.registry.writer.give_up()),
+            _ => self.registry.lose_all(),
+        }
     }
 }
 

@@ -42,9 +42,12 @@ pub struct Customers {
 }
 
 impl Customers {
-    /// Starts the sweep, if the call has a runtime.
+    /// Starts the sweep, and the task that writes what an earlier process left, if the call has a runtime.
     pub(super) fn new(registry: &Arc<Registry>) -> Self {
         ticker::start(registry);
+        if registry.writer.left() > 0 {
+            Drain::start(registry);
+        }
         Self {
             registry: Arc::clone(registry),
         }
@@ -137,9 +140,11 @@ impl Customers {
     }
 
     /// Writes everything that waits to be written, and leaves the count of the population to another process, for so long
-    /// at most: for the end of the process.
+    /// at most: for the end of the process. What the store has not taken by then goes into the
+    /// [`spill_file`](super::ClassifyLayerBuilder::spill_file), if there is one.
     pub async fn flush(&self, within: Duration) -> Flushed {
         let writer = &self.registry.writer;
+        let before = self.registry.tally.taken();
         let written_and_left = async {
             // A store that lost its data answers with a younger record, and the first of a customer's activities is due
             // once more.
@@ -151,8 +156,11 @@ impl Customers {
             self.registry.leave_population().await;
         };
         let _ = tokio::time::timeout(within, written_and_left).await;
+        let (spilled, left) = self.registry.spill().await;
         Flushed {
-            left: writer.left(),
+            written: self.registry.tally.taken() - before,
+            spilled,
+            left,
         }
     }
 }
@@ -170,12 +178,16 @@ impl fmt::Debug for Customers {
 #[non_exhaustive]
 #[must_use]
 pub struct Flushed {
-    /// How many changes still wait: 0 when all are written.
+    /// How many changes the store has taken meanwhile.
+    pub written: u64,
+    /// How many wait in the file for the next start.
+    pub spilled: usize,
+    /// How many are in this process alone, and lost with it.
     pub left: usize,
 }
 
 impl Flushed {
-    /// Whether everything is written.
+    /// Whether everything is written, or waits in the file.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.left == 0

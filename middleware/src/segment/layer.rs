@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,9 +7,11 @@ use tower_layer::Layer;
 
 use super::action::{Action, Actions};
 use super::cache::Cache;
+use super::drain::Drain;
 use super::handle::Customers;
 use super::registry::{Convert, Registry, system_clock};
 use super::service::Classify;
+use super::spill::Spill;
 use super::store::CustomerStore;
 use super::tally::SegmentTally;
 use super::writer::Writer;
@@ -105,6 +108,7 @@ pub struct ClassifyLayerBuilder {
     cache: usize,
     cache_for: Duration,
     queue: usize,
+    spill_file: Option<PathBuf>,
 }
 
 impl ClassifyLayerBuilder {
@@ -125,6 +129,7 @@ impl ClassifyLayerBuilder {
             cache: Self::CACHE,
             cache_for: Self::CACHE_FOR,
             queue: Self::QUEUE,
+            spill_file: None,
         }
     }
 
@@ -189,12 +194,23 @@ impl ClassifyLayerBuilder {
         self
     }
 
+    /// Keeps what the store has not taken at the end of the process in this file, for the next start; none unless set.
+    ///
+    /// [`Customers::flush`] writes it, [`build`](Self::build) reads it, and it is removed once the store has what was in
+    /// it. It holds ids of customers, so its owner alone can read it. [`Customers::erase`] does not reach into the file of a
+    /// process that has ended: its changes come back at the next start. Processes may share a folder and the name, since
+    /// each file's name ends in a random number; the next to start reads all of them.
+    pub fn spill_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.spill_file = Some(path.into());
+        self
+    }
+
     /// The layer.
     ///
     /// # Errors
     /// Thresholds that are not in order, a retention that is not above [`Criteria::churned_after`], a sweep outside 1 s to
-    /// 1 h, a cache or a queue outside 1 to 16,777,216, more than 64 actions or 2,000 series, and actions that cannot be
-    /// labels or are not distinct.
+    /// 1 h, a cache or a queue outside 1 to 16,777,216, more than 64 actions or 2,000 series, actions that cannot be
+    /// labels or are not distinct, and a file for unwritten changes that cannot be written.
     pub fn build(self) -> Result<ClassifyLayer, ConfigError> {
         const MOST: usize = 16_777_216;
         if let Some((key, value, allowed)) = self.keeping.refused("") {
@@ -208,20 +224,28 @@ impl ClassifyLayerBuilder {
         }
         let actions = Actions::new(self.actions, &self.countries)?;
         let tally = Arc::new(SegmentTally::new(&actions, &self.countries));
+        let currency = self.keeping.criteria.currency;
+        let spill = self.spill_file.map(|path| Spill::new(path, currency));
+        let registry = Arc::new(Registry {
+            store: self.store.keep_customers(&self.keeping),
+            criteria: self.keeping.criteria,
+            clock: self.clock,
+            cache: Cache::new(self.cache, self.cache_for),
+            writer: Writer::new(self.queue),
+            actions,
+            tally,
+            convert: self.convert,
+            sweeps: Ticker::new(self.keeping.sweep_every),
+            fallback: Fallback::default(),
+            losses: Losses::default(),
+            spill: spill.transpose()?,
+        });
+        registry.take_over();
+        if registry.writer.left() > 0 {
+            Drain::start(&registry);
+        }
         Ok(ClassifyLayer {
-            registry: Some(Arc::new(Registry {
-                store: self.store.keep_customers(&self.keeping),
-                criteria: self.keeping.criteria,
-                clock: self.clock,
-                cache: Cache::new(self.cache, self.cache_for),
-                writer: Writer::new(self.queue),
-                actions,
-                tally,
-                convert: self.convert,
-                sweeps: Ticker::new(self.keeping.sweep_every),
-                fallback: Fallback::default(),
-                losses: Losses::default(),
-            })),
+            registry: Some(registry),
         })
     }
 }

@@ -91,7 +91,10 @@
 //! - Activity waits in the cache, which evicts no customer with an unwritten change.
 //! - A change that finds no room is lost, counted as lost ([`SegmentTally::changes`]) and logged once a minute.
 //! - [`Customers::flush`] writes all that wait, for as long as you allow, and says how many are left. Call it before the
-//!   process ends.
+//!   process ends. What the store does not take by then goes into a file, if there is one
+//!   ([`spill_file`](ClassifyLayerBuilder::spill_file)), and the next start writes it.
+//! - A layer that is gone, with its handles, is written for: for a second at most while the store fails. Then the changes go
+//!   into that file, or are lost.
 //! - An order that the store has already counted may count twice in the cache of this process while it waits here: if
 //!   another process recorded it, or if the confirmation of a call was lost. It counts once as soon as the store has
 //!   answered.
@@ -120,6 +123,7 @@ mod preflight;
 mod record;
 mod registry;
 mod service;
+mod spill;
 mod standing;
 pub mod store;
 mod sweep;

@@ -12,12 +12,14 @@ use super::cache::{Cache, Found, Met, Touched};
 use super::drain::Drain;
 use super::events::CustomerEvents;
 use super::flight::{Leading, follow};
+use super::spill::Spill;
 use super::store::{KeepCustomers, Reply};
 use super::tally::{ChangeKind, ChangeResult, SegmentTally};
-use super::writer::Writer;
+use super::writer::{Taken, Writer};
 use super::{Change, Criteria, Event, Money, OrderKey, Record, Standing, Timestamp, WallClock};
 use crate::log::{Fallback, Losses};
 use crate::model::{Country, Segment, UserId};
+use crate::task::shielded;
 use crate::task::ticker::Ticker;
 
 pub(super) struct Registry {
@@ -33,6 +35,8 @@ pub(super) struct Registry {
     /// Whether the store takes changes.
     pub(super) fallback: Fallback,
     pub(super) losses: Losses,
+    /// Where changes wait for the next start.
+    pub(super) spill: Option<Spill>,
 }
 
 /// Makes an amount one of the criteria's currency, in minor units.
@@ -52,7 +56,7 @@ pub(super) struct Refused;
 
 impl Registry {
     /// The highest amount, in minor units.
-    const MOST: i64 = (1 << 53) - 1;
+    pub(super) const MOST: i64 = (1 << 53) - 1;
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now().into()
@@ -167,7 +171,9 @@ impl Registry {
     fn amount(&self, money: Money, kind: ChangeKind) -> Result<i64, Refused> {
         let amount = if money.minor < 0 || money.currency == self.criteria.currency {
             money.minor
-        } else if let Some(amount) = self.convert.as_ref().and_then(|convert| convert(money)) {
+        } else if let Some(convert) = &self.convert
+            && let Some(amount) = shielded("convert", || convert(money)).flatten()
+        {
             amount
         } else {
             if self.tally.leave_unconverted() == 0 {
@@ -211,20 +217,68 @@ impl Registry {
         }
     }
 
+    /// A change that an earlier process left.
+    pub(super) fn restore(&self, change: Change) {
+        let is_kept = match change.event {
+            Event::Activity => match self.cache.touch(&change.customer, change.at) {
+                Touched::Schedule(_) => true,
+                Touched::Scheduled => false,
+                Touched::Full => return self.lose(ChangeKind::Activity),
+            },
+            _ => self.cache.record(&change),
+        };
+        if is_kept {
+            self.writer.restore(change);
+        }
+    }
+
+    /// The changes, with the activities as of now.
+    pub(super) fn gather(&self, Taken { changes, active }: Taken) -> Vec<Change> {
+        let active = active.into_iter().flat_map(|customer| {
+            let due = self.cache.due(&customer);
+            let moments = due
+                .into_iter()
+                .flat_map(|(first, last)| first.into_iter().chain([last]));
+            moments.map(move |at| Change {
+                customer: customer.clone(),
+                at,
+                event: Event::Activity,
+            })
+        });
+        changes.into_iter().chain(active).collect()
+    }
+
+    /// All that waits is lost.
+    pub(super) fn lose_all(&self) {
+        for change in self.gather(self.writer.give_up()) {
+            self.tally
+                .add(ChangeKind::from(&change.event), ChangeResult::Lost);
+        }
+        self.tell_losses(
+            "customers' changes are lost: their layer is gone, and the store does not take them",
+        );
+    }
+
     fn lose(&self, kind: ChangeKind) {
         self.tally.add(kind, ChangeResult::Lost);
         if self.losses.count(self.now().as_millis()).is_some() {
-            let [activities, orders, refunds] =
-                ChangeKind::ALL.map(|kind| self.tally.changes(kind, ChangeResult::Lost));
-            tracing::error!(
-                target: "palisade::segment",
-                event = "customers_lost",
-                activities,
-                orders,
-                refunds,
-                "customers' changes are lost: more wait for the store than there is room for"
+            self.tell_losses(
+                "customers' changes are lost: more wait for the store than there is room for",
             );
         }
+    }
+
+    fn tell_losses(&self, why: &'static str) {
+        let [activities, orders, refunds] =
+            ChangeKind::ALL.map(|kind| self.tally.changes(kind, ChangeResult::Lost));
+        tracing::error!(
+            target: "palisade::segment",
+            event = "customers_lost",
+            activities,
+            orders,
+            refunds,
+            "{why}"
+        );
     }
 }
 

@@ -67,7 +67,7 @@ pub enum ChangeResult {
     Repeated,
     /// The amount was below zero or beyond 2^53 - 1: not recorded.
     Refused,
-    /// The queue to the store had no room for it.
+    /// The queue to the store had no room for it, or its layer is gone and the store did not take it.
     Lost,
 }
 
@@ -146,6 +146,17 @@ impl SegmentTally {
     /// Returns how many had this result before.
     pub(super) fn add(&self, kind: ChangeKind, result: ChangeResult) -> u64 {
         self.changes[kind as usize][result as usize].fetch_add(1, Ordering::Release)
+    }
+
+    /// How many changes the store has taken.
+    pub(super) fn taken(&self) -> u64 {
+        ChangeKind::ALL
+            .into_iter()
+            .flat_map(|kind| {
+                [ChangeResult::Written, ChangeResult::Repeated]
+                    .map(|result| self.changes(kind, result))
+            })
+            .sum()
     }
 
     /// A sweep that was asked for at that moment; `None` when another process holds the lease.

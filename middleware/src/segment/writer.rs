@@ -36,8 +36,8 @@ struct Waiting {
     due: VecDeque<UserId>,
     /// Customers with activity that will be due.
     resting: BinaryHeap<Reverse<(Timestamp, UserId)>>,
-    /// Orders and refunds under way, and activities.
-    under_way: (usize, usize),
+    /// What a task is writing.
+    under_way: Taken,
     /// Whether a task takes from here.
     draining: bool,
     /// Whether the store refused a batch: one at a time then, so that one change cannot hold up the others.
@@ -55,7 +55,7 @@ pub(super) enum Next {
 }
 
 /// Changes that are written together.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Taken {
     pub(super) changes: Vec<Change>,
     pub(super) active: Vec<UserId>,
@@ -78,13 +78,23 @@ impl Writer {
     /// Queues an order or a refund; false when there is no room.
     pub(super) fn push(&self, change: Change) -> bool {
         let mut waiting = self.lock();
-        if waiting.changes.len() + waiting.under_way.0 >= self.capacity {
+        if waiting.changes.len() + waiting.under_way.changes.len() >= self.capacity {
             return false;
         }
         waiting.changes.push_back(change);
         drop(waiting);
         self.wake.notify_one();
         true
+    }
+
+    /// Queues what an earlier process left, whether or not there is room. The cache holds the customer.
+    pub(super) fn restore(&self, change: Change) {
+        let mut waiting = self.lock();
+        if matches!(change.event, Event::Activity) {
+            waiting.due.push_back(change.customer);
+        } else {
+            waiting.changes.push_back(change);
+        }
     }
 
     /// The customer's activity is to be written at that moment. The cache holds the customer until then.
@@ -110,11 +120,12 @@ impl Writer {
         let orders = waiting.changes.len().min(batch);
         let active = waiting.due.len().min(batch - orders);
         if orders + active > 0 {
-            waiting.under_way = (orders, active);
-            return Next::Write(Taken {
+            let taken = Taken {
                 changes: waiting.changes.drain(..orders).collect(),
                 active: waiting.due.drain(..active).collect(),
-            });
+            };
+            waiting.under_way = taken.clone();
+            return Next::Write(taken);
         }
         if let Some(Reverse((at, _))) = waiting.resting.peek() {
             return Next::Sleep(at.since(now).min(NAP));
@@ -128,21 +139,23 @@ impl Writer {
         let _ = tokio::time::timeout(nap, self.wake.notified()).await;
     }
 
-    /// The batch is written.
-    pub(super) fn done(&self) {
+    /// The batch is written; whether nothing is left that is due.
+    pub(super) fn done(&self) -> bool {
         let mut waiting = self.lock();
-        waiting.under_way = (0, 0);
+        waiting.under_way = Taken::default();
         waiting.singly = false;
-        if waiting.is_idle() {
-            drop(waiting);
+        let is_idle = waiting.is_idle();
+        drop(waiting);
+        if is_idle {
             self.idle.notify_waiters();
         }
+        is_idle
     }
 
     /// The batch is not written: it waits again, behind newer changes.
     pub(super) fn put_back(&self, changes: Vec<Change>, singly: bool) {
         let mut waiting = self.lock();
-        waiting.under_way = (0, 0);
+        waiting.under_way = Taken::default();
         waiting.singly = singly;
         for change in changes {
             if matches!(change.event, Event::Activity) {
@@ -202,15 +215,37 @@ impl Writer {
             changes,
             due,
             resting,
-            under_way: (orders, active),
+            under_way,
             ..
         } = &*waiting;
-        changes.len() + due.len() + resting.len() + orders + active
+        let under_way = under_way.changes.len() + under_way.active.len();
+        changes.len() + due.len() + resting.len() + under_way
+    }
+
+    /// A copy of all that waits.
+    pub(super) fn unwritten(&self) -> Taken {
+        let waiting = self.lock();
+        let mut all = waiting.under_way.clone();
+        all.changes.extend(waiting.changes.iter().cloned());
+        all.active.extend(waiting.due.iter().cloned());
+        let resting = waiting.resting.iter();
+        all.active
+            .extend(resting.map(|Reverse((_, user))| user.clone()));
+        all
+    }
+
+    /// Drops all that waits.
+    pub(super) fn give_up(&self) -> Taken {
+        let all = self.unwritten();
+        *self.lock() = Waiting::default();
+        all
     }
 }
 
 impl Waiting {
     fn is_idle(&self) -> bool {
-        self.changes.is_empty() && self.due.is_empty() && self.under_way == (0, 0)
+        let Taken { changes, active } = &self.under_way;
+        let is_resting = changes.is_empty() && active.is_empty();
+        is_resting && self.changes.is_empty() && self.due.is_empty()
     }
 }

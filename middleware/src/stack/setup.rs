@@ -179,6 +179,18 @@ impl Setup {
             .sweep_every(settings.sweep_every)
             .countries(self.said.countries.clone())
             .actions(mem::take(&mut self.said.actions));
+        if let Some(path) = settings.spill_file {
+            if !self.stores.are_shared() {
+                tracing::warn!(
+                    target: "palisade::stack",
+                    event = "spill_file_unused",
+                    file = %path.display(),
+                    "`segments.spill_file` has no effect: the memory of this process takes every change at once, and \
+                     ends with it; set `store.redis_url`"
+                );
+            }
+            builder = builder.spill_file(path);
+        }
         if let Some(convert) = self.said.convert.take() {
             builder = builder.convert(convert);
         }

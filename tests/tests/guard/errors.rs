@@ -78,6 +78,7 @@ const KEYS: [(&str, &str); 68] = [
     ("segments", "churned_after"),
     ("segments", "currency"),
     ("segments", "sweep_every"),
+    ("segments", "spill_file"),
     ("log", "access"),
 ];
 

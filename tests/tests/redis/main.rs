@@ -2,6 +2,7 @@
 
 mod conformance;
 mod customers;
+mod dropped;
 mod observe;
 mod preflight;
 mod store_redis;

@@ -4,6 +4,7 @@ mod cache;
 mod events;
 mod lookups;
 mod model;
+mod spilling;
 mod transitions;
 mod writing;
 
