@@ -83,6 +83,6 @@ pub use service::Identify;
 pub use trust::TrustedProxies;
 
 pub use crate::model::{
-    Client, Countries, Country, MatchedRoute, Nat64Prefixes, Network, Peer, ResolveRoute, Route, Secret,
-    UnknownCountry, UserId,
+    Client, Countries, Country, MatchedRoute, Nat64Prefixes, Network, Peer, ResolveRoute, Route,
+    Secret, UnknownCountry, UserId,
 };

@@ -91,6 +91,15 @@ fn filters(said: &StackBuilder) -> impl Iterator<Item = Named> {
             let key = format!("rate_limit.policies.{}.routes", policy.get_name());
             policy.get_routes().iter().map(named(key, false))
         });
+    let watches = said
+        .config
+        .suspicion
+        .watches
+        .iter()
+        .flat_map(move |(kind, watch)| {
+            let key = format!("suspicion.{kind}.routes");
+            watch.routes.iter().map(named(key, false))
+        });
     let exempt = exemptions(said)
         .into_iter()
         .flat_map(move |(section, exempt)| {
@@ -122,7 +131,11 @@ fn filters(said: &StackBuilder) -> impl Iterator<Item = Named> {
             is_exemption: false,
         })
     });
-    policies.chain(exempt).chain(stages).chain(actions)
+    policies
+        .chain(watches)
+        .chain(exempt)
+        .chain(stages)
+        .chain(actions)
 }
 
 fn exemptions(said: &StackBuilder) -> [(&'static str, &Exemptions); 3] {
@@ -258,6 +271,12 @@ mod tests {
             (
                 shop(&format!("[rate_limit.exempt]\n{routes}")),
                 "rate_limit.exempt.routes",
+            ),
+            (
+                shop(&format!(
+                    "[suspicion.endpoint_scanning]\nthreshold = '10/5m'\n{routes}"
+                )),
+                "suspicion.endpoint_scanning.routes",
             ),
             (
                 shop(&format!("[suspicion.exempt]\n{routes}")),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri};
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
@@ -93,10 +93,10 @@ impl Recorder {
     }
 
     /// The kinds that leave out the failures of this route.
-    pub(super) fn leaves_out(&self, method: &Method, route: &Route) -> u8 {
+    pub(super) fn leaves_out(&self, method: &Method, route: &Route, uri: &Uri) -> u8 {
         let others = self.narrowed.iter().filter(|(_, routes)| {
             let mut routes = routes.iter();
-            !routes.any(|filter| filter.matches(method, route))
+            !routes.any(|filter| filter.matches(method, route, uri))
         });
         others.fold(0, |kinds, (kind, _)| kinds | kind.bit())
     }

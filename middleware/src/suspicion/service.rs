@@ -56,7 +56,11 @@ where
                     route: client.route.clone(),
                     is_safe: request.method().is_safe(),
                     sought: self.recorder.seek(client, &request),
-                    left_out: self.recorder.leaves_out(request.method(), &client.route),
+                    left_out: self.recorder.leaves_out(
+                        request.method(),
+                        &client.route,
+                        request.uri(),
+                    ),
                 },
                 recorder: Arc::clone(&self.recorder),
                 call: Call::of(&request),
