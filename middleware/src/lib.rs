@@ -57,6 +57,7 @@
 //! | `otel` | `telemetry`: OpenTelemetry instruments, the Prometheus exporter, the admin listener |
 //! | `serde` | `Config::from_toml` and `Config::from_file` |
 //! | `ops` | `ops`: the live page for operators |
+//! | `server` | `server`: an HTTP server that no peer holds up; `otel` brings it along |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
 #[cfg(feature = "otel")]

@@ -62,6 +62,23 @@ impl Webstore {
         Self::spawn(command)
     }
 
+    /// In a process that may have so many files open, sockets among them.
+    pub(crate) fn with_open_files(most: u32) -> Self {
+        let webstore = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")])
+            .arg(webstore.get_program())
+            .args(webstore.get_args());
+        for (name, value) in webstore.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        Self::spawn(limited)
+    }
+
     fn spawn(mut command: Command) -> Self {
         let mut process = command
             .stdout(Stdio::piped())
@@ -107,7 +124,7 @@ impl Webstore {
 
     /// A request to the admin listener.
     pub(crate) fn admin(&self, path: &str) -> Response {
-        Connection::to(self.admin).ask(Request::get(path))
+        Connection::to(self.admin).ask(Request::of("localhost", "GET", path))
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -176,8 +193,12 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(method: &str, path: &str) -> Self {
+        Self::of("shop", method, path)
+    }
+
+    fn of(host: &str, method: &str, path: &str) -> Self {
         Self {
-            head: format!("{method} {path} HTTP/1.1\r\nhost: shop\r\n"),
+            head: format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n"),
             body: String::new(),
         }
     }
@@ -207,7 +228,10 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub(crate) fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))

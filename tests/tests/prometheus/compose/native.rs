@@ -20,7 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(180);
 fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
     let config = PATIENT.to_owned() + &text("examples/webstore/compose.toml");
     let log = format!("--log-file={}", log.display());
-    Webstore::start_with(Some(&redis.url()), &config, &[&log])
+    let command = yaml("docker-compose.yml");
+    let command = command["services"]["webstore"]["command"].as_sequence();
+    let names = command.expect("a list").iter().filter_map(|it| it.as_str());
+    let names = names.filter(|it| it.starts_with("--admin-host="));
+    let arguments: Vec<_> = names.chain([log.as_str()]).collect();
+    Webstore::start_with(Some(&redis.url()), &config, &arguments)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,13 +60,14 @@ async fn the_shop_limits_and_logs_with_the_containers_files() {
     );
     assert_eq!(denied, 2.0);
 
-    // Prometheus asks by the service's name, a browser comes through the published port; the page is for the latter.
+    // Prometheus asks by the service's name, a browser comes through the published port; no other name leads in.
     let admin = Client::new(&webstore.admin);
     for (host, path, status) in [
         ("webstore:9464", "/metrics", 200),
         ("localhost:9464", "/", 200),
         ("127.0.0.1:9464", "/", 200),
-        ("webstore:9464", "/", 421),
+        ("evil.example:9464", "/metrics", 421),
+        ("evil.example:9464", "/", 421),
     ] {
         let reply = admin.get(path, &[("host", host)]).await;
         assert_eq!(reply.status, status, "{host}{path}");
