@@ -12,6 +12,7 @@ use super::link::Link;
 use super::places::Place;
 
 /// What the kernel takes of an answer before it has been sent: then it takes more only as the peer does.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 32 * 1024;
 
 /// A connection's socket. It tells the link when the peer takes nothing, and holds the place to its end, which an upgrade puts
