@@ -38,10 +38,10 @@ fn hours(text: &str) -> String {
 }
 
 /// A scrape without the time that anything took, and without what is chance: how often the store was called, since calls
-/// are made of batches, and how many customers the first sweep met.
+/// are made of batches, how many customers the first sweep met, and whether a connection is closed yet.
 pub(crate) fn scrape(text: &str) -> String {
     let timed = Regex::new(
-        r"^(\w+_seconds_(?:sum|bucket)|target_info|webstore_store_operation_duration_seconds_count|webstore_customers|webstore_customer_swept_total)\b(.*) \S+$",
+        r"^(\w+_seconds_(?:sum|bucket)|target_info|webstore_store_operation_duration_seconds_count|webstore_customers|webstore_customer_swept_total|webstore_server_connections)\b(.*) \S+$",
     )
     .unwrap();
     let mut lines: Vec<_> = text
