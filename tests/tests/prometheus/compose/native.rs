@@ -21,7 +21,7 @@ fn shop(redis: &RedisServer, log: &std::path::Path) -> Webstore {
     let config = PATIENT.to_owned() + &text("examples/webstore/compose.toml");
     let log = format!("--log-file={}", log.display());
     let command = yaml("docker-compose.yml");
-    let command = command["services"]["webstore"]["command"].as_sequence();
+    let command = command["services"]["webstore"]["command"].as_array();
     let names = command.expect("a list").iter().filter_map(|it| it.as_str());
     let names = names.filter(|it| it.starts_with("--admin-host="));
     let arguments: Vec<_> = names.chain([log.as_str()]).collect();
