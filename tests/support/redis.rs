@@ -85,7 +85,8 @@ impl RedisServer {
         server
     }
 
-    /// `redis://palisade:<password>@127.0.0.1:<port>`: of a user with the permissions of `docs/operations.md`, on any key.
+    /// `redis://palisade:<password>@127.0.0.1:<port>`: of a user with exactly the permissions of `docs/operations.md`,
+    /// so for the default prefix alone.
     pub fn url(&self) -> String {
         format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.port)
     }
@@ -158,8 +159,7 @@ impl RedisServer {
             .arg("--dir")
             .arg(self.directory.path())
             .args(["--user", USER])
-            // The tests have prefixes of their own.
-            .args(acl().iter().map(|rule| rule.replace("~palisade:*", "~*")))
+            .args(acl())
             .args(&self.options)
             .args(self.bus())
             .stdin(Stdio::null())

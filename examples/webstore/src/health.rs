@@ -14,7 +14,13 @@ const ANSWER: u64 = 8 * 1024;
 
 /// Asks for the URL, and fails with what went wrong unless the answer is a 2xx.
 pub(crate) fn check(url: &Uri) -> Result<(), String> {
-    let failed = |why: &dyn Display| format!("--health {url}: {why}");
+    let shown = url.to_string();
+    // A user and a password may stand before the host.
+    let shown = match (shown.split_once("://"), shown.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => shown,
+    };
+    let failed = |why: &dyn Display| format!("--health {shown}: {why}");
     let authority = match (url.scheme_str(), url.authority()) {
         (Some("http"), Some(authority)) => authority,
         _ => return Err(failed(&"not an absolute http URL")),

@@ -413,7 +413,7 @@ fn keys(server: &RedisServer) -> String {
 async fn the_shop_on_redis_answers_is_scraped_and_leaves_keys_as_recorded() {
     let server = RedisServer::start();
     let monitor = Monitor::of(&server);
-    let webstore = Webstore::start(Some(&server.url()), CONFIG);
+    let webstore = Webstore::start(Some(&server.admin_url()), CONFIG);
     compare("responses-redis.txt", &responses(&webstore).await);
     compare("scrape-redis.txt", &settled_scrape(&webstore).await);
     compare("commands.txt", &monitor.sent(&server));

@@ -8,7 +8,7 @@ use palisade_tests::webstore::{PATIENT, Webstore};
 async fn customers_of_a_demo_have_their_past_in_redis_and_a_second_demo_adds_nothing_to_it() {
     let redis = RedisServer::start();
     for _ in 0..2 {
-        let mut store = Webstore::start_with(Some(&redis.url()), PATIENT, &["--demo"]);
+        let mut store = Webstore::start_with(Some(&redis.admin_url()), PATIENT, &["--demo"]);
         for segment in ["returning", "at_risk", "churned", "vip"] {
             let known = |scrape: &palisade_tests::metrics::Scrape| {
                 scrape.sum("webstore_customers", &[("segment", segment)]) >= 300.0
@@ -35,7 +35,7 @@ async fn customers_of_a_demo_have_their_past_in_redis_and_a_second_demo_adds_not
 #[tokio::test]
 async fn a_demo_starts_and_is_visited_while_its_redis_is_away() {
     let redis = RedisServer::stopped();
-    let store = Webstore::start_with(Some(&redis.url()), "", &["--demo"]);
+    let store = Webstore::start_with(Some(&redis.admin_url()), "", &["--demo"]);
     let visited = |scrape: &palisade_tests::metrics::Scrape| {
         let labels = [("stage", "add_to_cart")];
         scrape.sum("webstore_funnel_stage_total", &labels) > 0.0

@@ -53,6 +53,7 @@ fn items_are_loaded_as_one_order_each_and_nothing_of_a_file_that_is_refused() {
 #[test]
 fn a_customer_is_kept_as_the_service_keeps_one() {
     let server = RedisServer::start();
+    server.cli(&["ACL", "SETUSER", "palisade", "~shop:*"]);
     let arguments = [&CDNOW[..], &["--prefix", "shop:", "--retention", "100d"]].concat();
     loaded(&server, &arguments, "1998-07-01");
     let key = "shop:customer:{00006}";
