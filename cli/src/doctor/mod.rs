@@ -50,7 +50,8 @@ Examples:
       REDIS_URL=rediss://shop:$PASSWORD@redis.internal palisade doctor --config palisade.toml
 
   What fails, for a script:
-      palisade doctor --config palisade.toml --json | jq -r '.checks[] | select(.verdict == \"fail\") | .check'
+      palisade doctor --config palisade.toml --json |
+          jq -r '.checks[] | select(.verdict == \"fail\") | .check'
 
 JSON: {\"ok\": …, \"checks\": [{\"check\", \"verdict\": \"ok\", \"warn\", \"fail\" or \"skipped\", \"found\", \"advice\" (or
 null)}, …], \"settings\": [{\"key\", \"value\", \"source\": \"default\", \"file\" or \"environment\"}, …]}.

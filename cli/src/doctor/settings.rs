@@ -101,10 +101,10 @@ fn in_force(mut defaults: Table, file: Table) -> BTreeMap<String, (String, Sourc
         }
         at?.get(*last)
     };
-    if written(&["suspicion", "bans"]).is_none() {
-        if let Some(suspicion) = defaults.get_mut("suspicion").and_then(Value::as_table_mut) {
-            suspicion.insert("bans".to_owned(), "off".into());
-        }
+    if written(&["suspicion", "bans"]).is_none()
+        && let Some(suspicion) = defaults.get_mut("suspicion").and_then(Value::as_table_mut)
+    {
+        suspicion.insert("bans".to_owned(), "off".into());
     }
     if written(&["segments"]).is_some()
         && let Some(segments) = defaults.get_mut("segments").and_then(Value::as_table_mut)
@@ -133,10 +133,10 @@ fn in_force(mut defaults: Table, file: Table) -> BTreeMap<String, (String, Sourc
                     .is_some_and(|it| it.starts_with('.'))
         };
         rows.retain(|known, _| !stale(known));
-        let text = match key {
-            REDIS_URL => "set".to_owned(),
-            _ => value.to_string(),
-        };
+        let text = value.to_string();
+        // A URL with a password may stand at any key.
+        let is_secret = key == REDIS_URL || (text.contains(':') && text.contains('@'));
+        let text = if is_secret { "set".to_owned() } else { text };
         rows.insert(key.to_owned(), (text, source));
     };
     flatten(&Value::Table(defaults), "", &mut |key, value| {
@@ -198,6 +198,8 @@ mod tests {
         assert_eq!(at(&rows, "segments.vip_orders"), of_file("7"));
         assert_eq!(at(&rows, "suspicion.bans.for"), default("\"10m\""));
         assert!(!format!("{rows:?}").contains("hunter2"));
+        let rows = of("[rate_limit]\nexempt.users = ['redis://:hunter2@db', 'a:hunter2@db']");
+        assert_eq!(at(&rows, "rate_limit.exempt.users"), of_file("set"));
         let rows = of("[suspicion]\nabuse = { threshold = '5/1m' }");
         assert_eq!(at(&rows, "suspicion.bans"), default("\"off\""));
         assert_eq!(at(&rows, "suspicion.abuse"), None);

@@ -134,7 +134,7 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
         (
             "store.prefix = 'a*'",
             "`store.prefix` cannot be `a*`: allowed is 1 to 64 visible ASCII characters without `{` and `}`, brackets, \
-             quotes, `*`, `?` or `\\`",
+             quotes, `*`, `?` or `\\`, and no URL",
         ),
         (
             "store.deadline = '0s'",

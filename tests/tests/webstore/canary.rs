@@ -140,6 +140,7 @@ fn a_url_at_a_wrong_key_is_not_repeated() {
     for value in [&url, &bare] {
         for config in [
             format!("[store]\nprefix = '{value} '"),
+            format!("[store]\nprefix = 'redis://{value}'"),
             format!("[store]\ndeadline = '{value}'"),
             format!("[client]\nipv6_prefix = '{value}'"),
             format!("[client]\nforwarded_header = '{value}'"),
