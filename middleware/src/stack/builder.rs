@@ -58,6 +58,9 @@ pub struct StackBuilder {
     pub(super) redis: Option<RedisStore>,
     #[cfg(feature = "redis")]
     pub(super) call_observers: Vec<CallObserver>,
+    /// The service's name, which marks its prefix in Redis.
+    #[cfg(all(feature = "otel", feature = "redis"))]
+    pub(super) service: Option<String>,
 }
 
 pub(super) type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
@@ -90,6 +93,8 @@ impl StackBuilder {
             redis: None,
             #[cfg(feature = "redis")]
             call_observers: Vec::new(),
+            #[cfg(all(feature = "otel", feature = "redis"))]
+            service: None,
         }
     }
 
@@ -299,7 +304,8 @@ impl StackBuilder {
 #[cfg(feature = "otel")]
 impl StackBuilder {
     /// The stack inside the HTTP metrics of `telemetry`, which also exports what the limits decide, what failures add
-    /// up to, what customers do, which stages are reached, and how the store does.
+    /// up to, what customers do, which stages are reached, and how the store does. The namespace of `telemetry` marks the
+    /// store's prefix; see [`store::redis`](crate::store::redis#two-services).
     ///
     /// # Errors
     /// As [`StackBuilder::build`].
@@ -312,7 +318,10 @@ impl StackBuilder {
             .route(SharedRoute(Arc::clone(&self.route)));
         let this = self.observe_steps(telemetry.timer::<Steps>());
         #[cfg(feature = "redis")]
-        let this = this.observe_store(telemetry.timer::<Calls>());
+        let this = Self {
+            service: Some(telemetry.namespace().to_owned()),
+            ..this.observe_store(telemetry.timer::<Calls>())
+        };
         let stack = this.build()?;
         stack.measure(telemetry);
         Ok(stack.inside(http))

@@ -44,6 +44,10 @@ impl Setup {
                 mem::take(&mut said.call_observers),
             )?,
         };
+        #[cfg(all(feature = "otel", feature = "redis"))]
+        if let (Some(redis), Some(service)) = (&stores.redis, &said.service) {
+            redis.mark(service);
+        }
         #[cfg(not(feature = "redis"))]
         if said.config.store.redis_url.is_some() {
             let allowed = "nothing in this build: palisade's feature `redis` is off";

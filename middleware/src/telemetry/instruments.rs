@@ -78,6 +78,10 @@ impl Instruments {
         }
     }
 
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace.0
+    }
+
     /// Exports the counts of `counted` from now on; once, however often it is given.
     pub(super) fn watch<T: Metrics>(&self, counted: &Arc<T>) {
         for Metric { instrument, read } in T::METRICS {

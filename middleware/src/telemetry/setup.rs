@@ -88,6 +88,12 @@ impl Telemetry {
         }))
     }
 
+    /// With which the names of the metrics begin.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.instruments.namespace()
+    }
+
     /// The exporter, for a `/metrics` route of your own; none with [`Telemetry::with_meter`].
     #[must_use]
     pub fn prometheus(&self) -> Option<&Prometheus> {

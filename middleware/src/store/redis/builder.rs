@@ -6,6 +6,7 @@ use super::connection::Connections;
 use super::dispatch::Queue;
 use super::health::State;
 use super::keys::Prefix;
+use super::marker::Marker;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
 use crate::model::{Operation, Outcome};
@@ -108,6 +109,7 @@ impl RedisStoreBuilder {
             prefix,
             deadline,
             probe_interval,
+            marker: Marker::new(),
             observer: self.observer,
             watcher: OnceLock::new(),
         })))

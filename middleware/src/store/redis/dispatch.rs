@@ -128,6 +128,7 @@ impl Core {
             (since, starts)
         };
         if starts_lane {
+            self.keep_marked();
             // A task, so that a client that goes away takes nobody's answer along.
             let core = Arc::clone(self);
             runtime.spawn(Lane { core, ended: false }.run());

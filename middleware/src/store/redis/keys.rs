@@ -115,6 +115,11 @@ impl Prefix {
     pub(super) fn probes(&self) -> [String; 4] {
         ["a", "b", "c", "d"].map(|name| format!("{}probe:{name}", self.0))
     }
+
+    /// The marker of the service whose keys these are: `<prefix>service`.
+    pub(super) fn service(&self) -> String {
+        format!("{}service", self.0)
+    }
 }
 
 /// The prefixes of a policy's logs, by the kind of their keys: `<prefix>rate:<policy>:<window>:<kind>:{`.
@@ -273,6 +278,7 @@ mod tests {
         assert_eq!(prefix.bans(), "shop-1:bans");
         let things = prefix.of_things(IncidentKind::EndpointScanning);
         assert_eq!(*things, *"shop-1:suspicious:404-things:");
+        assert_eq!(prefix.service(), "shop-1:service");
     }
 
     #[test]

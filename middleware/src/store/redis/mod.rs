@@ -81,6 +81,11 @@
 //! [`rate_limit`](crate::rate_limit#when-the-store-fails), [`suspicion`](crate::suspicion#when-the-store-fails),
 //! [`segment`](crate::segment#segments) and [`funnel`](crate::funnel#visitors).
 //!
+//! # Two services
+//! Services that share a server need a prefix each: under one they count each other's requests, and honour each other's bans.
+//! A stack with telemetry marks its prefix with its namespace, in the key `<prefix>service`, which expires an hour after its
+//! last process. A second service that finds the marker of another logs `prefix_shared` with both names.
+//!
 //! # What a loss can add
 //! - A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh, and so
 //!   can admit one more quota in a window.
@@ -106,6 +111,7 @@ mod health;
 mod keys;
 mod limits;
 mod logins;
+mod marker;
 mod probe;
 mod secrets;
 mod server;
@@ -120,6 +126,7 @@ use self::connection::Connections;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
+use self::marker::Marker;
 use super::{Operation, Outcome};
 use crate::model::StoreError;
 
@@ -141,6 +148,7 @@ struct Core {
     prefix: Prefix,
     deadline: Duration,
     probe_interval: Duration,
+    marker: Marker,
     observer: Option<Observer>,
     /// The observer of the one stack that watches the store.
     watcher: OnceLock<Observer>,

@@ -25,7 +25,7 @@ use super::documented::Documented;
 
 /// What was written on this thread.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
     /// In the webstore's format.
@@ -41,7 +41,7 @@ impl Written {
     }
 
     /// In the webstore's format, without what is no warning.
-    fn warnings() -> (Self, DefaultGuard) {
+    pub(super) fn warnings() -> (Self, DefaultGuard) {
         let written = Self::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -69,7 +69,7 @@ impl Written {
     }
 
     /// The lines, each of which is as documented.
-    fn lines(&self) -> Vec<Value> {
+    pub(super) fn lines(&self) -> Vec<Value> {
         let documented = Documented::read();
         let lines = self.text();
         let lines = lines.lines().map(|line| {

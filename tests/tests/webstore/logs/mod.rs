@@ -3,4 +3,5 @@
 mod documented;
 mod floods;
 mod process;
+mod services;
 mod sources;

@@ -1,0 +1,116 @@
+//! Whose keys stand under a prefix: a marker holds the service's name, so that two services that meet there are told.
+//!
+//! Who comes first keeps the marker, and refreshes it as long as it runs. The other is told of it, and takes the marker once it
+//! has expired. A server that is away is asked again at the next tick.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use redis::Value;
+
+use super::answer::{Answer, MalformedReply};
+use super::call::Call;
+use super::error::Failure;
+use super::{Core, RedisStore};
+use crate::task::ticker::{self, Tick, Ticker};
+
+/// For how long a marker outlives its service.
+const TTL: Duration = Duration::from_secs(3_600);
+
+/// What a store knows of its service, and of another one.
+pub(super) struct Marker {
+    service: OnceLock<Box<str>>,
+    /// The other service that was logged last.
+    other: Mutex<Option<String>>,
+    ticks: Ticker,
+}
+
+impl Marker {
+    pub(super) const fn new() -> Self {
+        Self {
+            service: OnceLock::new(),
+            other: Mutex::new(None),
+            ticks: Ticker::new(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl RedisStore {
+    /// Marks the prefix with the name of the service whose keys stand under it; the first name given holds.
+    pub(crate) fn mark(&self, service: &str) {
+        self.0.marker.service.get_or_init(|| service.into());
+        self.0.keep_marked();
+    }
+}
+
+impl Core {
+    /// Starts what keeps the marker, if there is a service to name and a runtime to run on.
+    pub(super) fn keep_marked(self: &Arc<Self>) {
+        if self.marker.service.get().is_some() {
+            ticker::start(self);
+        }
+    }
+
+    /// Whose marker there is; a free one is taken, and one's own refreshed.
+    async fn meet(&self, service: &str) -> Result<Option<String>, Failure> {
+        let key = self.prefix.service();
+        let mut get = Call::command("GET");
+        get.arg(&*key);
+        let read = |reply| match reply {
+            Value::Nil => Ok(Answer::from(None)),
+            Value::BulkString(bytes) => Ok(Answer::from(Some(named(&bytes)))),
+            _ => Err(MalformedReply),
+        };
+        let held = self.ask_apart(&get, self.deadline, read).await?;
+        if let Some(other) = held.filter(|held| held != service) {
+            return Ok(Some(other));
+        }
+        let mut set = Call::command("SET");
+        set.arg(&*key)
+            .arg(service)
+            .arg("PX")
+            .arg(TTL.as_millis() as u64);
+        self.ask_apart(&set, self.deadline, |_| Ok(Answer::from(())))
+            .await?;
+        Ok(None)
+    }
+}
+
+impl Tick for Core {
+    fn ticker(&self) -> &Ticker {
+        &self.marker.ticks
+    }
+
+    async fn tick(self: Arc<Self>) {
+        let Some(service) = self.marker.service.get() else {
+            return;
+        };
+        let Ok(met) = self.meet(service).await else {
+            return;
+        };
+        let mut told = self
+            .marker
+            .other
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = met.as_ref().filter(|met| told.as_ref() != Some(met)) {
+            tracing::warn!(
+                target: "palisade::store",
+                event = "prefix_shared",
+                prefix = self.prefix.as_str(),
+                service = &**service,
+                other = &**other,
+                "another service keeps its limits, bans and customers under the same prefix of this Redis, so each counts the \
+                 other's; give one of them a `store.prefix` of its own"
+            );
+        }
+        *told = met;
+    }
+}
+
+/// A name that any program may have written: at most as long as ours, of visible characters.
+fn named(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let visible = text.chars().filter(char::is_ascii_graphic);
+    visible.take(63).collect()
+}

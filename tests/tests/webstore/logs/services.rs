@@ -1,0 +1,77 @@
+//! Two services that meet under one prefix of a Redis.
+
+use std::time::{Duration, Instant};
+
+use palisade::config::Config;
+use palisade::stack::Stack;
+use palisade::telemetry::{HttpMetricsLayer, Telemetry};
+use palisade_tests::SOON;
+use palisade_tests::redis::RedisServer;
+use palisade_tests::time::let_all_run;
+
+use super::floods::Written;
+
+fn service(name: &str, server: &RedisServer, prefix: &str) -> Stack<HttpMetricsLayer> {
+    let telemetry = Telemetry::builder(name).build().unwrap();
+    let store = format!(
+        "redis_url = '{}'\ndeadline = '10s'\nprefix = '{prefix}'",
+        server.url()
+    );
+    let config = Config::from_toml(&format!("[store]\n{store}")).unwrap();
+    Stack::builder()
+        .config(config)
+        .build_measured(&telemetry)
+        .unwrap()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < SOON, "still not: {what}");
+        let_all_run().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_second_of_two_services_under_one_prefix_is_told_of_the_first_by_name() {
+    let (written, _guard) = Written::warnings();
+    let told = || {
+        let lines = written.lines().into_iter();
+        let told = lines.filter(|line| line["event"] == "prefix_shared");
+        told.map(|line| ["prefix", "service", "other"].map(|field| line[field].to_string()))
+            .collect::<Vec<_>>()
+    };
+    let mut server = RedisServer::start();
+    let marker = |server: &RedisServer, prefix| server.cli(&["GET", &format!("{prefix}service")]);
+
+    let _first = service("shop", &server, "p:");
+    until("marked", || marker(&server, "p:") == "shop").await;
+    let ttl: u64 = server.cli(&["TTL", "p:service"]).parse().unwrap();
+    assert!((3_000..=3_600).contains(&ttl), "{ttl}");
+    // The same service again, and another one under a prefix of its own.
+    let _again = service("shop", &server, "p:");
+    let _apart = service("blog", &server, "q:");
+    until("marked", || marker(&server, "q:") == "blog").await;
+    let_all_run().await;
+    assert!(told().is_empty(), "{:?}", told());
+
+    let second = service("blog", &server, "p:");
+    until("told", || !told().is_empty()).await;
+    let line = [r#""p:""#, r#""blog""#, r#""shop""#];
+    assert_eq!(told(), [line]);
+    assert_eq!(marker(&server, "p:"), "shop");
+    drop(second);
+
+    // While the server is away, the question waits.
+    server.kill();
+    let _later = service("blog", &server, "p:");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    server.restart();
+    server.cli(&["SET", "p:service", "shop"]);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    until("told", || told().len() == 2).await;
+    assert_eq!(told(), [line, line]);
+}
