@@ -47,5 +47,12 @@ pub enum Asked {
 /// it charged stays charged.
 pub trait Answer: Send {
     /// Puts the answer into the request's extensions when it comes; not polled after that.
-    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()>;
+    ///
+    /// `earlier` tells whether a layer that was asked before this one still waits. It is polled again once none does.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        extensions: &mut Extensions,
+        earlier: bool,
+    ) -> Poll<()>;
 }

@@ -69,8 +69,12 @@ where
     /// Takes whatever has come; ready when all has.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let extensions = self.request.extensions_mut();
-        self.answers
-            .retain(|answer| answer.poll(cx, extensions).is_pending());
+        let mut earlier = false;
+        self.answers.retain(|answer| {
+            let waits = answer.poll(cx, extensions, earlier).is_pending();
+            earlier |= waits;
+            waits
+        });
         if self.answers.is_empty() {
             Poll::Ready(())
         } else {

@@ -53,7 +53,9 @@
 //!   customer who is not in the cache has no `Segment`.
 //! - **Preflight does nothing** unless two of its layers can wait. Bans and limits in memory cannot.
 //! - **The quota of a segment** ([`Policy::segment_quota`](crate::rate_limit::Policy::segment_quota)) holds if the segment
-//!   is known without a wait. Otherwise the request has the policy's own quota.
+//!   is known without a wait. Otherwise the request has the policy's own quota, unless that denies it: then the segment is
+//!   awaited, and if it has another quota the store is asked once more. That is the only second wait, and nothing is charged
+//!   twice.
 //! - **A layer of your own** can be asked too, by [`Ask`]. Its answer is an extension of the request.
 mod future;
 mod layer;

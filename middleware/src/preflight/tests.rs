@@ -69,7 +69,7 @@ impl Ask for Scripted {
 }
 
 impl Answer for Under {
-    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions, _: bool) -> Poll<()> {
         tell(&self.told, "polls", self.room);
         self.polls -= 1;
         if self.polls > 0 {

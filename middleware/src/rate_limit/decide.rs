@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::changes::Changes;
 use super::decision::Decision;
-use super::deny_cache::DenyCache;
+use super::deny_cache::{Denied, DenyCache};
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::Rejecter;
@@ -130,7 +130,11 @@ impl From<Outcome> for PolicyResult {
 impl Decider {
     /// Asks about a request; about the gate, if there is one, a shared store alone, even where no policy applies.
     pub(super) fn ask(&self, gate: Option<Gate>, request: &Parts, client: &Client) -> Answer {
-        let met = self.met(request, client);
+        self.begin(gate, self.met(request, client))
+    }
+
+    /// As [`Decider::ask`], of a request that meets these policies.
+    pub(super) fn begin(&self, gate: Option<Gate>, met: AllMet) -> Answer {
         if met.is_empty() && gate.is_none() {
             return Answer::Free;
         }
@@ -164,7 +168,7 @@ impl Decider {
     }
 
     /// The policies that apply, and their charges; none for an exempt request.
-    fn met(&self, request: &Parts, client: &Client) -> AllMet {
+    pub(super) fn met(&self, request: &Parts, client: &Client) -> AllMet {
         if self.exempt.covers(&request.method, &request.uri, client) {
             return AllMet::new();
         }
@@ -193,9 +197,59 @@ impl Decider {
             .collect()
     }
 
+    /// Gives each policy the quota that it has for this segment; whether any is another than before.
+    pub(super) fn requote(&self, met: &mut AllMet, segment: Option<Segment>) -> bool {
+        let mut changed = false;
+        for met in met {
+            let quota = self.policies[met.policy].quota_for(segment);
+            changed |= quota != met.quota;
+            met.quota = quota;
+        }
+        changed
+    }
+
+    /// Whether the outcome may be another for another segment: nothing but quotas of segments denied the request, or the
+    /// store failed and they decide here.
+    pub(super) fn hangs_on_segment(
+        &self,
+        met: &AllMet,
+        result: &Result<Verdict, StoreError>,
+    ) -> bool {
+        self.by_segment
+            && match result {
+                Ok(verdict) if verdict.admitted => false,
+                Ok(verdict) => self.are_of_segments(
+                    met.iter()
+                        .zip(&verdict.tiers)
+                        .filter(|(met, tier)| met.enforced && tier.retry.is_some())
+                        .map(|(met, _)| met),
+                ),
+                Err(_) => true,
+            }
+    }
+
+    /// Whether a denial is known that may be none for another segment.
+    pub(super) fn knows_denial_of_segments(&self, met: &AllMet) -> bool {
+        let Bound::Shared {
+            store,
+            deny_cache: Some(cache),
+            start,
+            ..
+        } = &self.store
+        else {
+            return false;
+        };
+        let known = self.known(cache, met, start.elapsed(), store.is_failing());
+        self.by_segment && self.are_of_segments(known.iter().map(|(met, _)| *met))
+    }
+
+    /// Whether there are policies that stand in the way, and each has quotas of segments.
+    fn are_of_segments<'a>(&self, mut violated: impl Iterator<Item = &'a Met>) -> bool {
+        let varies = |met: &Met| !self.policies[met.policy].by_segment.is_empty();
+        violated.next().is_some_and(varies) && violated.all(varies)
+    }
+
     /// A denial that needs no question, with all the policies that are known to be violated.
-    ///
-    /// While the store is failing, an open policy lets pass and a closed one answers 503, whatever is remembered.
     fn known_denial(
         &self,
         cache: &DenyCache,
@@ -203,16 +257,7 @@ impl Decider {
         now: Duration,
         failing: bool,
     ) -> Option<Refusal> {
-        let known: SmallVec<[_; 2]> = met
-            .iter()
-            .filter(|met| met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local))
-            .filter_map(|met| {
-                Some((
-                    met,
-                    cache.get(met.policy, &met.key, met.quota, met.cost, now)?,
-                ))
-            })
-            .collect();
+        let known = self.known(cache, met, now, failing);
         let retry = known.iter().map(|(_, denied)| denied.retry).max()?;
         for (met, _) in &known {
             self.count(met.policy, Outcome::Denied);
@@ -229,6 +274,25 @@ impl Decider {
             headers: self.renderer.render(&lines),
             result: PolicyResult::Denied,
         })
+    }
+
+    /// The policies that are known to be violated.
+    ///
+    /// While the store is failing, an open policy lets pass and a closed one answers 503, whatever is remembered.
+    fn known<'a>(
+        &self,
+        cache: &DenyCache,
+        met: &'a AllMet,
+        now: Duration,
+        failing: bool,
+    ) -> SmallVec<[(&'a Met, Denied); 2]> {
+        met.iter()
+            .filter(|met| met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local))
+            .filter_map(|met| {
+                let denied = cache.get(met.policy, &met.key, met.quota, met.cost, now)?;
+                Some((met, denied))
+            })
+            .collect()
     }
 
     /// Takes a shared store's answer to a call that was sent at `sent`.

@@ -132,7 +132,8 @@ impl Policy {
     /// Another quota for customers of a segment, with the policy's own window.
     ///
     /// The segment is the request's extension of that type, which a [`Stack`](crate::stack::Stack) writes before the
-    /// limits when it has the customer in its cache; without one the policy's own quota holds. All quotas share one log, so
+    /// limits when it has the customer in its cache; without one the policy's own quota holds. If that denies the request, the
+    /// customer's lookup is awaited, and the segment's quota decides. All quotas share one log, so
     /// a customer whose segment changes keeps the history.
     pub fn segment_quota(mut self, segment: Segment, quota: Quota) -> Self {
         self.by_segment.retain(|(known, _)| *known != segment);

@@ -1,5 +1,6 @@
 //! The limits' part of preflight.
 
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,7 +11,9 @@ use http::request::Parts;
 use super::RateLimitLayer;
 use super::decide::{self, AllMet, Bound, Conclusion, Decider};
 use super::store::Verdict;
-use crate::model::{Answer, Ask, Asked, Client, Pending, Screened, StoreError, Turn};
+use crate::model::{
+    Answer, Ask, Asked, Client, Gate, Pending, Screened, Segment, StoreError, StoreErrorKind, Turn,
+};
 
 /// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
 /// the request. `None` where no policy applies.
@@ -41,25 +44,26 @@ impl Ask for RateLimitLayer {
         }
         let screened = request.extensions.get::<Screened>();
         let gate = screened.and_then(Screened::gate);
-        match self.decider.ask(gate, request, client) {
-            decide::Answer::Free => prepare(None, &mut request.extensions),
-            decide::Answer::Concluded(concluded) => {
-                if gate.is_some() {
-                    // Denied without a question, so that no flood reaches the store: nor about its ban.
-                    request.extensions.insert(Screened::Heard(None));
-                }
-                prepare(Some(concluded), &mut request.extensions)
-            }
-            decide::Answer::Answered { result, met, sent } => {
-                let extensions = &mut request.extensions;
-                self.decider.leave_answer(&met, sent, result, extensions)
-            }
-            decide::Answer::Asked { pending, met, sent } => Asked::Waits(Box::new(Question {
-                pending,
+        let met = self.decider.met(request, client);
+        let question = |asked, met| {
+            Asked::Waits(Box::new(Question {
+                asked,
                 met,
-                sent,
+                gate,
                 decider: Arc::clone(&self.decider),
-            })),
+            }))
+        };
+        if self.decider.by_segment
+            && client.user.is_some()
+            && request.extensions.get::<Segment>().is_none()
+            && self.decider.knows_denial_of_segments(&met)
+        {
+            return question(Of::Nothing, met);
+        }
+        let answer = self.decider.begin(gate, met);
+        match self.decider.leave(answer, gate, &mut request.extensions) {
+            Ok(asked) => asked,
+            Err((asked, met)) => question(asked, met),
         }
     }
 }
@@ -70,24 +74,122 @@ impl RateLimitLayer {
     }
 }
 
-/// What a shared store was asked about a request.
+/// What is asked about a request.
 struct Question {
-    pending: Pending<Verdict>,
+    asked: Of,
     met: AllMet,
-    sent: Duration,
+    gate: Option<Gate>,
     decider: Arc<Decider>,
 }
 
+/// Whom a question waits for.
+enum Of {
+    /// The store.
+    Store {
+        pending: Pending<Verdict>,
+        sent: Duration,
+    },
+    /// The customer's segment, which may have another quota than the one that the store's answer is about.
+    Segment {
+        result: Result<Verdict, StoreError>,
+        sent: Duration,
+    },
+    /// The same, about a denial that is known without a question.
+    Nothing,
+}
+
 impl Answer for Question {
-    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()> {
-        let result = ready!(self.pending.as_mut().poll(cx));
-        self.decider
-            .leave_answer(&self.met, self.sent, result, extensions);
-        Poll::Ready(())
+    /// Waits a second time only for a request that the quota of nobody in particular denies, and that of its segment may
+    /// not: it was charged nothing, and is asked about once more.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        extensions: &mut Extensions,
+        earlier: bool,
+    ) -> Poll<()> {
+        loop {
+            match &mut self.asked {
+                Of::Store { pending, sent } => {
+                    let (result, sent) = (ready!(pending.as_mut().poll(cx)), *sent);
+                    let is_banned = self.gate.is_some_and(|gate| gate.enforced)
+                        && matches!(
+                            &result,
+                            Ok(Verdict {
+                                banned: Some(_),
+                                ..
+                            })
+                        );
+                    if is_banned || !self.decider.hangs_on_segment(&self.met, &result) {
+                        self.decider
+                            .leave_answer(&self.met, sent, result, extensions);
+                        return Poll::Ready(());
+                    }
+                    self.asked = Of::Segment { result, sent };
+                }
+                _ if earlier => return Poll::Pending,
+                asked => {
+                    let segment = extensions.get::<Segment>().copied();
+                    let is_other = self.decider.requote(&mut self.met, segment);
+                    match mem::replace(asked, Of::Nothing) {
+                        Of::Segment { result, sent } if !is_other || result.is_err() => {
+                            self.decider
+                                .leave_answer(&self.met, sent, result, extensions);
+                            return Poll::Ready(());
+                        }
+                        // The gate is heard.
+                        Of::Segment { result, .. } => {
+                            if let Some(screened) = extensions.get_mut::<Screened>() {
+                                screened.hear(heard(&result));
+                            }
+                            self.gate = None;
+                        }
+                        _ => {}
+                    }
+                    let answer = self.decider.begin(self.gate, mem::take(&mut self.met));
+                    match self.decider.leave(answer, self.gate, extensions) {
+                        Ok(_) => return Poll::Ready(()),
+                        Err((asked, met)) => (self.asked, self.met) = (asked, met),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a call said of its gate.
+fn heard(result: &Result<Verdict, StoreError>) -> Result<Option<Duration>, StoreErrorKind> {
+    match result {
+        Ok(verdict) => Ok(verdict.banned),
+        Err(error) => Err(error.kind()),
     }
 }
 
 impl Decider {
+    /// Leaves what is known at once where suspicion and the limits find it; or else, whom to wait for.
+    fn leave(
+        &self,
+        answer: decide::Answer,
+        gate: Option<Gate>,
+        extensions: &mut Extensions,
+    ) -> Result<Asked, (Of, AllMet)> {
+        Ok(match answer {
+            decide::Answer::Free => prepare(None, extensions),
+            decide::Answer::Concluded(concluded) => {
+                if gate.is_some() {
+                    // Denied without a question, so that no flood reaches the store: nor about its ban.
+                    extensions.insert(Screened::Heard(None));
+                }
+                prepare(Some(concluded), extensions)
+            }
+            decide::Answer::Answered { result, met, sent } => {
+                self.leave_answer(&met, sent, result, extensions)
+            }
+            decide::Answer::Asked { pending, met, sent } => {
+                return Err((Of::Store { pending, sent }, met));
+            }
+        })
+    }
+
     /// Leaves what the store said where suspicion and the limits find it.
     fn leave_answer(
         &self,
@@ -96,10 +198,7 @@ impl Decider {
         result: Result<Verdict, StoreError>,
         extensions: &mut Extensions,
     ) -> Asked {
-        let banned = match &result {
-            Ok(verdict) => Ok(verdict.banned),
-            Err(error) => Err(error.kind()),
-        };
+        let banned = heard(&result);
         let gate = extensions.get::<Screened>().and_then(Screened::gate);
         let is_refused = gate.is_some_and(|gate| gate.enforced) && matches!(banned, Ok(Some(_)));
         let asked = if is_refused {

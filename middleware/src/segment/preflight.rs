@@ -72,9 +72,13 @@ impl Ask for ClassifyLayer {
 struct Looking(Awaited);
 
 impl Answer for Looking {
-    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions) -> Poll<()> {
-        let standing = ready!(self.0.as_mut().poll(cx));
-        extensions.insert(Looked(standing.map(Standing::segment)));
+    fn poll(&mut self, cx: &mut Context<'_>, extensions: &mut Extensions, _: bool) -> Poll<()> {
+        let segment = ready!(self.0.as_mut().poll(cx)).map(Standing::segment);
+        // The limits may need it yet.
+        if let Some(segment) = segment {
+            extensions.insert(segment);
+        }
+        extensions.insert(Looked(segment));
         Poll::Ready(())
     }
 }

@@ -5,24 +5,28 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use palisade::client::{Network, Peer, Secret, UserId};
+use palisade::client::{IdentifyLayer, Network, Peer, Secret, UserId};
 use palisade::config::Config;
+use palisade::preflight::{Answer, Ask, Asked, PreflightLayer, Turn};
+use palisade::rate_limit::{Policy, Quota, RateLimitLayer};
 use palisade::segment::{Currency, Money, Order, Segment};
 use palisade::stack::Stack;
 use palisade::store::Operation;
+use palisade::store::memory::MemoryStore;
+use palisade::store::redis::RedisStore;
 use palisade_tests::SOON;
 use palisade_tests::distance::Distance;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
 use tokio::time::Instant;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 /// Every layer that asks, under a deadline that no busy machine reaches.
 const EVERYTHING: &str = "\
@@ -31,17 +35,17 @@ const EVERYTHING: &str = "\
     [rate_limit.policies.user]\nquota = '3/1h'\n\
     [rate_limit.policies.user.by_segment]\nvip = '8/1h'\nnew = '3/1h'\n";
 
-type Asked = Arc<Mutex<HashMap<Operation, usize>>>;
+type Calls = Arc<Mutex<HashMap<Operation, usize>>>;
 
 struct Service {
     stack: Stack,
-    asked: Asked,
+    asked: Calls,
 }
 
 impl Service {
     fn of(store: &str) -> Self {
         let config = Config::from_toml(&format!("[store]\n{store}\n{EVERYTHING}")).unwrap();
-        let asked = Asked::default();
+        let asked = Calls::default();
         let told = Arc::clone(&asked);
         let stack = Stack::builder()
             .config(config)
@@ -186,7 +190,7 @@ async fn an_observer_that_panics_costs_no_request_its_store_and_no_other_observe
         "[store]\ndeadline = '10s'\nredis_url = '{}'\n{EVERYTHING}",
         server.url()
     );
-    let asked = Asked::default();
+    let asked = Calls::default();
     let told = Arc::clone(&asked);
     let stack = Stack::builder()
         .config(Config::from_toml(&config).unwrap())
@@ -280,6 +284,114 @@ async fn a_vip_has_the_quota_of_vips_and_keeps_the_history_on_both_stores() {
         let denied = service.send(1, Some("ada")).await;
         let body = String::from_utf8(denied.into_body().to_vec()).unwrap();
         assert!(body.contains("Maximum 3 requests per hour."), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_vip_whom_another_process_knows_is_not_denied_by_the_quota_of_everybody() {
+    let server = RedisServer::start();
+    let (here, elsewhere) = (Service::on(&server), Service::on(&server));
+    elsewhere.send(1, Some("grace")).await;
+    elsewhere.become_vip("grace").await;
+    for _ in 0..4 {
+        let admitted = elsewhere.send(1, Some("grace")).await;
+        assert_eq!(admitted.status(), StatusCode::OK);
+    }
+    // Five of eight, where everybody else has three.
+    let first = here.send(1, Some("grace")).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let told = first.headers()["ratelimit"].to_str().unwrap();
+    assert!(told.contains(r#""user";r=2;"#), "{told}");
+    assert_eq!(first.body(), "vip");
+    // The one case of a second wait, and no charge of the first: neither of the user nor of the address.
+    assert_eq!(here.asked(&ON_THE_PATH), [2, 1, 0]);
+    assert!(told.contains(r#""ip";r=194;"#), "{told}");
+    assert_eq!(room(&here, "grace").await, 2);
+    let counts: Vec<_> = here.stack.tally().policies().map(|it| it.1).collect();
+    assert_eq!((counts[1].admitted, counts[1].denied), (3, 1), "{counts:?}");
+
+    // Whoever is no VIP is denied as before, after one wait.
+    assert_eq!(room(&elsewhere, "ada").await, 3);
+    let before = here.asked(&ON_THE_PATH);
+    let denied = here.send(1, Some("ada")).await;
+    assert_eq!(denied.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(here.asked(&ON_THE_PATH), [before[0] + 1, before[1] + 1, 0]);
+}
+
+/// Finds out that everybody is a VIP, later.
+struct Later;
+
+impl Ask for Later {
+    fn room(&self) -> &'static str {
+        "segment"
+    }
+
+    fn turn(&self) -> Turn {
+        Turn::Classify
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
+
+    fn ask(&self, request: &mut Parts) -> Asked {
+        if request.headers.contains_key("nobody-asks") {
+            return Asked::Known;
+        }
+        Asked::Waits(Box::new(Later))
+    }
+}
+
+impl Answer for Later {
+    fn poll(&mut self, _: &mut Context<'_>, extensions: &mut Extensions, _: bool) -> Poll<()> {
+        extensions.insert(Segment::Vip);
+        Poll::Ready(())
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_denial_of_everybody_is_none_of_a_vip() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder(&server.url()).deadline(Duration::from_secs(10));
+    let quota = |text: &str| text.parse::<Quota>().unwrap();
+    let user = Policy::user()
+        .quota(quota("3/1h"))
+        .segment_quota(Segment::Vip, quota("5/1h"));
+    let limits = RateLimitLayer::shared(store.build().unwrap(), MemoryStore::new());
+    let limits = limits.policy(user).build().unwrap();
+    let preflight = PreflightLayer::builder()
+        .ask(Later)
+        .ask(limits.clone())
+        .build();
+    let client = IdentifyLayer::builder().user(|_: &Parts| Some("grace".to_owned()));
+    let service = ServiceBuilder::new()
+        .layer(client.build().unwrap())
+        .layer(preflight.unwrap())
+        .layer(limits)
+        .service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        });
+    let send = async |is_asked: bool| {
+        let mut request = Request::new(());
+        let peer = Peer(([192, 0, 2, 1], 5000).into());
+        request.extensions_mut().insert(peer);
+        if !is_asked {
+            let header = "yes".parse().unwrap();
+            request.headers_mut().insert("nobody-asks", header);
+        }
+        service
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    for status in [200, 200, 200, 429, 429] {
+        assert_eq!(send(false).await, status);
+    }
+    for status in [200, 200, 429, 429] {
+        assert_eq!(send(true).await, status);
     }
 }
 
