@@ -4,6 +4,7 @@ mod feeding;
 mod serving;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -129,14 +130,14 @@ impl Events {
     }
 }
 
-/// A stack around a service that answers with the status that the path names.
+/// A stack around a service that answers with the status that the path begins with.
 fn statuses(
     stack: &Stack,
 ) -> impl Service<Request<()>, Response = Response<crate::body::Body<String>>, Error = Infallible>
 + Clone
 + use<> {
     let inner = tower::service_fn(|request: Request<()>| async move {
-        let status = request.uri().path()[1..].parse::<u16>().unwrap();
+        let status = request.uri().path()[1..4].parse::<u16>().unwrap();
         if status == 999 {
             std::future::pending::<()>().await;
         }
@@ -147,9 +148,12 @@ fn statuses(
     stack.layer(inner)
 }
 
+/// A request for a path that nobody asked for before.
 fn from(client: &str, status: u16) -> Request<()> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let path = ASKED.fetch_add(1, Ordering::Relaxed);
     let mut request = Request::builder()
-        .uri(format!("/{status}"))
+        .uri(format!("/{status}/{path}"))
         .body(())
         .unwrap();
     let peer = format!("{client}:5000").parse().unwrap();

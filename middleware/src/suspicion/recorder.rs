@@ -54,9 +54,6 @@ pub(super) struct Noted {
     request: FailedRequest,
     user: Option<UserId>,
     at: SystemTime,
-    /// Whether it counts towards a ban. A verified user's failure does not, for others may share the address and nothing tells
-    /// how many do; unless it may be a guess at other credentials.
-    bans: bool,
 }
 
 /// The sender of a request, kept until the response shows whether it failed.
@@ -121,6 +118,7 @@ impl Recorder {
         let is_guess = is_login || (status == StatusCode::UNAUTHORIZED && !is_safe);
         let mut request = FailedRequest::new(client, status, route);
         request.left_out = left_out;
+        request.bans = user.is_none() || is_guess;
         if login.is_none() && !self.rules.iter().any(|rule| request.counts(rule.kind)) {
             return;
         }
@@ -144,7 +142,6 @@ impl Recorder {
         request.login = login.and_then(attempt);
         let noted = Noted {
             request,
-            bans: user.is_none() || is_guess,
             user,
             at: SystemTime::now(),
         };
@@ -212,7 +209,7 @@ impl Recorder {
     fn report(&self, batch: &Batch, incidents: &[Incident]) {
         for incident in incidents {
             self.tally.report(incident.rule.kind);
-            let Some((request, (user, at, _))) = batch
+            let Some((request, (user, at))) = batch
                 .requests
                 .get(incident.request)
                 .zip(batch.circumstances.get(incident.request))
@@ -226,13 +223,13 @@ impl Recorder {
     /// What counts towards bans.
     fn evidence(&self, warden: &Warden, batch: &Batch) -> Vec<Evidence> {
         let mut evidence = Vec::new();
-        for (request, (.., bans)) in batch.requests.iter().zip(&batch.circumstances) {
+        for request in &batch.requests {
             for rule in self.rules.iter().filter(|rule| warden.bans_for(rule.kind)) {
                 let thing = match (rule.kind, request.login) {
                     (IncidentKind::PasswordSpraying, Some(login)) if !login.succeeded => {
                         login.account.item()
                     }
-                    (kind, _) if !(*bans && request.counts(kind)) => continue,
+                    (kind, _) if !(request.bans && request.counts(kind)) => continue,
                     (kind, _) => match &self.things {
                         Some(things) if self.plain.contains(&kind) => things.unlike_any(),
                         _ => request.thing,
@@ -259,15 +256,14 @@ impl Recorder {
 /// Failures that are counted together, with the parts that the store does not need.
 struct Batch {
     requests: Vec<FailedRequest>,
-    /// Whose each is, when it came, and whether it counts towards a ban.
-    circumstances: Vec<(Option<UserId>, SystemTime, bool)>,
+    circumstances: Vec<(Option<UserId>, SystemTime)>,
 }
 
 impl From<Vec<Noted>> for Batch {
     fn from(noted: Vec<Noted>) -> Self {
         let (requests, circumstances) = noted
             .into_iter()
-            .map(|noted| (noted.request, (noted.user, noted.at, noted.bans)))
+            .map(|Noted { request, user, at }| (request, (user, at)))
             .unzip();
         Self {
             requests,
@@ -351,7 +347,6 @@ mod tests {
             ),
             user: None,
             at: SystemTime::UNIX_EPOCH,
-            bans: true,
         }
     }
 

@@ -97,6 +97,9 @@ pub struct FailedRequest {
     pub thing: u64,
     /// The kinds that leave it out, a bit for each place in [`IncidentKind::BY_STATUS`].
     pub(crate) left_out: u8,
+    /// Whether it counts towards a ban. A verified user's failure does not, for others may share the address and nothing tells
+    /// how many do; unless it may be a guess at other credentials.
+    pub(crate) bans: bool,
 }
 
 impl FailedRequest {
@@ -110,6 +113,7 @@ impl FailedRequest {
             login: None,
             thing: 0,
             left_out: 0,
+            bans: true,
         }
     }
 

@@ -23,7 +23,7 @@
 //! shares the connection, the deadline and the breaker. The key of a client and a kind is a *trail*. It takes 23 bytes, five
 //! for each failure up to the threshold, and the last eight routes with a byte each. It expires with its window.
 //!
-//! The kinds of logins have another script, whose call leaves together with that one. A key takes 17 bytes, and 13 for each
+//! What counts distinct items (the kinds of logins, and others where the configuration says so) has another script, whose call leaves together with that one. A key takes 17 bytes, and 13 for each
 //! of the newest 64 distinct items. In an episode with more items than that, or one that outlives the window, their number
 //! is estimated by Redis's HyperLogLog (standard error 0.81 %). The estimate is a second key `…:sketch` of at most 14.4 kB,
 //! with the same expiry, and begins anew with each episode.
@@ -47,6 +47,11 @@
 //! # Bans
 //! A ban is a key of 19 bytes that expires a day after its end. It is also an entry of an index, which lists at most 10,000
 //! bans. An error of a ban's call opens the breaker only if it is an error of the connection.
+//!
+//! What counts towards a ban is a sorted set for each client and kind, `<prefix>suspicious:<signal>-things:<client>`, of fewer
+//! things than the threshold; it expires with the kind's window, and goes with the ban that it leads to. Measured with the key's
+//! own bytes: 140 with one thing, 550 with 20, and up to 100 kB with 1,000. One script counts the failures of a batch and bans:
+//! 1.5 ms of the server's time for 32 failures of all five kinds with thresholds of 1,000.
 //!
 //! # Customers
 //! A customer is one hash, `<prefix>customer:{<id>}`, which every change extends by the retention. It is also a member of one

@@ -35,6 +35,9 @@ pub trait BanStore: Send + Sync + 'static {
     /// reach the threshold in its window `(t-w, t]`. Evidence that comes during a ban of the client does not count, and none
     /// counts any more from before the client's last ban or lift. So what was under way when a ban began is no further
     /// offence, and who goes on after its end is banned again.
+    ///
+    /// Calls that name a kind share what it counts, so calls on one store should ask for the same threshold and window: a call
+    /// that asks for a shorter one forgets what lies beyond it.
     fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>>;
 
     /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then

@@ -266,6 +266,9 @@ const KINDS: [IncidentKind; 5] = [
     IncidentKind::PasswordSpraying,
 ];
 
+/// Their thresholds and windows, in seconds, by their places.
+const WATCHES: [(u16, u64); 5] = [(1, 1), (2, 40), (3, 900), (5, 86_400), (4, 5_000)];
+
 fn evidence(piece: &Piece) -> Evidence {
     let BanReason::Incident(kind) = piece.reason else {
         panic!("a ban by hand")
@@ -335,8 +338,7 @@ fn both_stores_and_the_reference_ban_alike() {
                 let pieces: Vec<_> = (0..=random.below(6))
                     .map(|_| {
                         let kind = random.of(&KINDS);
-                        let (threshold, seconds) =
-                            random.of(&[(1, 1), (2, 40), (3, 900), (5, 86_400)]);
+                        let (threshold, seconds) = WATCHES[kind as usize];
                         Piece {
                             n: if random.below(3) > 0 {
                                 n

@@ -1,14 +1,17 @@
 //! What failures add up to: the store against real servers.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use palisade::client::Route;
-use palisade::suspicion::IncidentKind;
-use palisade::suspicion::store::{FailureStore, Rule};
+use palisade::client::{Route, Secret};
+use palisade::store::memory::MemoryStore;
+use palisade::suspicion::store::{FailureStore, Incident, LocalFailureStore, Rule};
+use palisade::suspicion::{IncidentKind, Login, LoginAttempt};
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
 
 use super::failures::failed;
+use super::model::Random;
 use super::patient;
 
 fn all_kinds() -> [Rule; 4] {
@@ -170,5 +173,90 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
         palisade_tests::redis::until_closed(&store.health()).await;
         let counted = standing_still(store.count(&all_kinds(), &failed)).await;
         counted.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn distinct_things_are_counted_alike_by_both_stores_and_by_a_plain_set() {
+    let server = RedisServer::start();
+    let redis = patient(&server).build().unwrap();
+    let memory = MemoryStore::new();
+    // Windows so long that nothing leaves one.
+    let rules =
+        IncidentKind::BY_STATUS.map(|kind| Rule::of_distinct(kind, "6/24h".parse().unwrap()));
+    let mut random = Random(9);
+    let mut seen: HashMap<_, HashSet<u64>> = HashMap::new();
+    let mut told = 0;
+    for step in 0..400 {
+        let requests: Vec<_> = (0..=random.below(3))
+            .map(|_| {
+                let status = random.of(&[401, 404, 403]);
+                let mut request = failed(random.below(4) as u32, status, "/");
+                request.thing = random.below(40);
+                request
+            })
+            .collect();
+        let mut expected = Vec::new();
+        for (place, request) in requests.iter().enumerate() {
+            for kind in IncidentKind::BY_STATUS {
+                if request.counts(kind) {
+                    let things = seen.entry((kind, request.client)).or_default();
+                    let is_new = things.insert(request.thing);
+                    if is_new && things.len() == 6 {
+                        expected.push((place, kind, 6));
+                    }
+                }
+            }
+        }
+        let counted = |incidents: Vec<Incident>| {
+            let counted = incidents.into_iter();
+            counted
+                .map(|incident| (incident.request, incident.rule.kind, incident.count))
+                .collect::<Vec<_>>()
+        };
+        let of_redis = counted(redis.count(&rules, &requests).await.unwrap());
+        assert_eq!(of_redis, expected, "Redis, step {step}");
+        let of_memory = counted(memory.count_now(&rules, &requests));
+        assert_eq!(of_memory, expected, "memory, step {step}");
+        told += expected.len();
+    }
+    // Three kinds of a 401, two of a 404, and all of them together: each once for each client.
+    assert_eq!(told, 16);
+}
+
+#[tokio::test]
+async fn an_episode_of_distinct_credentials_makes_a_login_suspicious_as_any_other() {
+    let server = RedisServer::start();
+    let redis = patient(&server).build().unwrap();
+    let memory = MemoryStore::new();
+    let stuffing = Rule::of_distinct(IncidentKind::CredentialStuffing, "3/24h".parse().unwrap());
+    let success = IncidentKind::SuccessAfterFailures;
+    let rules = [stuffing, Rule::new(success, success.default_threshold())];
+    let secret = Secret::from_bytes(b"a secret of the tests");
+    for attempts in [2, 3] {
+        let mut requests: Vec<_> = (0..attempts)
+            .map(|thing| {
+                let mut request = failed(attempts, 401, "/login");
+                request.thing = thing.into();
+                request
+            })
+            .collect();
+        let mut login = failed(attempts, 200, "/login");
+        let ada = Login::succeeded(&format!("ada-{attempts}"));
+        login.login = Some(LoginAttempt::of(&ada, login.client, &secret));
+        requests.push(login);
+        let of_redis = redis.count(&rules, &requests).await.unwrap();
+        for incidents in [of_redis, memory.count_now(&rules, &requests)] {
+            let kinds: Vec<_> = incidents
+                .iter()
+                .map(|incident| incident.rule.kind)
+                .collect();
+            let both = [IncidentKind::CredentialStuffing, success];
+            assert_eq!(
+                kinds,
+                both[..if attempts == 3 { 2 } else { 0 }],
+                "{attempts}"
+            );
+        }
     }
 }

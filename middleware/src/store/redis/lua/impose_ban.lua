@@ -102,10 +102,12 @@ local function is_offence(trail, ended, threshold, window, thing)
     broken, ahead = broken + 1, {}
     call('DEL', trail)
   end
-  call('ZADD', trail, whole(now), thing)
+  local scored = { whole(now), thing }
   for _, known in ipairs(ahead) do
-    call('ZADD', trail, whole(now), known)
+    scored[#scored + 1] = scored[1]
+    scored[#scored + 1] = known
   end
+  call('ZADD', trail, unpack(scored))
   call('ZREMRANGEBYSCORE', trail, '-inf', whole(max(now - window, ended - 1)))
   if call('ZCARD', trail) >= threshold then
     call('DEL', trail)
