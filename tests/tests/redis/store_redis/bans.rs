@@ -1,5 +1,7 @@
 //! Bans: the scripts with the clock in the test's hands, and the store against real servers.
 
+mod clock;
+
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -423,7 +425,7 @@ fn both_stores_and_the_reference_ban_alike() {
         assert_eq!(listed, named, "Redis, step {step}");
     }
     assert!(
-        repeats > 300 && convicted > 500 && lifts > 50 && banned > 200,
+        repeats > 300 && convicted > 500 && lifts > 50 && banned > 150,
         "{repeats} repeats of {convicted}, {lifts} lifts, {banned} banned"
     );
 }
@@ -557,71 +559,4 @@ fn refuses_arguments_that_it_cannot_read() {
     assert!(refused(&lift, 1, &[b"c", b"0", b"0"]));
     assert!(refused(&read, 0, &[b"0", b"0"]));
     assert_eq!(server.cli(&["DBSIZE"]), "0");
-}
-
-#[test]
-fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
-    const LENGTH: u64 = 600 * SECOND;
-    let length = Duration::from_micros(LENGTH);
-    let server = RedisServer::start();
-    let mut scripts = Scripts::on(&server);
-    let hand = Hand::default();
-    let memory = MemoryStore::builder().clock(hand.clone()).build().unwrap();
-    // By the day, by as much as has passed and by less.
-    for (n, passed, back) in [
-        (1, 0, DAY),
-        (2, 300, 300 * SECOND + 1),
-        (3, 300, 60 * SECOND),
-    ] {
-        let name = client(n).to_string();
-        let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
-        scripts.impose(EPOCH, n, scanning, length);
-        hand.0.store(EPOCH, Ordering::Relaxed);
-        memory.impose_for_now(client(n), length);
-        let stepped = EPOCH + passed * SECOND - back;
-        let (mut ends, since) = (EPOCH + LENGTH, EPOCH.min(stepped));
-        if stepped < EPOCH {
-            ends = stepped + LENGTH;
-        }
-        for (now, is_banned) in [(stepped, true), (ends - 1, true), (ends, false)] {
-            let told = scripts.read(now, std::slice::from_ref(&name)).1;
-            let expected = is_banned.then(|| (name.clone(), (2, 1, since, ends)));
-            assert_eq!(
-                told,
-                expected.into_iter().collect::<Vec<_>>(),
-                "{n} at {now}"
-            );
-            hand.0.store(now, Ordering::Relaxed);
-            let left = is_banned.then(|| Duration::from_micros(ends - now));
-            assert_eq!(memory.banned_for_now(client(n)), left, "{n} at {now}");
-        }
-        let expires: i64 = scripts.query(&["PTTL", &name]);
-        assert!(expires > 0);
-    }
-    // A new offence lasts for its own length, and things from the future are of now.
-    let piece = |thing, threshold| Piece {
-        n: 9,
-        reason: BanReason::Incident(IncidentKind::Abuse),
-        threshold,
-        window: 60 * SECOND,
-        thing,
-    };
-    let lengths = || [length].into_iter();
-    for (now, thing) in [(EPOCH, 1), (EPOCH + SECOND, 2), (EPOCH - DAY, 3)] {
-        assert!(
-            scripts
-                .convict(now, &[piece(thing, 5)], lengths())
-                .1
-                .is_empty()
-        );
-        hand.0.store(now, Ordering::Relaxed);
-        let convicted = memory.convict_now(&[evidence(&piece(thing, 5))], &Sentence::default(), 0);
-        assert!(convicted.is_empty());
-    }
-    let now = EPOCH - DAY + 59 * SECOND;
-    let (_, told) = scripts.convict(now, &[piece(4, 4)], lengths());
-    assert_eq!(told, [(0, (3, 1, now, now + LENGTH))]);
-    hand.0.store(now, Ordering::Relaxed);
-    let convicted = memory.convict_now(&[evidence(&piece(4, 4))], &Sentence::default(), 0);
-    assert_eq!(convicted.len(), 1);
 }
