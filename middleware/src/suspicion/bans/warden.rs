@@ -146,7 +146,10 @@ impl Warden {
                 local.impose_for_now(client, left);
             }
             None => {
-                if self.cache.remove_stale(client, self.now()) {
+                // Most clients have no ban here, and what counts towards one here is not forgotten for that.
+                if self.cache.remove_stale(client, self.now())
+                    && local.banned_for_now(client).is_some()
+                {
                     local.lift_now(client);
                 }
             }
