@@ -188,7 +188,8 @@ impl SuspicionLayerBuilder {
     ///
     /// # Errors
     /// A queue outside 1 to 1,048,576 failures, a threshold of distinct items above [`IncidentKind::MOST_DISTINCT`] (of
-    /// [`IncidentKind::SuccessAfterFailures`], above 1), and no random bytes where a secret is needed.
+    /// [`IncidentKind::SuccessAfterFailures`], above 1), anything else said of a kind of logins, and no random bytes where a
+    /// secret is needed.
     pub fn build(self) -> Result<SuspicionLayer, ConfigError> {
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {
             let allowed = "1 to 1048576 failures";
@@ -203,10 +204,13 @@ impl SuspicionLayerBuilder {
             if let Some(allowed) = kind.refuses(*threshold, *distinct == Some(true)) {
                 return Err(ConfigError::new(kind.as_str(), threshold, allowed));
             }
+            if kind.is_of_logins() && Watch::from(*threshold) != *watch {
+                let allowed = "a threshold alone: a kind of logins counts distinct accounts or networks, whatever the route";
+                return Err(ConfigError::without_value(kind.as_str(), allowed));
+            }
         }
         let rules: Box<[Rule]> = self.watches.iter().map(rule).collect();
         let of_logins = rules.iter().any(|rule| rule.kind.is_of_logins());
-        // For bans, or for incidents.
         let mut by_status = rules.iter().filter(|rule| !rule.kind.is_of_logins());
         let tells_incidents = by_status.any(|rule| rule.distinct);
         let tells_apart = self.bans.is_some() || tells_incidents;

@@ -248,3 +248,15 @@ async fn a_dry_run_on_a_shared_store_says_so_and_memory_needs_no_asking() {
         Screening::Banned
     );
 }
+
+#[tokio::test]
+async fn what_counts_here_while_the_store_fails_is_not_forgotten_when_it_answers_in_between() {
+    let (store, _, layer) = shared();
+    store.state().fails = true;
+    fail(&layer, 1, 9).await;
+    store.state().fails = false;
+    assert_eq!(status(&layer, 1).await, 200);
+    store.state().fails = true;
+    fail(&layer, 1, 1).await;
+    assert_eq!(status(&layer, 1).await, 429);
+}

@@ -266,3 +266,19 @@ async fn what_browsers_ask_for_by_themselves_is_exempt_by_a_preset() {
     assert_eq!(tally.failures(FailureResult::Counted), 1);
     assert_eq!(tally.incidents(IncidentKind::EndpointScanning), 0);
 }
+
+#[test]
+fn what_has_no_effect_on_a_kind_of_logins_is_refused() {
+    let five = || Watch::new("5/5m".parse().unwrap());
+    let routes = ["POST /login".parse().unwrap()];
+    for (watch, is_refused) in [
+        (five(), false),
+        (five().distinct(true), true),
+        (five().routes(routes), true),
+    ] {
+        let (_, store) = hand_store();
+        let builder = SuspicionLayer::embedded(store);
+        let built = builder.watch(IncidentKind::PasswordSpraying, watch);
+        assert_eq!(built.build().is_err(), is_refused);
+    }
+}
