@@ -395,6 +395,10 @@ fn keys(server: &RedisServer) -> String {
                 fields.sort();
                 fields.join(" ")
             }
+            // Hashes, by a secret that is random.
+            "zset" if name.contains("-things:") => {
+                format!("{} things", server.cli(&["zcard", &name]))
+            }
             "zset" => {
                 let text = server.cli(&["zrange", &name, "0", "-1", "withscores"]);
                 let lines: Vec<_> = text.lines().collect();
