@@ -131,7 +131,9 @@ fn a_route_that_the_shop_does_not_have_exits_2_or_is_told_with_the_nearest() {
         assert!(stderr.contains(part), "{part} in {stderr}");
     }
     let mut store = Webstore::configured(&format!("{policy}['POST /logn', '/log*']"));
-    let event = store.wait_for_log("names no route of the service");
+    let event = store.wait_for_log(
+        "a setting names no route of the service: only requests without a route can meet it, by their path",
+    );
     assert_eq!(event["event"], "route_unknown");
     assert_eq!(event["key"], "rate_limit.policies.p.routes");
     assert_eq!(
