@@ -51,6 +51,11 @@ mod checks;
 mod panels;
 mod setup;
 mod stores;
+#[cfg(all(test, feature = "otel", feature = "serde"))]
+mod tests;
+mod unblock;
+#[cfg(feature = "ops")]
+mod unblock_action;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +64,8 @@ use tower_layer::{Identity, Layer};
 
 pub use builder::StackBuilder;
 use setup::Setup;
+use unblock::Naming;
+pub use unblock::{Unblock, Unblocked};
 
 use crate::ConfigError;
 use crate::body::Wrap;
@@ -145,6 +152,16 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn redis(&self) -> Option<&RedisStore> {
         self.redis.as_ref()
+    }
+
+    /// What an operator has to let a client or a customer in again.
+    #[must_use]
+    pub fn unblock(&self) -> Unblock {
+        Unblock::new(
+            self.rate_limit.clone(),
+            self.suspicion.suspicions(),
+            self.naming.clone(),
+        )
     }
 
     /// The state of the Redis store; `None` on memory.

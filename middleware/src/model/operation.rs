@@ -10,7 +10,7 @@ pub enum Operation {
     Count,
     /// An account looked up for its login handler.
     Account,
-    /// Bans imposed, lifted, listed or asked for.
+    /// Bans imposed, lifted, listed or asked for, and the limits of a client forgotten.
     Ban,
     /// A visitor's stages of the funnel, off the requests' path.
     Reach,

@@ -71,6 +71,7 @@
 //! | `main.js` and other `.js`, `ops.css` | its scripts and style |
 //! | `panels/funnel.js` and its like | the script of a panel |
 //! | `events` | the stream |
+//! | `POST limits/unblock` | `{"client": "192.0.2.1"}` or `{"user": "ada"}` ends the client's ban and forgets what the limits hold against it: `{"was_banned": true, "was_limited": true}` |
 //! | `POST bans/lift` | `{"client": "192.0.2.1"}` or `{"client": "2001:db8::/64"}` ends a ban: `{"lifted": true}`, or false where there was none |
 //!
 //! Errors are problems (RFC 9457): 400, 413, 415 and 408 for a body that cannot be used, 403 and 421 as below, 503 with

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::changes::Changes;
 use super::decision::Decision;
-use super::deny_cache::{Denied, DenyCache};
+use super::deny_cache::{DenyCache, Known};
 use super::headers::{Line, Rendered, Renderer, Room};
 use super::policy::{OnStoreFailure, Policy};
 use super::reject::Rejecter;
@@ -54,6 +54,8 @@ pub(super) struct Met {
     quota: Quota,
     cost: u32,
     enforced: bool,
+    /// Whether the denial that is remembered of it is asked about again.
+    due: bool,
 }
 
 /// A policy that stands in a request's way, with the quota that it has for this request.
@@ -134,7 +136,7 @@ impl Decider {
     }
 
     /// As [`Decider::ask`], of a request that meets these policies.
-    pub(super) fn begin(&self, gate: Option<Gate>, met: AllMet) -> Answer {
+    pub(super) fn begin(&self, gate: Option<Gate>, mut met: AllMet) -> Answer {
         if met.is_empty() && gate.is_none() {
             return Answer::Free;
         }
@@ -151,7 +153,8 @@ impl Decider {
             } => {
                 let sent = start.elapsed();
                 if let Some(cache) = deny_cache
-                    && let Some(refusal) = self.known_denial(cache, &met, sent, store.is_failing())
+                    && let Some(refusal) =
+                        self.known_denial(cache, &mut met, sent, store.is_failing())
                 {
                     return Answer::Concluded(Conclusion::Refuse(refusal));
                 }
@@ -192,6 +195,7 @@ impl Decider {
                     quota: policy.quota_for(segment),
                     cost,
                     enforced: policy.enforced,
+                    due: false,
                 })
             })
             .collect()
@@ -239,8 +243,16 @@ impl Decider {
         else {
             return false;
         };
-        let known = self.known(cache, met, start.elapsed(), store.is_failing());
-        self.by_segment && self.are_of_segments(known.iter().map(|(met, _)| *met))
+        if !self.by_segment {
+            return false;
+        }
+        let (now, failing) = (start.elapsed(), store.is_failing());
+        // It takes nobody's turn to ask.
+        let is_known = |met: &&Met| {
+            let known = cache.get(met.policy, &met.key, met.quota, met.cost, now, false);
+            self.heeds(met, failing) && matches!(known, Known::Denied(_))
+        };
+        self.are_of_segments(met.iter().filter(is_known))
     }
 
     /// Whether there are policies that stand in the way, and each has quotas of segments.
@@ -253,11 +265,33 @@ impl Decider {
     fn known_denial(
         &self,
         cache: &DenyCache,
-        met: &AllMet,
+        met: &mut AllMet,
         now: Duration,
         failing: bool,
     ) -> Option<Refusal> {
-        let known = self.known(cache, met, now, failing);
+        let mut known: SmallVec<[_; 2]> = SmallVec::new();
+        let mut due = false;
+        for (place, met) in met.iter_mut().enumerate() {
+            if !self.heeds(met, failing) {
+                continue;
+            }
+            match cache.get(met.policy, &met.key, met.quota, met.cost, now, !failing) {
+                Known::Nothing => {}
+                Known::Denied(denied) => known.push((place, denied)),
+                Known::Due => {
+                    met.due = true;
+                    due = true;
+                }
+            }
+        }
+        // It asks about all of them, or two denials could put each other's questions off for ever.
+        if due {
+            return None;
+        }
+        let known: SmallVec<[_; 2]> = known
+            .into_iter()
+            .map(|(place, denied)| (&met[place], denied))
+            .collect();
         let retry = known.iter().map(|(_, denied)| denied.retry).max()?;
         for (met, _) in &known {
             self.count(met.policy, Outcome::Denied);
@@ -276,23 +310,11 @@ impl Decider {
         })
     }
 
-    /// The policies that are known to be violated.
+    /// Whether a remembered denial of this policy counts.
     ///
     /// While the store is failing, an open policy lets pass and a closed one answers 503, whatever is remembered.
-    fn known<'a>(
-        &self,
-        cache: &DenyCache,
-        met: &'a AllMet,
-        now: Duration,
-        failing: bool,
-    ) -> SmallVec<[(&'a Met, Denied); 2]> {
-        met.iter()
-            .filter(|met| met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local))
-            .filter_map(|met| {
-                let denied = cache.get(met.policy, &met.key, met.quota, met.cost, now)?;
-                Some((met, denied))
-            })
-            .collect()
+    fn heeds(&self, met: &Met, failing: bool) -> bool {
+        met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local)
     }
 
     /// Takes a shared store's answer to a call that was sent at `sent`.
@@ -311,13 +333,16 @@ impl Decider {
         let Ok(verdict) = result else {
             return self.without_store(met, &**local);
         };
-        if let (false, Some(cache)) = (verdict.admitted, deny_cache) {
-            for (met, tier) in met
-                .iter()
-                .zip(&verdict.tiers)
-                .filter(|(met, _)| met.enforced)
-            {
-                cache.insert(met.policy, &met.key, met.quota, met.cost, tier, sent);
+        if let Some(cache) = deny_cache
+            && (!verdict.admitted || met.iter().any(|met| met.due))
+        {
+            for (met, tier) in met.iter().zip(&verdict.tiers) {
+                if met.due && tier.retry.is_none() {
+                    // Its log was cleared: nobody is to be denied by what was known of it.
+                    cache.remove(met.policy, &met.key);
+                } else if met.enforced && !verdict.admitted {
+                    cache.insert(met.policy, &met.key, met.quota, met.cost, tier, sent);
+                }
             }
         }
         self.decided(met, &verdict)
@@ -454,6 +479,34 @@ impl Decider {
         })
     }
 
+    /// Forgets the logs of a key under every policy: the store's, this process's own, and what is remembered of denials.
+    /// Whether there was any.
+    pub(super) async fn forget(&self, key: &PartitionKey) -> Result<bool, StoreError> {
+        let policies = 0..self.policies.len();
+        match &self.store {
+            Bound::Embedded(store) => Ok(forget_now(&**store, policies, key)),
+            Bound::Shared {
+                store,
+                local,
+                deny_cache,
+                ..
+            } => {
+                let remembered = || {
+                    deny_cache.iter().for_each(|cache| {
+                        let policies = policies.clone();
+                        policies.for_each(|policy| cache.remove(policy, key));
+                    });
+                };
+                let here = forget_now(&**local, policies.clone(), key);
+                remembered();
+                let kept = store.forget(key).await?;
+                // What answers to earlier calls brought back meanwhile.
+                remembered();
+                Ok(here || kept)
+            }
+        }
+    }
+
     fn count(&self, policy: usize, outcome: Outcome) {
         self.tally.count(policy, outcome);
         if matches!(outcome, Outcome::FallbackAdmitted | Outcome::FallbackDenied) {
@@ -505,6 +558,10 @@ impl Met {
     }
 }
 
+fn forget_now(store: &dyn AdmitNow, policies: std::ops::Range<usize>, key: &PartitionKey) -> bool {
+    policies.fold(false, |any, policy| store.forget_now(policy, key) || any)
+}
+
 fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 2]> {
     met.iter()
         .map(
@@ -514,6 +571,7 @@ fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 2]> {
                  quota,
                  cost,
                  enforced,
+                 ..
              }| Charge {
                 policy: *policy,
                 key,

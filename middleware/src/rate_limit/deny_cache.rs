@@ -8,7 +8,9 @@
 //!
 //! **The one exception.** When the log is lost meanwhile (a flush, a failover to a replica that lacks the last
 //! writes, a forward step of the server's clock, which ages the log at once), the store would admit what an
-//! entry still denies, for at most the rest of that entry: one window at most.
+//! entry still denies. So an entry is believed for a second; then one request asks the store, while the others are denied
+//! for another second, and what the store says takes the entry's place. A log that an operator has cleared is therefore
+//! clear in every process within a second. A flood of denied requests costs a call a second for each of its keys.
 
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ use crate::sync::cache::{Cache, put};
 #[derive(Debug)]
 pub(super) struct DenyCache(Cache<Entry>);
 
+/// How long a denial is believed before one request asks the store again.
+const BELIEVED: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Entry {
     policy: usize,
@@ -31,6 +36,19 @@ struct Entry {
     /// Until when no more than `remaining` fits.
     holds: Duration,
     ends: Duration,
+    /// Until when it needs no question.
+    believed: Duration,
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    /// No denial.
+    Nothing,
+    /// A denial that still stands.
+    Denied(Denied),
+    /// One that still stands, but it is this request's turn to ask.
+    Due,
 }
 
 /// A denial that still stands.
@@ -49,7 +67,8 @@ impl DenyCache {
         (capacity > 0).then(|| Self(Cache::new(capacity)))
     }
 
-    /// Whether a known denial covers this cost at `now`, a time since the layer's start.
+    /// Whether a known denial covers this cost at `now`, a time since the layer's start. Without `may_ask` (the store is known
+    /// to fail) it is believed to its end.
     pub(super) fn get(
         &self,
         policy: usize,
@@ -57,18 +76,33 @@ impl DenyCache {
         quota: Quota,
         cost: u32,
         now: Duration,
-    ) -> Option<Denied> {
-        let set = self.0.set((policy, key));
-        let entry = set.iter().find(|entry| entry.is_of(policy, key))?;
+        may_ask: bool,
+    ) -> Known {
+        let mut set = self.0.set((policy, key));
+        let Some(entry) = set.iter_mut().find(|entry| entry.is_of(policy, key)) else {
+            return Known::Nothing;
+        };
         // At exactly `ends` the slot is free.
-        let stands = entry.quota == quota && cost >= entry.cost && now < entry.ends;
-        stands.then(|| Denied {
+        if entry.quota != quota || cost < entry.cost || now >= entry.ends {
+            return Known::Nothing;
+        }
+        if may_ask && now >= entry.believed {
+            entry.believed = now + BELIEVED;
+            return Known::Due;
+        }
+        Known::Denied(Denied {
             room: Room {
                 remaining: entry.remaining,
                 reset: entry.holds.saturating_sub(now),
             },
             retry: entry.ends - now,
         })
+    }
+
+    /// Forgets what is known of a key.
+    pub(super) fn remove(&self, policy: usize, key: &PartitionKey) {
+        let mut set = self.0.set((policy, key));
+        set.retain(|entry| !entry.is_of(policy, key));
     }
 
     /// Remembers the store's answer to a call that was sent at `sent`, if it was a denial.
@@ -94,6 +128,7 @@ impl DenyCache {
             remaining,
             holds,
             ends,
+            believed: sent + BELIEVED,
         };
         put(
             &mut self.0.set((policy, key)),
@@ -113,6 +148,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::collections::HashMap;
 
     use proptest::prelude::*;
     use proptest::test_runner::TestRunner;
@@ -169,22 +205,32 @@ mod tests {
         let step = (pause, 0_u8..2, 0_usize..2, 1_u32..8, 0_usize..3);
         let quotas = [(5, 1_000), (3, 1_000), (5, 1_500)]
             .map(|(limit, millis)| Quota::new(limit, Duration::from_millis(millis)).unwrap());
-        let hits = Cell::new(0);
+        let (hits, asked) = (Cell::new(0), Cell::new(0));
         type Step = ((u64, u64, u64), u8, usize, u32, usize);
         let run = |steps: Vec<Step>| {
             let cache = DenyCache::new(64).unwrap();
             let mut logs: [[Reference; 2]; 2] = Default::default();
+            // When each key was last asked about.
+            let mut told = HashMap::new();
             let mut now = 0;
             for ((pause, there, back), octet, policy, cost, quota) in steps {
                 now += pause;
                 let quota = quotas[quota];
                 let log: &mut Reference = &mut logs[policy][octet as usize];
-                if let Some(denied) = cache.get(policy, &key(octet), quota, cost, micros(now)) {
-                    hits.set(hits.get() + 1);
-                    prop_assert!(!log.would_admit(now, quota, cost));
-                    prop_assert!(denied.retry > Duration::ZERO);
-                    continue;
+                match cache.get(policy, &key(octet), quota, cost, micros(now), true) {
+                    Known::Denied(denied) => {
+                        hits.set(hits.get() + 1);
+                        prop_assert!(!log.would_admit(now, quota, cost));
+                        prop_assert!(denied.retry > Duration::ZERO);
+                        // Nothing that was cleared is denied for longer than a second.
+                        let said = told.get(&(policy, octet)).copied().unwrap_or_default();
+                        prop_assert!(micros(now - said) < BELIEVED);
+                        continue;
+                    }
+                    Known::Due => asked.set(asked.get() + 1),
+                    Known::Nothing => {}
                 }
+                told.insert((policy, octet), now);
                 let sent = now;
                 now += there;
                 if let Err((remaining, wait)) = log.decide(now, quota, cost) {
@@ -210,10 +256,10 @@ mod tests {
         runner
             .run(&prop::collection::vec(step, 1..150), run)
             .unwrap();
+        let (hits, asked) = (hits.get(), asked.get());
         assert!(
-            hits.get() > 2_000,
-            "the cache was hardly asked: {} hits",
-            hits.get()
+            hits > 2_000 && asked > 20,
+            "{hits} hits, {asked} asked again"
         );
     }
 
@@ -231,6 +277,42 @@ mod tests {
         Network::of([192, 0, 2, octet].into(), 64).into()
     }
 
+    /// The denial that is known of a key, if it needs no question.
+    fn look(
+        cache: &DenyCache,
+        policy: usize,
+        octet: u8,
+        quota: Quota,
+        cost: u32,
+        now: Duration,
+    ) -> Option<Denied> {
+        match cache.get(policy, &key(octet), quota, cost, now, true) {
+            Known::Denied(denied) => Some(denied),
+            Known::Nothing | Known::Due => None,
+        }
+    }
+
+    #[test]
+    fn after_a_second_one_request_asks_again_and_the_others_are_denied_meanwhile() {
+        let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
+        let tier = denied(0, MINUTE, MINUTE);
+        cache.insert(0, &key(1), quota, 1, &tier, Duration::ZERO);
+        let at = |millis, may_ask| {
+            let now = Duration::from_millis(millis);
+            cache.get(0, &key(1), quota, 1, now, may_ask)
+        };
+        assert!(matches!(at(999, true), Known::Denied(_)));
+        // While the store is known to fail, nobody asks in vain.
+        assert!(matches!(at(1_000, false), Known::Denied(_)));
+        assert!(matches!(at(1_000, true), Known::Due));
+        assert!(matches!(at(1_001, true), Known::Denied(_)));
+        // The one that asked went away: a second later the next one does.
+        assert!(matches!(at(1_999, true), Known::Denied(_)));
+        assert!(matches!(at(2_000, true), Known::Due));
+        cache.remove(0, &key(1));
+        assert!(matches!(at(2_001, true), Known::Nothing));
+    }
+
     #[test]
     fn denies_until_the_moment_the_slot_frees_and_not_beyond() {
         let (cache, quota) = (DenyCache::new(8).unwrap(), Quota::new(5, MINUTE).unwrap());
@@ -242,13 +324,13 @@ mod tests {
             &denied(1, micros(30), micros(50)),
             micros(100),
         );
-        let found = cache.get(0, &key(1), quota, 2, micros(120)).unwrap();
+        let found = look(&cache, 0, 1, quota, 2, micros(120)).unwrap();
         assert_eq!((found.room.remaining, found.room.reset), (1, micros(10)));
         assert_eq!(found.retry, micros(30));
         // A second unit may be free by now, but not yet two.
-        let found = cache.get(0, &key(1), quota, 2, micros(149)).unwrap();
+        let found = look(&cache, 0, 1, quota, 2, micros(149)).unwrap();
         assert_eq!((found.room.reset, found.retry), (Duration::ZERO, micros(1)));
-        assert!(cache.get(0, &key(1), quota, 2, micros(150)).is_none());
+        assert!(look(&cache, 0, 1, quota, 2, micros(150)).is_none());
     }
 
     #[test]
@@ -262,13 +344,13 @@ mod tests {
             &denied(1, MINUTE, MINUTE),
             Duration::ZERO,
         );
-        assert!(cache.get(0, &key(1), quota, 2, micros(1)).is_some());
-        assert!(cache.get(0, &key(1), quota, 3, micros(1)).is_some());
-        assert!(cache.get(0, &key(1), quota, 1, micros(1)).is_none());
-        assert!(cache.get(1, &key(1), quota, 2, micros(1)).is_none());
-        assert!(cache.get(0, &key(2), quota, 2, micros(1)).is_none());
+        assert!(look(&cache, 0, 1, quota, 2, micros(1)).is_some());
+        assert!(look(&cache, 0, 1, quota, 3, micros(1)).is_some());
+        assert!(look(&cache, 0, 1, quota, 1, micros(1)).is_none());
+        assert!(look(&cache, 1, 1, quota, 2, micros(1)).is_none());
+        assert!(look(&cache, 0, 2, quota, 2, micros(1)).is_none());
         let raised = Quota::new(6, MINUTE).unwrap();
-        assert!(cache.get(0, &key(1), raised, 2, micros(1)).is_none());
+        assert!(look(&cache, 0, 1, raised, 2, micros(1)).is_none());
     }
 
     #[test]
@@ -285,12 +367,8 @@ mod tests {
                 Duration::ZERO,
             );
         }
-        assert!(cache.get(0, &key(0), quota, 1, Duration::ZERO).is_none());
-        assert!((1..9).all(|octet| {
-            cache
-                .get(0, &key(octet), quota, 1, Duration::ZERO)
-                .is_some()
-        }));
+        assert!(look(&cache, 0, 0, quota, 1, Duration::ZERO).is_none());
+        assert!((1..9).all(|octet| { look(&cache, 0, octet, quota, 1, Duration::ZERO).is_some() }));
         assert!(DenyCache::new(0).is_none());
     }
 }

@@ -17,7 +17,7 @@ use super::store::{LocalStore, Logs, Store};
 use super::tally::PolicyTally;
 use crate::ConfigError;
 use crate::body::Wrap;
-use crate::model::{Ask, Exemptions, Room};
+use crate::model::{Ask, Exemptions, PartitionKey, Room, StoreError};
 
 /// Applies rate limits to a service. Clones share the limits.
 #[derive(Clone)]
@@ -43,6 +43,16 @@ impl RateLimitLayer {
     #[must_use]
     pub fn tally(&self) -> Arc<PolicyTally> {
         Arc::clone(&self.decider.tally)
+    }
+
+    /// Forgets what the limits hold against a key under every policy: its logs in the store and in this process, and the
+    /// denials that this process remembers; whether there was any. Other processes ask the store again within a second. What
+    /// they count by themselves while the store fails stays there for its window.
+    ///
+    /// # Errors
+    /// The store's failure: the logs of this process are forgotten all the same.
+    pub async fn forget(&self, key: &PartitionKey) -> Result<bool, StoreError> {
+        self.decider.forget(key).await
     }
 
     /// Around a service whose bodies are wrapped.
@@ -135,8 +145,8 @@ impl RateLimitLayerBuilder {
         self
     }
 
-    /// How many denials are remembered so that a flood does not reach a shared store, 16,384 unless set (about
-    /// 1 MB); 0 asks the store every time.
+    /// How many denials are remembered so that a flood reaches a shared store once a second for each key at most, 16,384
+    /// unless set (about 1 MB); 0 asks the store every time.
     pub fn deny_cache(mut self, entries: usize) -> Self {
         self.deny_cache = entries;
         self

@@ -91,12 +91,12 @@
 //!
 //! # Denials are remembered
 //! When a shared store denies a request, this process remembers the key of the policy. It denies further requests of that
-//! key without a call, for as long as the store would deny them. The proof: an entry ends at the time the call was *sent*
+//! key without a call, for as long as the store would deny them; once a second one of them asks the store again. The proof: an entry ends at the time the call was *sent*
 //! plus the wait that the store named, and the store decided no earlier than the call was sent. The entry denies only the
 //! same or a higher cost under the same quota.
 //!
-//! There is one exception. If the log is lost meanwhile, the entry denies requests that the store would admit, for the rest
-//! of that window at most.
+//! There is one exception. If the log is lost meanwhile, or [forgotten](RateLimitLayer::forget) on purpose, the entry denies
+//! requests that the store would admit, for a second at most.
 //!
 //! In an outage, a remembered denial stands for policies with local fallback. An open policy lets the request pass, and a
 //! closed one answers 503.

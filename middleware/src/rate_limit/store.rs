@@ -9,7 +9,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 pub use crate::model::{Gate, Reply};
-use crate::model::{PartitionKey, Quota};
+use crate::model::{PartitionKey, Quota, StoreError, StoreErrorKind};
 
 /// Keeps the logs of admitted cost.
 ///
@@ -70,6 +70,14 @@ pub trait Admit: Send + Sync + 'static {
         self.admit(charges)
     }
 
+    /// Forgets the logs of a key under every policy of the bind, so that the key has its whole quota again; whether there was
+    /// any. The default is for a store that cannot.
+    fn forget(&self, key: &PartitionKey) -> Reply<bool> {
+        let _ = key;
+        let error = StoreError::new(StoreErrorKind::Failed);
+        Reply::Ready(Err(error.with_source("this store forgets no single key")))
+    }
+
     /// Whether the store is known not to answer at the moment, so that asking it is in vain.
     fn is_failing(&self) -> bool {
         false
@@ -86,6 +94,9 @@ pub trait LocalStore: Store {
 pub trait AdmitNow: Send + Sync + 'static {
     /// As [`Admit::admit`].
     fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict;
+
+    /// As [`Admit::forget`], of one policy.
+    fn forget_now(&self, policy: usize, key: &PartitionKey) -> bool;
 }
 
 /// One charge: the cost of one request under one policy.

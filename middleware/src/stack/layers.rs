@@ -13,6 +13,7 @@ macro_rules! layers {
         pub struct Stack<T = Identity> {
             telemetry: T,
             $($room: $layer,)+
+            naming: Naming,
             #[cfg(feature = "redis")]
             redis: Option<RedisStore>,
             #[cfg(feature = "redis")]
@@ -25,6 +26,7 @@ macro_rules! layers {
                 Ok(Self {
                     telemetry: Identity::new(),
                     $($room,)+
+                    naming: Naming::new(&setup),
                     #[cfg(feature = "redis")]
                     health: setup.stores.redis.as_ref().map(RedisStore::health),
                     #[cfg(feature = "redis")]
@@ -38,6 +40,7 @@ macro_rules! layers {
                 Stack {
                     telemetry,
                     $($room: self.$room,)+
+                    naming: self.naming,
                     #[cfg(feature = "redis")]
                     health: self.health,
                     #[cfg(feature = "redis")]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::unblock_action::Unblocking;
 use super::{Stack, StackBuilder};
 use crate::model::panel::Panel;
 use crate::observe::panel::{Feed, ObservePanel};
@@ -49,7 +50,13 @@ impl Stack {
                 health: self.health.clone(),
             }),
         ];
-        panels.extend(self.own_panels());
+        panels.extend(self.own_panels().into_iter().map(|panel| {
+            if panel.name() == "rate_limit" {
+                Box::new(Unblocking::new(panel, self.unblock()))
+            } else {
+                panel
+            }
+        }));
         panels.push(Box::new(suspicion));
         panels
     }

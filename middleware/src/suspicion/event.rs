@@ -51,16 +51,24 @@ pub enum Occurrence<'a> {
     },
     /// Its ban was lifted.
     Lifted,
+    /// An operator let it in: its ban, if any, is lifted, and its limits are forgotten. A user has no client: it is then
+    /// `0.0.0.0/0`, and the name is the user's.
+    #[non_exhaustive]
+    Unblocked {
+        /// The user, if it was not a client's address.
+        user: Option<&'a UserId>,
+    },
 }
 
 impl SecurityEvent<'_> {
-    /// The line's field `event`: `suspicious_activity`, `client_banned` or `ban_lifted`.
+    /// The line's field `event`: `suspicious_activity`, `client_banned`, `ban_lifted` or `client_unblocked`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self.occurrence {
             Occurrence::Incident { .. } => "suspicious_activity",
             Occurrence::Banned { .. } => "client_banned",
             Occurrence::Lifted => "ban_lifted",
+            Occurrence::Unblocked { .. } => "client_unblocked",
         }
     }
 }
@@ -180,6 +188,22 @@ impl Reporter {
             "ban lifted"
         );
         self.tell(client, &name, Occurrence::Lifted);
+    }
+
+    /// `client` is nobody's for a user.
+    pub(super) fn report_unblock(&self, client: Network, user: Option<&UserId>) {
+        let name = match user {
+            Some(user) => user.to_string(),
+            None => self.name(client),
+        };
+        tracing::warn!(
+            target: "palisade::security",
+            event = "client_unblocked",
+            client = user.is_none().then_some(&*name),
+            user = user.map(tracing::field::display),
+            "client unblocked"
+        );
+        self.tell(client, &name, Occurrence::Unblocked { user });
     }
 
     fn tell(&self, client: Network, name: &str, occurrence: Occurrence<'_>) {

@@ -10,7 +10,7 @@ use super::recorder::{Recorder, Stores};
 use super::{Ban, BanReason};
 #[cfg(feature = "ops")]
 use super::{Sentence, store::Rule};
-use crate::model::{Network, StoreError, StoreErrorKind};
+use crate::model::{Network, StoreError, StoreErrorKind, UserId};
 
 /// The suspicion layer's handle for the service: it lists, imposes and lifts bans, and looks accounts up. Clones share it.
 ///
@@ -94,6 +94,11 @@ impl Suspicions {
             }
             None => Ok(false),
         }
+    }
+
+    /// Tells the security log and its observers that an operator let a client or a user in.
+    pub(crate) fn report_unblock(&self, client: Network, user: Option<&UserId>) {
+        self.recorder.reporter.report_unblock(client, user);
     }
 
     /// Whether an account, by the name that [`Login`](super::Login) gets, is under attack: a question for the login

@@ -90,7 +90,7 @@ const judge = () => {
   return found;
 };
 
-const titleOf = (event) => ({ client_banned: 'banned', ban_lifted: 'ban lifted' })[event.event] ?? words(event.kind);
+const titleOf = (event) => ({ client_banned: 'banned', ban_lifted: 'ban lifted', client_unblocked: 'unblocked' })[event.event] ?? words(event.kind);
 const tellEvents = (events) => {
   const top = events[0]?.number ?? 0;
   if (newestEvent !== null && top > newestEvent) {

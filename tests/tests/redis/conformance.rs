@@ -63,6 +63,35 @@ impl Random {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_is_forgotten_has_its_whole_quota_again_under_every_policy_and_no_other_has() {
+    on_every_store(async |name, store| {
+        let limits = bind(store);
+        let (one, other) = (key("one"), key("other"));
+        for key in [&one, &other] {
+            let both = [
+                charge(0, key, quota(1, HOUR)),
+                charge(2, key, quota(1, HOUR)),
+            ];
+            assert!(admit(&limits, &both).await.admitted, "{name}");
+        }
+        assert!(limits.forget(&one).await.unwrap(), "{name}");
+        assert!(
+            !limits.forget(&one).await.unwrap(),
+            "{name}: nothing is left"
+        );
+        let kept = [charge(0, &other, quota(1, HOUR))];
+        assert!(!admit(&limits, &kept).await.admitted, "{name}");
+        let both = [
+            charge(0, &one, quota(1, HOUR)),
+            charge(2, &one, quota(1, HOUR)),
+        ];
+        assert!(admit(&limits, &both).await.admitted, "{name}");
+        assert!(!admit(&limits, &both).await.admitted, "{name}");
+    })
+    .await;
+}
+
 /// Random requests within one long window, so that what is held decides and not the clock: costs, quotas that change,
 /// dry runs, one to three policies at once.
 #[tokio::test]

@@ -7,3 +7,4 @@ mod observe;
 mod preflight;
 mod store_redis;
 mod suspicion_flood;
+mod unblock;

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
-use crate::model::Quota;
+use crate::model::{PartitionKey, Quota};
 use crate::rate_limit::store::{Admit, AdmitNow, Charge, Reply, Tier, Verdict};
 
 /// The store, for the policies of one layer.
@@ -76,9 +76,26 @@ impl Admit for Bound {
     fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
         Reply::Ready(Ok(self.admit_now(charges)))
     }
+
+    fn forget(&self, key: &PartitionKey) -> Reply<bool> {
+        let policies = 0..self.tables.len();
+        let forgotten = policies.fold(false, |any, policy| self.forget_now(policy, key) || any);
+        Reply::Ready(Ok(forgotten))
+    }
 }
 
 impl AdmitNow for Bound {
+    fn forget_now(&self, policy: usize, key: &PartitionKey) -> bool {
+        let table = &*self.tables[policy];
+        let hash = table.hash(key);
+        let mut shard = table.shard(hash);
+        let slot = shard.find(hash, key);
+        if let Some(slot) = slot {
+            shard.forget(table.hasher(), slot);
+        }
+        slot.is_some()
+    }
+
     fn admit_now(&self, charges: &[Charge<'_>]) -> Verdict {
         let mut held = self.hold(charges);
         // Read with every lock held: two requests for one key see the times in the order of the decisions.

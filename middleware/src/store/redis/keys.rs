@@ -163,13 +163,22 @@ impl Keys {
 
     /// Adds `<policy's prefix for the key's kind><key>}`: the log of a key. The braces are a Cluster hash tag.
     pub(super) fn push_log(&mut self, policy: &LogPrefixes, key: &PartitionKey) {
+        self.push_named_log(policy, key, "}");
+    }
+
+    /// Adds `<log>:older`: what `admit_request.lua` sets aside of a long log.
+    pub(super) fn push_older(&mut self, policy: &LogPrefixes, key: &PartitionKey) {
+        self.push_named_log(policy, key, "}:older");
+    }
+
+    fn push_named_log(&mut self, policy: &LogPrefixes, key: &PartitionKey, end: &str) {
         let prefix = match key.repr() {
             Repr::Network(_) => &policy.networks,
             Repr::User(_) => &policy.users,
             Repr::Text(_) => &policy.texts,
         };
         self.push_key(prefix, key);
-        self.text.push('}');
+        self.text.push_str(end);
         self.end();
     }
 

@@ -10,7 +10,7 @@ use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::{Keys, LogPrefixes};
 use super::{Core, RedisStore};
-use crate::model::Operation;
+use crate::model::{Operation, PartitionKey};
 use crate::rate_limit::store::{Admit, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
 
 static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua"));
@@ -79,6 +79,24 @@ impl Admit for Bound {
 
     fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         self.ask(Some(gate), charges)
+    }
+
+    fn forget(&self, key: &PartitionKey) -> Reply<bool> {
+        let mut keys = Keys::with_room_for(2 * self.prefixes.len());
+        for prefix in &self.prefixes {
+            keys.push_log(prefix, key);
+            keys.push_older(prefix, key);
+        }
+        let call = || {
+            let mut call = Call::command("UNLINK");
+            call.keys(&keys);
+            call
+        };
+        self.core
+            .request(Operation::Ban, call, |reply| match reply {
+                Value::Int(forgotten) => Ok((forgotten > 0).into()),
+                _ => Err(MalformedReply),
+            })
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) struct Noted {
     number: u64,
     /// Milliseconds since 1970.
     at: u64,
-    /// `suspicious_activity`, `client_banned` or `ban_lifted`.
+    /// `suspicious_activity`, `client_banned`, `ban_lifted` or `client_unblocked`.
     event: &'static str,
     /// The kind of the incident, or the ban's reason; empty for a lift.
     kind: &'static str,
-    /// The client, or its hash where the log has hashes.
+    /// The client, or its hash where the log has hashes; or the user.
     client: String,
     /// Plain text: the evidence in a few words.
     detail: String,
@@ -71,7 +71,7 @@ fn kind(occurrence: &Occurrence<'_>) -> &'static str {
     match occurrence {
         Occurrence::Incident { incident, .. } => incident.rule.kind.as_str(),
         Occurrence::Banned { reason, .. } => reason.as_str(),
-        Occurrence::Lifted => "",
+        Occurrence::Lifted | Occurrence::Unblocked { .. } => "",
     }
 }
 
@@ -105,6 +105,7 @@ fn detail(occurrence: &Occurrence<'_>) -> String {
             format!("for {length}, strikes {}", ban.strikes)
         }
         Occurrence::Lifted => String::new(),
+        Occurrence::Unblocked { .. } => "its limits are forgotten".to_owned(),
     }
 }
 

@@ -1,0 +1,113 @@
+//! A client or a customer is let in again, in every process.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use palisade::client::Peer;
+use palisade::config::Config;
+use palisade::stack::Stack;
+use palisade_tests::SOON;
+use palisade_tests::redis::RedisServer;
+use tower::{Layer, ServiceExt, service_fn};
+
+/// A stack is a process: it remembers for itself.
+fn process(redis: Option<&RedisServer>) -> Stack {
+    let store = redis.map_or_else(String::new, |redis| {
+        format!("[store]\ndeadline = '10s'\nredis_url = '{}'\n", redis.url())
+    });
+    let limits = "[rate_limit]\nip = '5/1h'\nuser = '3/1h'\n[suspicion.bans]\n";
+    Stack::builder()
+        .config(Config::from_toml(&(store + limits)).unwrap())
+        .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
+        .build()
+        .unwrap()
+}
+
+async fn send(stack: &Stack, address: &str, user: Option<&str>) -> StatusCode {
+    let service = stack.layer(service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from("hello")))
+    }));
+    let mut request = Request::new(());
+    let peer = Peer((address.parse::<std::net::IpAddr>().unwrap(), 5000).into());
+    request.extensions_mut().insert(peer);
+    if let Some(user) = user {
+        request.headers_mut().insert("user", user.parse().unwrap());
+    }
+    service.oneshot(request).await.unwrap().status()
+}
+
+async fn until_let_in(stack: &Stack, address: &str, user: Option<&str>) {
+    let start = Instant::now();
+    while send(stack, address, user).await != StatusCode::OK {
+        assert!(start.elapsed() < SOON, "{address} is kept out");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_and_a_customer_are_let_in_by_every_process_on_memory_and_on_redis() {
+    let redis = RedisServer::start();
+    let shared = [process(Some(&redis)), process(Some(&redis))];
+    let alone = process(None);
+    for stacks in [vec![&shared[0], &shared[1]], vec![&alone]] {
+        let unblock = stacks[0].unblock();
+        // A network with every address of it, and a user whose id is hashed.
+        let (one, other, user) = ("2001:db8::1", "2001:db8::2", "Ada Lovelace");
+        for _ in 0..5 {
+            assert_eq!(send(stacks[0], one, None).await, StatusCode::OK);
+        }
+        for n in 0..3 {
+            let address = format!("192.0.2.{n}");
+            assert_eq!(send(stacks[0], &address, Some(user)).await, StatusCode::OK);
+        }
+        for stack in &stacks {
+            let denied = StatusCode::TOO_MANY_REQUESTS;
+            assert_eq!(send(stack, one, None).await, denied);
+            assert_eq!(send(stack, "192.0.2.9", Some(user)).await, denied);
+        }
+        let hour = Duration::from_secs(3_600);
+        let network = palisade::client::Network::of(one.parse().unwrap(), 64);
+        stacks[0].suspicions().ban(network, hour).await.unwrap();
+
+        let unblocked = unblock.client(other.parse().unwrap()).await.unwrap();
+        assert!(unblocked.was_banned && unblocked.was_limited);
+        let unblocked = unblock.user(user).await.unwrap();
+        assert!(!unblocked.was_banned && unblocked.was_limited);
+        // At once where it was said, and soon everywhere.
+        assert_eq!(send(stacks[0], one, None).await, StatusCode::OK);
+        let ok = send(stacks[0], "192.0.2.9", Some(user)).await;
+        assert_eq!(ok, StatusCode::OK);
+        for stack in &stacks {
+            until_let_in(stack, one, None).await;
+            until_let_in(stack, "192.0.2.9", Some(user)).await;
+        }
+        let again = unblock
+            .client("203.0.113.1".parse().unwrap())
+            .await
+            .unwrap();
+        assert!(!again.was_banned && !again.was_limited);
+    }
+}
+
+#[tokio::test]
+async fn in_an_outage_it_is_said_that_the_store_did_not_take_it() {
+    let redis = RedisServer::stopped();
+    let stack = process(Some(&redis));
+    for _ in 0..5 {
+        assert_eq!(send(&stack, "192.0.2.1", None).await, StatusCode::OK);
+    }
+    let denied = StatusCode::TOO_MANY_REQUESTS;
+    assert_eq!(send(&stack, "192.0.2.1", None).await, denied);
+    assert!(
+        stack
+            .unblock()
+            .client("192.0.2.1".parse().unwrap())
+            .await
+            .is_err()
+    );
+    // The log of this process is forgotten all the same.
+    assert_eq!(send(&stack, "192.0.2.1", None).await, StatusCode::OK);
+}
