@@ -62,17 +62,14 @@ const unblock = async (event) => {
   if (!problem) $('unblock-whom').value = '';
 };
 
-const offerUnblock = () => {
-  const form = $('unblock');
-  show(form, live.hello.actions);
-  if (form.dataset.ready) return;
-  form.dataset.ready = 'yes';
-  form.addEventListener('submit', unblock);
-  $('unblock-kind').addEventListener('change', () => mark($('unblock-whom'), 'placeholder', PLACEHOLDERS[$('unblock-kind').value]));
+const start = () => {
+  $('unblock').addEventListener('submit', unblock);
+  const kind = $('unblock-kind');
+  kind.addEventListener('change', () => mark($('unblock-whom'), 'placeholder', PLACEHOLDERS[kind.value]));
 };
 
 const draw = () => {
-  offerUnblock();
+  show($('unblock'), live.hello.actions);
   show($('limits-empty'), live.hello.policies.length === 0);
   show(part($('limits'), 'table'), live.hello.policies.length > 0);
   const total = latest().decisions;
@@ -106,4 +103,4 @@ const draw = () => {
   });
 };
 
-export default { sections, draw };
+export default { sections, start, draw };

@@ -5,6 +5,7 @@ mod failing;
 mod lifting;
 mod moving;
 mod told;
+mod unblocking;
 
 use std::path::PathBuf;
 
