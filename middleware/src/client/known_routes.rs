@@ -95,24 +95,19 @@ fn takes(template: &str, path: &str) -> bool {
 /// a whole. To put a parameter in the place of a name is two.
 fn distance(one: &str, two: &str) -> usize {
     let (one, two): (Vec<_>, Vec<_>) = (one.split('/').collect(), two.split('/').collect());
-    edits(
-        &one,
-        &two,
-        |segment| weight(segment),
-        |one, two| {
-            if one == two {
-                0
-            } else if one.contains('{') && two.contains('{') {
-                1
-            } else if one.contains('{') || two.contains('{') {
-                2
-            } else {
-                let (one, two) = (one.to_ascii_lowercase(), two.to_ascii_lowercase());
-                let (one, two): (Vec<_>, Vec<_>) = (one.chars().collect(), two.chars().collect());
-                edits(&one, &two, |_| 1, |one, two| usize::from(one != two))
-            }
-        },
-    )
+    edits(&one, &two, weight, |one, two| {
+        if one == two {
+            0
+        } else if one.contains('{') && two.contains('{') {
+            1
+        } else if one.contains('{') || two.contains('{') {
+            2
+        } else {
+            let (one, two) = (one.to_ascii_lowercase(), two.to_ascii_lowercase());
+            let (one, two): (Vec<_>, Vec<_>) = (one.chars().collect(), two.chars().collect());
+            edits(&one, &two, |_| 1, |one, two| usize::from(one != two))
+        }
+    })
 }
 
 fn weight(segment: &str) -> usize {

@@ -224,7 +224,8 @@ fn without_effect(key: &str, value: impl Display, why: &str) {
     );
 }
 
-#[cfg(all(test, feature = "serde"))]
+#[cfg(feature = "serde")]
+#[cfg(test)]
 mod tests {
     use http::Method;
     use http::request::Parts;
