@@ -101,7 +101,7 @@ fn commands(found: &Examination, report: &mut Report) {
     }
     let problems: Vec<_> = found.denied.iter().map(ToString::to_string).collect();
     let meanwhile = if found.can_decide() {
-        "suspicion, bans, customers or visitors fail without it"
+        "suspicion, bans, customers, visitors or the reuse of connections fail without it"
     } else {
         "limits hold in each process alone without it"
     };

@@ -179,9 +179,7 @@ async fn a_user_without_a_command_is_told_which_at_start_in_a_failure_and_in_a_p
         assert!(problem.contains(&format!("`+{command}`")), "{problem}");
         let probed = probed(&store).await;
         assert_eq!(found.can_decide(), !found.denied[0].decides);
-        // The pool of the probes does without these: it makes a new connection.
-        let unasked = ["PING", "UNWATCH"].contains(&&*name);
-        if found.denied[0].decides && !unasked {
+        if found.denied[0].decides {
             // The server knows the script, so that EVAL is not asked for until it has forgotten it.
             let probed = if name == "EVAL" && probed.is_none() {
                 server.cli(&["SCRIPT", "FLUSH"]);
