@@ -1,6 +1,7 @@
 //! Decides a request: from its head to a verdict, and from a verdict or a failure to pass or refuse.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,7 +44,30 @@ pub(super) enum Bound {
         local: Arc<dyn AdmitNow>,
         deny_cache: Option<DenyCache>,
         start: Instant,
+        /// Whether the last call failed: the breaker may be closed yet.
+        failed: AtomicBool,
     },
+}
+
+impl Bound {
+    /// Whether the shared store does not answer at the moment.
+    fn is_failing(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Shared { store, failed, .. } => {
+                failed.load(Ordering::Relaxed) || store.is_failing()
+            }
+        }
+    }
+
+    /// Notes how a call ended.
+    fn note(&self, has_failed: bool) {
+        if let Self::Shared { failed, .. } = self
+            && failed.load(Ordering::Relaxed) != has_failed
+        {
+            failed.store(has_failed, Ordering::Relaxed);
+        }
+    }
 }
 
 /// One policy that a request meets, with its charge.
@@ -154,7 +178,7 @@ impl Decider {
                 let sent = start.elapsed();
                 if let Some(cache) = deny_cache
                     && let Some(refusal) =
-                        self.known_denial(cache, &mut met, sent, store.is_failing())
+                        self.known_denial(cache, &mut met, sent, self.store.is_failing())
                 {
                     return Answer::Concluded(Conclusion::Refuse(refusal));
                 }
@@ -235,7 +259,6 @@ impl Decider {
     /// Whether a denial is known that may be none for another segment.
     pub(super) fn knows_denial_of_segments(&self, met: &AllMet) -> bool {
         let Bound::Shared {
-            store,
             deny_cache: Some(cache),
             start,
             ..
@@ -246,7 +269,7 @@ impl Decider {
         if !self.by_segment {
             return false;
         }
-        let (now, failing) = (start.elapsed(), store.is_failing());
+        let (now, failing) = (start.elapsed(), self.store.is_failing());
         // It takes nobody's turn to ask.
         let is_known = |met: &&Met| {
             let known = cache.get(met.policy, &met.key, met.quota, met.cost, now, false);
@@ -312,7 +335,7 @@ impl Decider {
 
     /// Whether a remembered denial of this policy counts.
     ///
-    /// While the store is failing, an open policy lets pass and a closed one answers 503, whatever is remembered.
+    /// While calls fail, an open policy lets pass and a closed one answers 503, whatever is remembered.
     fn heeds(&self, met: &Met, failing: bool) -> bool {
         met.enforced && (!failing || self.mode(met) == OnStoreFailure::Local)
     }
@@ -330,6 +353,7 @@ impl Decider {
                 local, deny_cache, ..
             } => (local, deny_cache.as_ref()),
         };
+        self.store.note(result.is_err());
         let Ok(verdict) = result else {
             return self.without_store(met, &**local);
         };

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -214,6 +215,7 @@ impl RateLimitLayerBuilder {
                 local: local.bind_local(&logs),
                 deny_cache: DenyCache::new(self.deny_cache),
                 start: Instant::now(),
+                failed: AtomicBool::new(false),
             },
         };
         let shared = match &store {

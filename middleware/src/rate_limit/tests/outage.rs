@@ -9,6 +9,8 @@ use super::*;
 struct Shaky {
     store: MemoryStore,
     fails: Arc<AtomicBool>,
+    /// Whether it is known to fail, as by an open breaker.
+    is_open: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
 }
 
@@ -17,12 +19,14 @@ impl Shaky {
         Self {
             store,
             fails: Arc::default(),
+            is_open: Arc::default(),
             asked: Arc::default(),
         }
     }
 
     fn fail(&self, fails: bool) {
         self.fails.store(fails, Ordering::Relaxed);
+        self.is_open.store(fails, Ordering::Relaxed);
     }
 
     fn asked(&self) -> u64 {
@@ -46,7 +50,7 @@ struct BoundShaky {
 
 impl Admit for BoundShaky {
     fn is_failing(&self) -> bool {
-        self.shaky.fails.load(Ordering::Relaxed)
+        self.shaky.is_open.load(Ordering::Relaxed)
     }
 
     fn admit(&self, charges: &[Charge<'_>]) -> Reply<Verdict> {
@@ -83,6 +87,37 @@ async fn a_known_denial_does_not_reach_a_shared_store() {
     }
     assert_eq!(shaky.asked(), 3);
     assert_eq!(layer.tally().policies().next().unwrap().1.denied, 3);
+}
+
+#[tokio::test]
+async fn an_open_policy_refuses_nobody_for_what_it_remembers_from_the_first_failed_call_on() {
+    let (_, memory) = hand_store();
+    let shaky = Shaky::new(memory);
+    let layer = RateLimitLayer::shared(shaky.clone(), MemoryStore::new())
+        .policy(
+            Policy::ip()
+                .quota(quota("1/1m"))
+                .on_store_failure(OnStoreFailure::Open),
+        )
+        .build()
+        .unwrap();
+    let mut service = layer.layer(tower::service_fn(echo));
+    let mut statuses = async |client, expected: &[u16]| {
+        for status in expected {
+            let response = send(&mut service, request(client, None)).await;
+            assert_eq!(response.status(), *status, "of {client}");
+        }
+    };
+    statuses(1, &[200, 429, 429]).await;
+    // Calls fail, and the breaker is closed yet.
+    shaky.fails.store(true, Ordering::Relaxed);
+    statuses(2, &[200]).await;
+    statuses(1, &[200, 200]).await;
+    // The next call that succeeds has the remembered denial hold again.
+    shaky.fails.store(false, Ordering::Relaxed);
+    let asked = shaky.asked();
+    statuses(1, &[429, 429, 429]).await;
+    assert_eq!(shaky.asked(), asked + 1);
 }
 
 async fn statuses_in_an_outage(
