@@ -76,6 +76,7 @@ impl Limits {
             watches.extend(threshold.map(|threshold| (*kind, threshold.into())));
         }
         let bans = Banning::new(config.suspicion.bans.take(), arguments.ban)?;
+        let watches = config.suspicion.watches.iter();
         let named = config
             .rate_limit
             .policies
@@ -83,6 +84,7 @@ impl Limits {
             .flat_map(Policy::get_routes)
             .chain(config.rate_limit.exempt.get_routes())
             .chain(config.suspicion.exempt.get_routes())
+            .chain(watches.flat_map(|(_, watch)| &watch.routes))
             .map(|filter| template(filter, &arguments.routes));
         let named: Vec<_> = named.collect::<Result<_, _>>()?;
         let named = named.into_iter().flatten();

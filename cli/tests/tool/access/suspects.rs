@@ -182,6 +182,15 @@ fn a_configuration_says_thresholds_and_exemptions_and_an_option_beats_it() {
         none
     );
     assert_eq!(scanners(&["--config", "routes.toml"]), none);
+    for (route, scanners_there) in [("GET /{page}", 2), ("POST /{page}", 0)] {
+        let watch = format!("{{ threshold = '2/5m', routes = ['{route}'] }}");
+        logs.write(
+            "narrow.toml",
+            format!("suspicion.endpoint_scanning = {watch}"),
+        );
+        let found = scanners(&["--config", "narrow.toml"]);
+        assert_eq!(found.len(), scanners_there, "{route}");
+    }
     let repeated = ["--suspicion", "endpoint_scanning=2/5m"];
     assert_eq!(
         scanners(&[&option[..], &repeated].concat()),
