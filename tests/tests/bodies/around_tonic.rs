@@ -376,7 +376,7 @@ impl Search {
                 client.ready().await.unwrap();
                 let request = Request::new("ada".to_owned());
                 let path = PathAndQuery::try_from(path).unwrap();
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     client.unary(request, path, Text).await.unwrap_err()
                 } else {
                     client
