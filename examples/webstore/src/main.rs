@@ -41,6 +41,8 @@ use signals::Signals;
 /// How long the last changes to customers' records may take: a store that answers takes some ten thousand in it, and one
 /// that does not is rarely back sooner.
 const FLUSH: Duration = Duration::from_secs(1);
+/// How often that is, as long as the store takes some each time.
+const FLUSHES: usize = 4;
 
 /// The Redis server that keeps the limits; beats the file.
 const REDIS_URL: &str = "REDIS_URL";
@@ -177,13 +179,16 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
 
 /// Writes what is known of customers and only waits to be written. What neither the store nor the file takes is lost.
 async fn flush(customers: &Customers, within: Duration) -> Result<(), Failure> {
-    let flushed = customers.flush(within).await;
-    let Flushed {
-        written,
-        spilled,
-        left,
-        ..
-    } = flushed;
+    let mut flushed = customers.flush(within).await;
+    let mut written = flushed.written;
+    for _ in 1..FLUSHES {
+        if flushed.is_complete() || flushed.written == 0 {
+            break;
+        }
+        flushed = customers.flush(within).await;
+        written += flushed.written;
+    }
+    let Flushed { spilled, left, .. } = flushed;
     if flushed.is_complete() {
         tracing::info!(
             target: "webstore",
@@ -415,7 +420,7 @@ impl Display for Failure {
             }
             Self::Unwritten(left) => write!(
                 f,
-                "{left} changes to customers' records are lost: the store did not take them within {}; \
+                "{left} changes to customers' records are lost: the store did not take them within {} of grace; \
                  segments.spill_file keeps them for the next start",
                 humantime::format_duration(FLUSH)
             ),

@@ -1,6 +1,7 @@
 //! A client or a customer is let in again, in every process.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -15,9 +16,13 @@ use tower::{Layer, ServiceExt, service_fn};
 
 /// A stack is a process: it remembers for itself.
 fn process(redis: Option<&RedisServer>) -> Stack {
-    let store = redis.map_or_else(String::new, |redis| {
-        format!("[store]\ndeadline = '10s'\nredis_url = '{}'\n", redis.url())
-    });
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    secret.write_all(b"a secret of the tests").unwrap();
+    let secret_file = secret.path().display();
+    let mut store = format!("[store]\ndeadline = '10s'\nsecret_file = '{secret_file}'\n");
+    if let Some(redis) = redis {
+        store.push_str(&format!("redis_url = '{}'\n", redis.url()));
+    }
     let limits = "[rate_limit]\nip = '5/1h'\nuser = '3/1h'\n[suspicion.bans]\n";
     Stack::builder()
         .config(Config::from_toml(&(store + limits)).unwrap())
