@@ -60,7 +60,7 @@ mod checks;
 mod panels;
 mod setup;
 mod stores;
-#[cfg(all(test, feature = "otel", feature = "serde"))]
+#[cfg(test)]
 mod tests;
 mod unblock;
 #[cfg(feature = "ops")]

@@ -583,7 +583,8 @@ impl Met {
 }
 
 fn forget_now(store: &dyn AdmitNow, policies: std::ops::Range<usize>, key: &PartitionKey) -> bool {
-    policies.fold(false, |any, policy| store.forget_now(policy, key) || any)
+    let forgotten = policies.filter(|policy| store.forget_now(*policy, key));
+    forgotten.count() > 0
 }
 
 fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 2]> {

@@ -1,4 +1,5 @@
 //! What a panic in each part of the service's own code does, over the whole stack.
+#![cfg(all(feature = "otel", feature = "serde"))]
 
 use std::convert::Infallible;
 use std::sync::Arc;

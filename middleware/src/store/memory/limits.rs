@@ -79,8 +79,8 @@ impl Admit for Bound {
 
     fn forget(&self, key: &PartitionKey) -> Reply<bool> {
         let policies = 0..self.tables.len();
-        let forgotten = policies.fold(false, |any, policy| self.forget_now(policy, key) || any);
-        Reply::Ready(Ok(forgotten))
+        let forgotten = policies.filter(|policy| self.forget_now(*policy, key));
+        Reply::Ready(Ok(forgotten.count() > 0))
     }
 }
 

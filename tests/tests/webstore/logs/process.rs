@@ -84,7 +84,9 @@ async fn every_line_is_as_documented() {
     store.signal("TERM");
     assert!(store.wait(SOON).success());
     let log = store
-        .log_until("the end", SOON, |log| !of(log, "drained").is_empty())
+        .log_until("the end", SOON, |log| {
+            !of(log, "customers_flushed").is_empty()
+        })
         .await;
 
     let documented = Documented::read();
@@ -92,6 +94,7 @@ async fn every_line_is_as_documented() {
     let expected = [
         "access",
         "client_banned",
+        "customers_flushed",
         "draining",
         "drained",
         "rate_limit_denying",
