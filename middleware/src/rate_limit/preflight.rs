@@ -1,6 +1,7 @@
 //! The limits' part of preflight.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -62,8 +63,8 @@ impl Ask for RateLimitLayer {
         }
         let answer = self.decider.begin(gate, met);
         match self.decider.leave(answer, gate, &mut request.extensions) {
-            Ok(asked) => asked,
-            Err((asked, met)) => question(asked, met),
+            ControlFlow::Break(asked) => asked,
+            ControlFlow::Continue((asked, met)) => question(asked, met),
         }
     }
 }
@@ -147,8 +148,10 @@ impl Answer for Question {
                     }
                     let answer = self.decider.begin(self.gate, mem::take(&mut self.met));
                     match self.decider.leave(answer, self.gate, extensions) {
-                        Ok(_) => return Poll::Ready(()),
-                        Err((asked, met)) => (self.asked, self.met) = (asked, met),
+                        ControlFlow::Break(_) => return Poll::Ready(()),
+                        ControlFlow::Continue((asked, met)) => {
+                            (self.asked, self.met) = (asked, met)
+                        }
                     }
                 }
             }
@@ -171,8 +174,8 @@ impl Decider {
         answer: decide::Answer,
         gate: Option<Gate>,
         extensions: &mut Extensions,
-    ) -> Result<Asked, (Of, AllMet)> {
-        Ok(match answer {
+    ) -> ControlFlow<Asked, (Of, AllMet)> {
+        ControlFlow::Break(match answer {
             decide::Answer::Free => prepare(None, extensions),
             decide::Answer::Concluded(concluded) => {
                 if gate.is_some() {
@@ -185,7 +188,7 @@ impl Decider {
                 self.leave_answer(&met, sent, result, extensions)
             }
             decide::Answer::Asked { pending, met, sent } => {
-                return Err((Of::Store { pending, sent }, met));
+                return ControlFlow::Continue((Of::Store { pending, sent }, met));
             }
         })
     }
