@@ -38,15 +38,21 @@ fn hours(text: &str) -> String {
 }
 
 /// A scrape without the time that anything took, and without what is chance: how often the store was called, since calls
-/// are made of batches, how many customers the first sweep met, and whether a connection is closed yet.
+/// are made of batches, how many customers the first sweep met, whether a connection is closed yet, and whether a repetition came
+/// before what it repeats was written.
 pub(crate) fn scrape(text: &str) -> String {
     let timed = Regex::new(
         r"^(\w+_seconds_(?:sum|bucket)|target_info|webstore_store_operation_duration_seconds_count|webstore_customers|webstore_customer_swept_total|webstore_server_connections)\b(.*) \S+$",
     )
     .unwrap();
+    let repetitions = Regex::new(
+        r#"^(webstore_customer_changes_total\{.*"repeated"\}|webstore_funnel_reaches_total\{.*"(?:out_of_order|repeated)"\}) \S+$"#,
+    )
+    .unwrap();
     let mut lines: Vec<_> = text
         .lines()
         .map(|line| timed.replace(line, "$1$2 <value>").into_owned())
+        .map(|line| repetitions.replace(&line, "$1 <value>").into_owned())
         .collect();
     lines.sort();
     lines.iter().map(|line| format!("{line}\n")).collect()
