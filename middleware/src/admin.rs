@@ -36,6 +36,7 @@ use crate::ops::{Ops, OpsBody, OpsService};
 #[cfg(feature = "ops")]
 use crate::server::Lasting;
 use crate::server::{RequestBody, Server};
+use crate::task::shielded;
 use crate::telemetry::{Prometheus, Telemetry};
 
 /// Connections at a time, each of which may hold one scrape's text, beside the page's eight streams.
@@ -137,7 +138,8 @@ impl Admin {
         self
     }
 
-    /// The answer of `/readyz`; always ready by default. Called for each such request, so it must not block.
+    /// The answer of `/readyz`; always ready by default. Called for each such request, so it must not block;
+    /// if it panics, the answer is 503.
     pub fn readiness(mut self, check: impl Fn() -> Readiness + Send + Sync + 'static) -> Self {
         self.readiness = Arc::new(check);
         self
@@ -229,7 +231,9 @@ impl Admin {
         match (path, &self.prometheus) {
             ("/metrics", Some(prometheus)) => metrics(prometheus).await,
             ("/readyz", _) => {
-                let Readiness { ready, detail } = (self.readiness)();
+                let said = shielded("readiness", || (self.readiness)());
+                let Readiness { ready, detail } =
+                    said.unwrap_or_else(|| Readiness::not_ready("the readiness check panicked"));
                 let status = if ready {
                     StatusCode::OK
                 } else {

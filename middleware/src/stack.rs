@@ -46,6 +46,7 @@
 //! | what decides: user, country, route, a policy's key or cost, `reject_with` | it ends its request, which the service does not see and no limit is charged for |
 //! | what observes: exchanges, security events, calls to the store, steps of visitors | it is caught and logged once (`observer_panicked`); the request and the other observers go on |
 //! | `convert` | it is caught and logged as those are; the order counts, and its amount adds nothing |
+//! | the check of `/readyz` | it is caught and logged as those are; the answer is 503 |
 //! | a store, a clock, an [`Ask`](crate::preflight::Ask) of your own | it ends the request that asked, or the batch of a task, which begins anew |
 //!
 //! In the sources, this module alone knows all layers. This file has their list, of which `stack/layers.rs` makes the

@@ -52,7 +52,8 @@ impl Things {
             .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 
-    /// The thing of a failure: of a 404 the path, of a 401 the credentials, of any other the route and the status.
+    /// The thing of a failure: of a 404 the path, of a 401 the credentials, of any other the status and the path, or the route of a sender
+    /// whose paths are not told apart. A query is left out: it may change from request to request, whoever sends it.
     ///
     /// A guess that the request's head does not show is like no other: a 401 without `Authorization` where there may have been
     /// a guess in the body (`is_guess`), and a failed login that its handler told of (`is_login`).
@@ -75,7 +76,8 @@ impl Things {
             },
             (StatusCode::UNAUTHORIZED, _) => return self.unlike_any(),
             _ => {
-                let text = format!("{} {}", status.as_u16(), route.as_str());
+                let place = sought.map_or(route.as_str(), Sought::path);
+                let text = format!("{} {place}", status.as_u16());
                 self.secret.digest(b"failure", text.as_bytes())
             }
         };

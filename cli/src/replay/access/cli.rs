@@ -81,7 +81,7 @@ A request that the replayed limits deny has not passed and is no failure, whatev
 service would never have seen it. A 429 in the log was the old server's, and never counts.
 
 With --ban, a client that fails at as many distinct things as a threshold says (paths of 404s; each 401, since a log \
-has no credentials; routes and statuses of others) is refused for a time: its requests count as denied, meet no limit \
+has no credentials; statuses and paths of others) is refused for a time: its requests count as denied, meet no limit \
 and are no failures. Failures of a verified user other than 401 ban nobody. Bans have no jitter here, so that every \
 replay of a log says the same.
 

@@ -91,9 +91,7 @@ impl<'a> Suspects<'a> {
         let thing = match entry.status {
             StatusCode::NOT_FOUND => self.hasher.hash_one(uri.path()),
             StatusCode::UNAUTHORIZED => self.unlike_any(),
-            status => self
-                .hasher
-                .hash_one((status.as_u16(), client.route.as_str())),
+            status => self.hasher.hash_one((status.as_u16(), uri.path())),
         };
         let counting: Vec<_> = self
             .watches

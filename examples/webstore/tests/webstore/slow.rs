@@ -64,3 +64,19 @@ fn readers_that_never_read_shut_nobody_out_and_the_end_does_not_wait_for_them() 
     assert_eq!(store.wait().0, Some(0));
     drop(held);
 }
+
+#[test]
+fn a_process_without_a_free_descriptor_says_so_once_and_accepts_again_when_it_has_one() {
+    let mut store = Webstore::with_open_files(128);
+    store.allow_open_files(3);
+    let mut waiting = store.connect();
+    waiting.send(Request::get("/US/products"));
+    store.wait_for_log("the listener cannot accept connections");
+    store.allow_open_files(128);
+    assert_eq!(waiting.response().status, 200);
+    store.signal("TERM");
+    let (status, log) = store.wait();
+    assert_eq!(status, Some(0));
+    // However often it tried meanwhile.
+    assert!(!log.contains("accept_failed"), "{log}");
+}

@@ -138,6 +138,16 @@ impl Webstore {
         );
     }
 
+    /// Lets the running process have so many files open.
+    pub(crate) fn allow_open_files(&self, most: u32) {
+        let pid = self.process.id().to_string();
+        let limit = format!("--nofile={most}:");
+        let prlimit = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(prlimit.expect("prlimit of util-linux runs").success());
+    }
+
     /// Waits for the log event with this message.
     pub(crate) fn wait_for_log(&mut self, message: &str) -> Value {
         loop {

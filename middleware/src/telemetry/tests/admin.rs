@@ -161,6 +161,15 @@ async fn health_is_ok_while_readiness_is_what_the_service_says() {
 }
 
 #[tokio::test]
+async fn a_readiness_check_that_panics_is_not_ready() {
+    let admin = telemetry().admin().readiness(|| panic!("of the service's"));
+    let server = Server::start(admin).await;
+    let answer = server.ask("GET", "/readyz").await;
+    let told = "the readiness check panicked";
+    assert_eq!((answer.status(), &*answer.body), ("503", told));
+}
+
+#[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let server = Server::start(telemetry().admin()).await;
     for path in ["/metrics", "/healthz", "/readyz"] {

@@ -21,7 +21,7 @@ enum Pace {
     Fast,
 }
 
-const COUNTRIES: [&str; 7] = ["US", "GB", "DE", "FR", "JP", "BR", "IN"];
+pub(super) const COUNTRIES: [&str; 7] = ["US", "GB", "DE", "FR", "JP", "BR", "IN"];
 
 impl Crawler {
     pub(super) fn polite(world: &Arc<World>) -> Self {

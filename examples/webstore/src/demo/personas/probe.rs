@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 
+use super::crawler::COUNTRIES;
 use super::paths::SCANNED;
 use super::world::{Attacker, World};
 use super::{Answer, Ask, Persona};
@@ -50,29 +51,46 @@ impl Probe {
             .expect(&[404, 429])
     }
 
-    /// Neither enough 404s for a scan nor enough 401s for guessed passwords: only together they are abuse.
+    /// Neither enough 404s for a scan nor enough 401s for guessed passwords: only together they are abuse. It fails at ever new
+    /// paths, as those do that try what a service lets pass.
     fn blunder(&self) -> Ask {
         let client = self.attacker.client;
+        let country = COUNTRIES[self.at / 10 % COUNTRIES.len()];
         let ask = match self.at % 10 {
-            0 | 5 => Ask::post("/{country}/cart", "/US/cart", client, "{").expect(&[400, 429]),
-            1 | 6 => {
+            0 | 5 => {
                 let json = r#"{"product_id":"one","quantity":-1}"#;
-                Ask::post("/{country}/cart", "/DE/cart", client, json).expect(&[400, 429])
+                let path = format!("/{country}/cart");
+                Ask::post("/{country}/cart", path, client, json).expect(&[400, 429])
             }
+            1 | 6 | 8 => Ask {
+                method: Method::DELETE,
+                ..Ask::get(
+                    "/{country}/products/{id}",
+                    format!("/{country}/products/{}", self.at % 10 + 1),
+                    client,
+                )
+                .expect(&[405, 429])
+            },
             2 => Ask {
                 method: Method::DELETE,
-                ..Ask::get("/{country}/products", "/FR/products", client).expect(&[405, 429])
+                ..Ask::get(
+                    "/{country}/products",
+                    format!("/{country}/products"),
+                    client,
+                )
+                .expect(&[405, 429])
             },
             3 => {
                 let json = r#"{"order_id":"empty","payment_method":"paypal"}"#;
-                Ask::post("/{country}/orders", "/JP/orders", client, json).expect(&[409, 429])
+                let path = format!("/{country}/orders");
+                Ask::post("/{country}/orders", path, client, json).expect(&[409, 429])
             }
             4 => Ask::get("/{country}/products", "/XX/products", client).expect(&[404, 429]),
-            7 => Ask::get("/login", "/login", client).expect(&[405, 429]),
-            8 => Ask::login(client, "a b", "x").expect(&[400, 429]),
+            7 => Ask::login(client, "a b", "x").expect(&[400, 429]),
             _ => {
                 let json = r#"{"order_id":"x","payment_method":"shells"}"#;
-                Ask::post("/{country}/orders", "/IN/orders", client, json).expect(&[400, 429])
+                let path = format!("/{country}/orders");
+                Ask::post("/{country}/orders", path, client, json).expect(&[400, 429])
             }
         };
         ask.agent("shop-client/0.0.1")
