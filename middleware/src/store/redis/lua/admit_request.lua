@@ -249,11 +249,12 @@ while charge <= charges do
       -- How long a ban still lasts; 0 for none, and for what is no ban. One from the future begins anew, so that a clock that
       -- stepped back makes no ban last for longer than it was imposed for.
       local ban = try('GETRANGE', key, '0', '18')
-      if #ban == 19 then
-        local magic, ends, offences, since = unpack_at('>I2I7c3I7', ban)
+      if #ban >= 9 then
+        local magic, ends = unpack_at('>I2I7', ban)
+        local since = #ban == 19 and unpack_at('>I7', ban, 13) or 0
         if magic == BAN and since > now then
           ends = now + math.max(ends - since, 0)
-          call('SET', key, struct.pack('>I2I7', BAN, ends) .. offences .. struct.pack('>I7', now), 'KEEPTTL')
+          call('SET', key, struct.pack('>I2I7', BAN, ends) .. sub(ban, 10, 12) .. struct.pack('>I7', now), 'KEEPTTL')
         end
         if magic == BAN and ends > now then
           retry = ends - now < NEVER and ends - now or NEVER - 1
