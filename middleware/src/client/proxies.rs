@@ -24,6 +24,7 @@ pub(super) struct ProxyCheck {
 impl ProxyCheck {
     const ENOUGH: u32 = 1_000;
 
+    #[inline]
     pub(super) fn heed(&self, is_trusted: bool, header: ForwardedHeader, headers: &HeaderMap) {
         if !self.is_over.load(Ordering::Relaxed) {
             self.look(is_trusted, header, header.is_in(headers));

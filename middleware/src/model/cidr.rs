@@ -21,6 +21,10 @@ impl Cidrs {
         Ok(cidrs)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         !self.0.is_empty() && {
             let address = Nat64Prefixes::WELL_KNOWN.read(address);

@@ -68,6 +68,7 @@ impl Nat64Prefixes {
     /// An address of the well-known prefix that carries a private, loopback, link-local or shared address stays as it is:
     /// no translator may make one (RFC 6052, section 3.1), and your own networks may be among those that you trust.
     #[must_use]
+    #[inline]
     pub fn read(&self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V4(_) => address,

@@ -160,6 +160,7 @@ impl Decider {
     }
 
     /// As [`Decider::ask`], of a request that meets these policies.
+    #[inline]
     pub(super) fn begin(&self, gate: Option<Gate>, mut met: AllMet) -> Answer {
         if met.is_empty() && gate.is_none() {
             return Answer::Free;
@@ -195,6 +196,7 @@ impl Decider {
     }
 
     /// The policies that apply, and their charges; none for an exempt request.
+    #[inline]
     pub(super) fn met(&self, request: &Parts, client: &Client) -> AllMet {
         if self.exempt.covers(&request.method, &request.uri, client) {
             return AllMet::new();

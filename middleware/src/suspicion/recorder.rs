@@ -81,6 +81,7 @@ pub(super) enum Seeks {
 
 impl Recorder {
     /// What a request asks for, if its response must know.
+    #[inline]
     pub(super) fn seek<B>(&self, client: &Client, request: &Request<B>) -> Option<Box<Sought>> {
         match self.seeks {
             Seeks::Nothing => None,
@@ -90,6 +91,7 @@ impl Recorder {
     }
 
     /// The kinds that leave out the failures of this route.
+    #[inline]
     pub(super) fn leaves_out(&self, method: &Method, route: &Route, uri: &Uri) -> u8 {
         let others = self.narrowed.iter().filter(|(_, routes)| {
             let mut routes = routes.iter();

@@ -84,6 +84,7 @@ impl<E: Entry> Shard<E> {
     }
 
     /// The slot of a key, if it is held.
+    #[inline]
     pub(super) fn find(&self, hash: u64, key: &PartitionKey) -> Option<u32> {
         self.index
             .find(hash, |&slot| self.slots[slot as usize].key == *key)

@@ -48,6 +48,7 @@ impl<E: Entry> Table<E> {
         &self.hasher
     }
 
+    #[inline]
     pub(super) fn hash(&self, key: &PartitionKey) -> u64 {
         self.hasher.hash_one(key)
     }
