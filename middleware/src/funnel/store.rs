@@ -100,6 +100,8 @@ pub struct Progress {
     pub steps: SmallVec<[Duration; 2]>,
     /// From now to the end of the visitor's window; zero without one.
     pub left: Duration,
+    /// Whether nothing was counted or remembered, since the store has no room for a visitor that it does not know.
+    pub refused: bool,
 }
 
 impl Progress {

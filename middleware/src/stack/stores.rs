@@ -89,6 +89,7 @@ pub(super) fn shared(
         (None, Some(url)) => RedisStore::builder(url.as_str())
             .prefix(&settings.prefix)
             .deadline(settings.deadline)
+            .analytics_memory(settings.analytics_memory)
             .build()
             .map_err(|error| error.under("store"))?,
         (Some(_), Some(_)) => {
@@ -106,6 +107,11 @@ pub(super) fn shared(
                     [settings.deadline, store.deadline()].map(humantime::format_duration);
                 let allowed = format!("the ready `RedisStore`'s own, `{own}`");
                 return Err(ConfigError::new("store.deadline", value, allowed));
+            }
+            let (value, own) = (settings.analytics_memory, store.analytics_memory());
+            if value != default.analytics_memory && value != own {
+                let allowed = format!("the ready `RedisStore`'s own, `{own}`");
+                return Err(ConfigError::new("store.analytics_memory", value, allowed));
             }
             store
         }
@@ -172,6 +178,10 @@ mod tests {
         assert_eq!(
             with(&|store| store.deadline = Duration::from_millis(70)),
             "`store.deadline` cannot be `70ms`: allowed is the ready `RedisStore`'s own, `20ms`"
+        );
+        assert_eq!(
+            with(&|store| store.analytics_memory = "64mb".parse().unwrap()),
+            "`store.analytics_memory` cannot be `67108864b`: allowed is the ready `RedisStore`'s own, `50%`"
         );
     }
 

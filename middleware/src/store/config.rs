@@ -6,6 +6,8 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::AnalyticsMemory;
+
 /// Where limits, failures, bans, customers and visitors are kept.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub struct StoreConfig {
     pub prefix: String,
     /// The longest that a request waits for the store.
     pub deadline: Duration,
+    /// How much of the Redis server's memory visitors, failures and customers may take together.
+    pub analytics_memory: AnalyticsMemory,
     /// The file with the secret of the keyed hashes.
     pub secret_file: Option<PathBuf>,
 }
@@ -30,6 +34,7 @@ impl Default for StoreConfig {
             redis_url: None,
             prefix: "palisade:".to_owned(),
             deadline: Duration::from_millis(50),
+            analytics_memory: AnalyticsMemory::default(),
             secret_file: None,
         }
     }
@@ -73,13 +78,20 @@ mod section {
         redis_url: Option<String>,
         prefix: Option<String>,
         deadline: Option<String>,
+        analytics_memory: Option<String>,
         secret_file: Option<PathBuf>,
     }
 
     impl Section for StoreConfig {
         type Written = Store;
 
-        const KEYS: &'static [&'static str] = &["redis_url", "prefix", "deadline", "secret_file"];
+        const KEYS: &'static [&'static str] = &[
+            "redis_url",
+            "prefix",
+            "deadline",
+            "analytics_memory",
+            "secret_file",
+        ];
 
         fn read(written: Store) -> Result<Self, ConfigError> {
             let default = Self::default();
@@ -97,6 +109,10 @@ mod section {
                 redis_url: written.redis_url.map(RedisUrl::from),
                 prefix,
                 deadline,
+                analytics_memory: match written.analytics_memory {
+                    None => default.analytics_memory,
+                    Some(text) => text.parse()?,
+                },
                 secret_file: written.secret_file,
             })
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
+use super::Analytics;
+#[cfg(feature = "redis")]
 use super::redis::StoreHealth;
 use super::{Operation, Outcome};
 use crate::model::metrics::{Durations, Instrument, Stopwatch};
@@ -48,6 +50,15 @@ pub(crate) const CORRUPT: Instrument = Instrument::counter(
     "Keys in the store that held something else and were treated as fresh.",
 );
 
+/// Analytics for which the server had no memory left.
+#[cfg(feature = "redis")]
+pub(crate) const OVER_BUDGET: Instrument = Instrument::counter(
+    "store.over_budget",
+    "{key}",
+    &["kind"],
+    "Visitors and failures that the store did not keep, and customers it forgot, for want of memory for analytics.",
+);
+
 #[cfg(feature = "redis")]
 impl Metrics for StoreHealth {
     const METRICS: &'static [Metric<Self>] = &[
@@ -56,6 +67,11 @@ impl Metrics for StoreHealth {
         }),
         Metric::new(CORRUPT, |health, series| {
             series.add(&[], health.broken_logs());
+        }),
+        Metric::new(OVER_BUDGET, |health, series| {
+            for kind in Analytics::ALL {
+                series.add(&[kind.as_str()], health.over_budget(kind));
+            }
         }),
     ];
 }

@@ -5,6 +5,7 @@
 //! Each layer says by traits what it needs of a store: [`rate_limit::store`](crate::rate_limit::store),
 //! [`suspicion::store`](crate::suspicion::store), [`segment::store`](crate::segment::store) and
 //! [`funnel::store`](crate::funnel::store). Both stores implement all of them; a store of your own can implement any.
+mod analytics;
 pub(crate) mod config;
 pub mod memory;
 #[cfg(feature = "otel")]
@@ -23,6 +24,7 @@ use crate::segment::{Event, OrderKey};
 pub(crate) use prefix::check_prefix;
 
 pub use crate::model::{Operation, Outcome};
+pub use analytics::{Analytics, AnalyticsMemory};
 #[cfg(feature = "otel")]
 pub use metrics::Calls;
 

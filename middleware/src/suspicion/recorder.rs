@@ -1,5 +1,6 @@
 //! From a response to the store, off the request's path.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,7 +8,9 @@ use http::{Method, Request, StatusCode, Uri};
 
 use super::event::Reporter;
 use super::login::{Login, LoginAttempt, Logins};
-use super::store::{Evidence, FailedRequest, FailureStore, Incident, LocalFailureStore, Rule};
+use super::store::{
+    Counts, Evidence, FailedRequest, FailureStore, Incident, LocalFailureStore, Rule,
+};
 use super::tally::{FailureResult, SuspicionTally};
 use super::thing::{Sought, Things};
 use super::{Ban, BanReason, IncidentKind, Warden};
@@ -161,12 +164,9 @@ impl Recorder {
         }
     }
 
-    async fn count(&self, requests: &[FailedRequest]) -> (FailureResult, Vec<Incident>) {
+    async fn count(&self, requests: &[FailedRequest]) -> Found {
         match &self.stores {
-            Stores::Embedded(store) => (
-                FailureResult::Counted,
-                store.count_now(&self.rules, requests),
-            ),
+            Stores::Embedded(_) => self.count_here(requests),
             Stores::Shared { store, local } => {
                 let answer = store.count(&self.rules, requests).await;
                 match self.fallback.heed(answer.as_ref().err()) {
@@ -185,26 +185,61 @@ impl Recorder {
                     None => {}
                 }
                 match answer {
-                    Ok(incidents) => (FailureResult::Counted, incidents),
-                    Err(_) => (
-                        FailureResult::CountedLocally,
-                        local.count_now(&self.rules, requests),
-                    ),
+                    Ok(counts) => self.count_refused(requests, counts, &**local),
+                    Err(_) => self.count_here(requests),
                 }
             }
         }
     }
 
-    fn count_here(&self, requests: &[FailedRequest]) -> (FailureResult, Vec<Incident>) {
+    /// Counts in this process what the shared store had no room for, so that whoever floods it with clients is still found by
+    /// the process that he meets.
+    fn count_refused(
+        &self,
+        requests: &[FailedRequest],
+        counts: Counts,
+        local: &dyn LocalFailureStore,
+    ) -> Found {
+        let Counts { incidents, refused } = counts;
+        let mut found = Found {
+            incidents,
+            here: BTreeSet::from_iter(refused.iter().map(|(place, _)| *place)),
+            is_shared: true,
+        };
+        let left = found.here.iter().filter_map(|place| {
+            let kinds = || refused.iter().filter(|(at, _)| at == place);
+            let mut request = requests.get(*place)?.clone();
+            request.left_out |= !kinds().fold(0, |bits, (_, kind)| bits | kind.bit());
+            if !kinds().any(|(_, kind)| kind.is_of_logins()) {
+                request.login = None;
+            }
+            Some((*place, request))
+        });
+        let (places, left): (Vec<_>, Vec<_>) = left.unzip();
+        if left.is_empty() {
+            return found;
+        }
+        for mut incident in local.count_now(&self.rules, &left) {
+            if let Some(place) = places.get(incident.request) {
+                incident.request = *place;
+                found.incidents.push(incident);
+            }
+        }
+        found
+    }
+
+    fn count_here(&self, requests: &[FailedRequest]) -> Found {
         match &self.stores {
-            Stores::Embedded(store) => (
-                FailureResult::Counted,
-                store.count_now(&self.rules, requests),
-            ),
-            Stores::Shared { local, .. } => (
-                FailureResult::CountedLocally,
-                local.count_now(&self.rules, requests),
-            ),
+            Stores::Embedded(store) => Found {
+                incidents: store.count_now(&self.rules, requests),
+                here: BTreeSet::new(),
+                is_shared: false,
+            },
+            Stores::Shared { local, .. } => Found {
+                incidents: local.count_now(&self.rules, requests),
+                here: (0..requests.len()).collect(),
+                is_shared: false,
+            },
         }
     }
 
@@ -223,9 +258,15 @@ impl Recorder {
     }
 
     /// What counts towards bans.
-    fn evidence(&self, warden: &Warden, batch: &Batch) -> Vec<Evidence> {
+    fn evidence(
+        &self,
+        warden: &Warden,
+        batch: &Batch,
+        of: impl Fn(usize) -> bool,
+    ) -> Vec<Evidence> {
         let mut evidence = Vec::new();
-        for request in &batch.requests {
+        let requests = batch.requests.iter().enumerate();
+        for (_, request) in requests.filter(|(place, _)| of(*place)) {
             for rule in self.rules.iter().filter(|rule| warden.bans_for(rule.kind)) {
                 let thing = match (rule.kind, request.login) {
                     (IncidentKind::PasswordSpraying, Some(login)) if !login.succeeded => {
@@ -289,11 +330,16 @@ impl Work for Recorder {
     async fn finish(&self, batch: Vec<Noted>) {
         let batch = Batch::from(batch);
         let mut taken = Taken::new(&self.tally, &batch);
-        let (result, incidents) = self.count(&batch.requests).await;
-        taken.result = result;
-        self.report(&batch, &incidents);
+        let found = self.count(&batch.requests).await;
+        taken.counted(&found);
+        self.report(&batch, &found.incidents);
         if let Some(warden) = &self.warden {
-            for ban in warden.convict(self.evidence(warden, &batch)).await {
+            let shared = self.evidence(warden, &batch, |place| !found.is_refused(place));
+            for ban in warden.convict(shared).await {
+                self.announce(ban.reason, &ban);
+            }
+            let here = self.evidence(warden, &batch, |place| found.is_refused(place));
+            for ban in warden.convict_here(here) {
                 self.announce(ban.reason, &ban);
             }
         }
@@ -302,11 +348,11 @@ impl Work for Recorder {
     fn finish_here(&self, batch: Vec<Noted>) {
         let batch = Batch::from(batch);
         let mut taken = Taken::new(&self.tally, &batch);
-        let (result, incidents) = self.count_here(&batch.requests);
-        taken.result = result;
-        self.report(&batch, &incidents);
+        let found = self.count_here(&batch.requests);
+        taken.counted(&found);
+        self.report(&batch, &found.incidents);
         if let Some(warden) = &self.warden {
-            for ban in warden.convict_here(self.evidence(warden, &batch)) {
+            for ban in warden.convict_here(self.evidence(warden, &batch, |_| true)) {
                 self.announce(ban.reason, &ban);
             }
         }
@@ -316,23 +362,49 @@ impl Work for Recorder {
 /// Failures taken from the queue, with their result so far: dropped, if the task ends before they are counted.
 struct Taken<'a> {
     tally: &'a SuspicionTally,
-    result: FailureResult,
     failures: usize,
+    /// How many were counted, and how many of them in this process alone; `None` until then.
+    counted: Option<(usize, usize)>,
+}
+
+/// What failures came to.
+struct Found {
+    incidents: Vec<Incident>,
+    /// The places of those that were counted in this process, in whole or in part, although others share the store.
+    here: BTreeSet<usize>,
+    /// Whether the shared store answered.
+    is_shared: bool,
+}
+
+impl Found {
+    /// Whether the shared store answered, and had no room for the client of this request.
+    fn is_refused(&self, place: usize) -> bool {
+        self.is_shared && self.here.contains(&place)
+    }
 }
 
 impl<'a> Taken<'a> {
     fn new(tally: &'a SuspicionTally, batch: &Batch) -> Self {
         Self {
             tally,
-            result: FailureResult::Dropped,
             failures: batch.requests.len(),
+            counted: None,
         }
+    }
+
+    fn counted(&mut self, found: &Found) {
+        let here = found.here.len();
+        self.counted = Some((self.failures - here, here));
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.tally.add(self.result, self.failures);
+        let Some((shared, here)) = self.counted else {
+            return self.tally.add(FailureResult::Dropped, self.failures);
+        };
+        self.tally.add(FailureResult::Counted, shared);
+        self.tally.add(FailureResult::CountedLocally, here);
     }
 }
 

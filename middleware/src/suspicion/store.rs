@@ -31,7 +31,7 @@ pub trait FailureStore: Send + Sync + 'static {
     /// Counts each request for every one of these kinds that [counts it](FailedRequest::counts), all in one round trip.
     ///
     /// The reply times out by itself. A call that failed may have been executed.
-    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>>;
+    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Counts>;
 
     /// Looks an account up: one read, which changes nothing. Without [`IncidentKind::DistributedStuffing`] among the kinds,
     /// no account is under attack.
@@ -121,6 +121,28 @@ impl FailedRequest {
     #[must_use]
     pub fn counts(&self, kind: IncidentKind) -> bool {
         kind.counts(self.status) && self.left_out & kind.bit() == 0
+    }
+}
+
+/// What a call that counts came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// The incidents, those of failures first, in the order of the requests.
+    pub incidents: Vec<Incident>,
+    /// What was not counted, since the store has no room for a client or an account that it does not know: the request by its
+    /// place in the call, and the kind that leaves it out.
+    pub refused: Vec<(usize, IncidentKind)>,
+}
+
+impl Counts {
+    /// Adds an incident; one of no failures stands for a request that was refused.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    pub(crate) fn add(&mut self, incident: Incident) {
+        if incident.count == 0 {
+            self.refused.push((incident.request, incident.rule.kind));
+        } else {
+            self.incidents.push(incident);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub struct SuspicionTally {
 pub enum FailureResult {
     /// Counted by the store.
     Counted,
-    /// The store failed: counted in the memory of this process.
+    /// The store failed, or had no room for a new client: counted in the memory of this process.
     CountedLocally,
     /// Not counted: the queue was full, or the runtime ended.
     Dropped,

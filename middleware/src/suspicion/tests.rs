@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceExt};
 mod events;
 mod logins;
 
-use super::store::{FailedRequest, FailureStore, Incident, Reply, Rule};
+use super::store::{Counts, FailedRequest, FailureStore, Reply, Rule};
 use super::*;
 use crate::body::Body;
 use crate::model::{Client, Exemptions, Route, Secret, StoreError, StoreErrorKind, UserId};
@@ -325,7 +325,7 @@ impl FailureStore for Broken {
         }
     }
 
-    fn count(&self, _: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, _: &[Rule], requests: &[FailedRequest]) -> Reply<Counts> {
         self.asked.lock().unwrap().push(requests.len());
         if self.fails.load(Ordering::Relaxed) {
             Reply::Ready(Err(StoreError::new(StoreErrorKind::Rejected)))

@@ -82,6 +82,7 @@
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
+//! | `shop_store_over_budget_total` | counter | `kind` = `visitors`, `failures`, `customers` |
 //! | `shop_customer_segment_total` | counter | `segment`, `action`, `country` |
 //! | `shop_customers` | gauge | `segment`, from the one process that holds the sweep |
 //! | `shop_customer_unclassified_total` | counter | |

@@ -6,13 +6,14 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 73] = [
+const KEYS: [(&str, &str); 74] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
     ("store", "redis_url"),
     ("store", "prefix"),
     ("store", "deadline"),
+    ("store", "analytics_memory"),
     ("store", "secret_file"),
     ("store", "unknown"),
     ("client", "trusted_proxies"),

@@ -19,6 +19,8 @@ use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
 use tower::{Layer, Service};
 
+use crate::store_redis::fill;
+
 const QUEUE: u64 = 1_000;
 
 /// Answers with the status that the request's extension says.
@@ -117,4 +119,35 @@ async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses(
     assert_eq!(tally.failures(FailureResult::Counted), 1);
     assert_eq!(tally.failures(FailureResult::CountedLocally), 2 * QUEUE);
     server.resume();
+}
+
+#[tokio::test]
+async fn a_guesser_for_whom_redis_has_no_room_is_found_by_the_process_that_he_meets() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder(&server.url())
+        .deadline(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let layer = SuspicionLayer::shared(store, MemoryStore::new())
+        .build()
+        .unwrap();
+    let tally: Arc<SuspicionTally> = layer.tally();
+    let mut service = layer.layer(tower::service_fn(answer));
+    let [known, new] = [1, 2].map(|n| Ipv4Addr::new(203, 0, 113, n));
+    let counted = |counted: u64| {
+        let tally = &tally;
+        until("each is counted", move || sum(tally) == counted)
+    };
+    fail(&mut service, known, StatusCode::UNAUTHORIZED);
+    counted(1).await;
+    fill(&server, "failures");
+    for _ in 0..5 {
+        fail(&mut service, new, StatusCode::UNAUTHORIZED);
+        fail(&mut service, known, StatusCode::UNAUTHORIZED);
+    }
+    counted(11).await;
+    assert_eq!(tally.incidents(IncidentKind::CredentialStuffing), 2);
+    assert_eq!(tally.failures(FailureResult::Counted), 6);
+    assert_eq!(tally.failures(FailureResult::CountedLocally), 5);
+    assert_eq!(server.cli(&["KEYS", "*203.0.113.2"]), "");
 }

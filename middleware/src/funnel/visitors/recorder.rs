@@ -95,6 +95,11 @@ impl Recorder {
     }
 
     fn record(&self, noted: &Noted, progress: &Progress, call: &Call) {
+        if progress.refused {
+            // Tried again like any reach that did not count.
+            self.tally.add(ReachResult::Dropped, 1);
+            return;
+        }
         let counted = progress.counted();
         self.seen.learn(&noted.who, progress, noted.at, call);
         for (stage, step) in (usize::from(progress.before)..).zip(&progress.steps) {

@@ -35,7 +35,7 @@ pub enum ReachResult {
     Repeated,
     /// The visitor had not reached the stage before.
     OutOfOrder,
-    /// Not counted: the queue was full, or the reach had waited there for too long.
+    /// Not counted: the queue was full, or the reach had waited there for too long, or the store had no room for a new visitor.
     Dropped,
     /// The store failed: not counted here, though a call that timed out may have been executed.
     Failed,

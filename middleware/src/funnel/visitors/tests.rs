@@ -200,6 +200,7 @@ async fn a_store_that_fails_counts_nobody_and_the_reach_is_tried_again() {
             before: 0,
             steps: [Duration::ZERO].into_iter().collect(),
             left: DAY,
+            refused: false,
         }),
     ];
     let layer = funnel(Visitors::shared(told.clone(), secret()));
@@ -226,6 +227,7 @@ async fn what_a_late_reach_unlocked_counts_with_it_in_its_country() {
         before: 1,
         steps: [seconds(5), seconds(7)].into_iter().collect(),
         left: DAY,
+        refused: false,
     })];
     let heard = Arc::clone(&steps);
     let visitors = Visitors::shared(told.clone(), secret()).observer(move |from, to, took| {

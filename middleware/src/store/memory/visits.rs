@@ -65,6 +65,7 @@ pub(super) fn reach(
                 .map(Duration::from_micros)
                 .collect(),
             left: Duration::from_micros(end.map_or(0, |end| end.saturating_sub(now))),
+            refused: false,
         }
     };
     reaches.iter().map(one).collect()

@@ -56,6 +56,11 @@ impl Elements {
         }
     }
 
+    /// One element.
+    pub(super) fn one(element: Value) -> Self {
+        Self(vec![element].into_iter())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.len() == 0
     }

@@ -2,6 +2,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::breaker::Breaker;
+use super::budget::Budget;
 use super::connection::Connections;
 use super::dispatch::Queue;
 use super::health::State;
@@ -10,6 +11,7 @@ use super::marker::Marker;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
 use crate::model::{Operation, Outcome};
+use crate::store::AnalyticsMemory;
 
 /// Settings of a [`RedisStore`].
 #[must_use]
@@ -19,6 +21,7 @@ pub struct RedisStoreBuilder {
     deadline: Duration,
     failures: u32,
     probe_interval: Duration,
+    analytics_memory: AnalyticsMemory,
     observer: Option<Observer>,
 }
 
@@ -35,6 +38,7 @@ impl RedisStoreBuilder {
             deadline: Self::DEFAULT_DEADLINE,
             failures: 5,
             probe_interval: Duration::from_millis(500),
+            analytics_memory: AnalyticsMemory::default(),
             observer: None,
         }
     }
@@ -57,6 +61,13 @@ impl RedisStoreBuilder {
     pub fn breaker(mut self, failures: u32, probe_interval: Duration) -> Self {
         self.failures = failures;
         self.probe_interval = probe_interval;
+        self
+    }
+
+    /// How much of the server's memory visitors, failures and customers may take together; `50%` of its `maxmemory` unless
+    /// set, or 1 GiB of a server without one.
+    pub fn analytics_memory(mut self, analytics_memory: AnalyticsMemory) -> Self {
+        self.analytics_memory = analytics_memory;
         self
     }
 
@@ -110,6 +121,7 @@ impl RedisStoreBuilder {
             deadline,
             probe_interval,
             marker: Marker::new(),
+            budget: Budget::new(self.analytics_memory),
             observer: self.observer,
             watcher: OnceLock::new(),
         })))

@@ -53,6 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
     other("HINCRBY", "KEY f 1"),
     other("HMGET", "KEY f"),
     other("HSET", "KEY f x"),
+    other("INFO", "memory"),
     other("PFADD", "KEY x"),
     other("PFCOUNT", "KEY"),
     other("PTTL", "KEY"),

@@ -13,27 +13,36 @@ use super::keys::Keys;
 use super::logins::{self, Logins};
 use super::{Core, RedisStore};
 use crate::model::{Operation, Route};
-use crate::suspicion::store::{FailedRequest, FailureStore, Incident, Reply, Rule};
+use crate::store::Analytics;
+use crate::suspicion::store::{Counts, FailedRequest, FailureStore, Incident, Reply, Rule};
 use crate::suspicion::{AccountHash, AccountState};
 
-static COUNT_FAILURES: Script = Script::new(include_str!("lua/count_failures.lua"));
+static COUNT_FAILURES: Script = Script::new(concat!(
+    include_str!("lua/ledger.lua"),
+    include_str!("lua/count_failures.lua")
+));
 
 /// The most failed requests that one call may carry: the script numbers their routes in a byte, and this many under every
 /// kind stay below its 1,000 keys, and below the 2,000 of the other where every kind counts distinct items.
 const MOST_REQUESTS: usize = 160;
 
 impl FailureStore for RedisStore {
-    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Vec<Incident>> {
+    fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Counts> {
         if requests.len() > MOST_REQUESTS {
             let why = "more than 160 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
         let watched = |rule: &Rule| (*rule, self.0.prefix.of_kind(rule.kind));
         let of_failures = rules.iter().filter(|rule| !rule.distinct);
-        let failures = failures(&of_failures.map(watched).collect::<Vec<_>>(), requests);
-        let logins = Logins::of(&self.0.prefix, rules).counting(requests);
+        let room = Room {
+            ledger: self.0.prefix.ledger(Analytics::Failures),
+            budget: self.0.budget(Analytics::Failures),
+        };
+        let of_failures = of_failures.map(watched).collect::<Vec<_>>();
+        let failures = failures(&of_failures, requests, &room);
+        let logins = Logins::of(&self.0.prefix, rules).counting(requests, &room);
         if failures.is_none() && logins.is_none() {
-            return Reply::Ready(Ok(Vec::new()));
+            return Reply::Ready(Ok(Counts::default()));
         }
         if let Some(rejected) = self.0.reject(Operation::Count) {
             return Reply::Ready(Err(rejected));
@@ -46,11 +55,22 @@ impl FailureStore for RedisStore {
     }
 
     fn account(&self, rules: &[Rule], account: AccountHash) -> Reply<AccountState> {
-        match Logins::of(&self.0.prefix, rules).looking_up(account) {
+        let room = Room {
+            ledger: self.0.prefix.ledger(Analytics::Failures),
+            // It makes no key.
+            budget: 0,
+        };
+        match Logins::of(&self.0.prefix, rules).looking_up(account, &room) {
             Some(call) => self.0.request(Operation::Account, || call, logins::state),
             None => Reply::Ready(Ok(AccountState::default())),
         }
     }
+}
+
+/// What the ledger of the failures is called, and how many bytes it may hold.
+pub(super) struct Room {
+    pub(super) ledger: String,
+    pub(super) budget: u64,
 }
 
 /// A call, and where each thing that it counts comes from.
@@ -65,7 +85,7 @@ impl Core {
         self: &Arc<Self>,
         failures: Option<Counted<(usize, Rule)>>,
         logins: Option<Counted<logins::Origin>>,
-    ) -> Result<Vec<Incident>, Failure> {
+    ) -> Result<Counts, Failure> {
         if failures.is_some() && logins.is_some() {
             // Else each would make a connection of its own, and the order would be lost.
             self.connections.ensure().await?;
@@ -75,7 +95,7 @@ impl Core {
                 Some(Counted { call, origins }) => {
                     self.ask(call, |reply| incidents(reply, origins)).await
                 }
-                None => Ok(Vec::new()),
+                None => Ok(Counts::default()),
             }
         };
         let logins = async {
@@ -84,13 +104,15 @@ impl Core {
                     self.ask(call, |reply| logins::incidents(reply, origins))
                         .await
                 }
-                None => Ok(Vec::new()),
+                None => Ok(Counts::default()),
             }
         };
         let (failures, logins) = tokio::join!(biased; failures, logins);
-        let mut incidents = failures?;
-        incidents.append(&mut logins?);
-        Ok(incidents)
+        let (mut counts, mut logins) = (failures?, logins?);
+        counts.incidents.append(&mut logins.incidents);
+        counts.refused.append(&mut logins.refused);
+        self.over_budget(Analytics::Failures, counts.refused.len() as u64);
+        Ok(counts)
     }
 }
 
@@ -98,10 +120,12 @@ impl Core {
 fn failures(
     rules: &[(Rule, Box<str>)],
     requests: &[FailedRequest],
+    room: &Room,
 ) -> Option<Counted<(usize, Rule)>> {
     const PLAN: usize = 8;
     let most = requests.len() * rules.len();
-    let mut keys = Keys::with_room_for(most);
+    let mut keys = Keys::with_room_for(1 + most);
+    keys.push_text(&room.ledger);
     let mut plan = Vec::with_capacity(most * PLAN);
     let mut origins = Vec::with_capacity(most);
     for (place, request) in requests.iter().enumerate() {
@@ -121,7 +145,7 @@ fn failures(
         return None;
     }
     let mut call = COUNT_FAILURES.on(&keys);
-    call.arg(plan);
+    call.arg(plan).arg(room.budget);
     for request in requests {
         call.arg(request.route.shown());
     }
@@ -129,16 +153,13 @@ fn failures(
 }
 
 /// Reads the incidents among failures of these requests and kinds.
-fn incidents(
-    reply: Value,
-    origins: &[(usize, Rule)],
-) -> Result<Answer<Vec<Incident>>, MalformedReply> {
+fn incidents(reply: Value, origins: &[(usize, Rule)]) -> Result<Answer<Counts>, MalformedReply> {
     Answer::read(reply, |elements| {
-        let mut incidents = Vec::new();
+        let mut counts = Counts::default();
         while !elements.is_empty() {
             let key = usize::try_from(elements.number()?)?;
             let (request, rule) = *origins.get(key).ok_or(MalformedReply)?;
-            incidents.push(Incident {
+            let incident = Incident {
                 request,
                 rule,
                 count: elements.number()?,
@@ -147,9 +168,10 @@ fn incidents(
                 routes: (0..elements.number()?)
                     .map(|_| route(elements))
                     .collect::<Result<_, _>>()?,
-            });
+            };
+            counts.add(incident);
         }
-        Ok(incidents)
+        Ok(counts)
     })
 }
 
@@ -181,6 +203,10 @@ mod tests {
             Value::Int(60_000_000),
             Value::Int(1),
             text("/login"),
+            Value::Int(1),
+            Value::Int(0),
+            Value::Int(0),
+            Value::Int(0),
             Value::Int(2),
             Value::Int(20),
             Value::Int(0),
@@ -196,10 +222,13 @@ mod tests {
         };
         let expected = Answer {
             broken: 1,
-            answer: vec![
-                incident(0, 5, 60, vec![Route::from("/login")]),
-                incident(2, 20, 0, vec![]),
-            ],
+            answer: Counts {
+                incidents: vec![
+                    incident(0, 5, 60, vec![Route::from("/login")]),
+                    incident(2, 20, 0, vec![]),
+                ],
+                refused: vec![(10, IncidentKind::Abuse)],
+            },
         };
         assert_eq!(incidents(reply, &origins(3)), Ok(expected));
     }
@@ -256,7 +285,11 @@ mod tests {
             request(http::StatusCode::UNAUTHORIZED, Route::from("/login")),
             request(http::StatusCode::NOT_FOUND, long),
         ];
-        let Counted { call, origins } = failures(&rules, &requests).unwrap();
+        let room = Room {
+            ledger: "p:ledger:failures".to_owned(),
+            budget: 5_000,
+        };
+        let Counted { call, origins } = failures(&rules, &requests, &room).unwrap();
         let origins: Vec<_> = origins
             .iter()
             .map(|(place, rule)| (*place, rule.kind))
@@ -271,7 +304,7 @@ mod tests {
             ]
         );
         let packed = call.packed();
-        let keys = "$1\r\n4\r\n$26\r\np:suspicious:401:192.0.2.1\r\n$26\r\np:suspicious:4xx:192.0.2.1\r\n$26\r\n\
+        let keys = "$1\r\n5\r\n$17\r\np:ledger:failures\r\n$26\r\np:suspicious:401:192.0.2.1\r\n$26\r\np:suspicious:4xx:192.0.2.1\r\n$26\r\n\
                     p:suspicious:404:192.0.2.1\r\n$26\r\np:suspicious:4xx:192.0.2.1\r\n$32\r\n";
         let plan = [
             [0, 5, 0, 0x11, 0xe1, 0xa3, 0, 0],       // 300,000,000
@@ -279,7 +312,10 @@ mod tests {
             [0, 10, 0, 0, 0x0f, 0x42, 0x40, 1],      // 1,000,000
             [3, 0xe8, 0x14, 0x1d, 0xd7, 0x60, 0, 1],
         ];
-        let routes = format!("\r\n$6\r\n/login\r\n$128\r\n{}\r\n", "é".repeat(64));
+        let routes = format!(
+            "\r\n$4\r\n5000\r\n$6\r\n/login\r\n$128\r\n{}\r\n",
+            "é".repeat(64)
+        );
         let tail = [keys.as_bytes(), &plan.concat(), routes.as_bytes()].concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::breaker::Breaker;
 use crate::model::StoreErrorKind;
+use crate::store::Analytics;
 
 /// How a [`RedisStore`](super::RedisStore) fares, for a readiness check and for telemetry. Clones look at the same
 /// store.
@@ -13,6 +14,7 @@ pub struct StoreHealth(Arc<State>);
 pub(super) struct State {
     pub(super) breaker: Breaker,
     broken_logs: AtomicU64,
+    over_budget: [AtomicU64; Analytics::ALL.len()],
     last_error: AtomicU8,
 }
 
@@ -25,12 +27,21 @@ impl State {
         Self {
             breaker,
             broken_logs: AtomicU64::new(0),
+            over_budget: Default::default(),
             last_error: AtomicU8::new(NO_ERROR),
         }
     }
 
     pub(super) fn count_broken_logs(&self, logs: u64) {
         self.broken_logs.fetch_add(logs, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_over_budget(&self, of: Analytics, keys: u64) {
+        self.over_budget[of as usize].fetch_add(keys, Ordering::Relaxed);
+    }
+
+    pub(super) fn over_budget(&self, of: Analytics) -> u64 {
+        self.over_budget[of as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn remember(&self, error: StoreErrorKind) {
@@ -58,6 +69,13 @@ impl StoreHealth {
     #[must_use]
     pub fn broken_logs(&self) -> u64 {
         self.0.broken_logs.load(Ordering::Relaxed)
+    }
+
+    /// How many keys of this kind were not made by this process since start, or customers forgotten, since they were over their
+    /// part of [`analytics_memory`](super::RedisStoreBuilder::analytics_memory).
+    #[must_use]
+    pub fn over_budget(&self, of: Analytics) -> u64 {
+        self.0.over_budget(of)
     }
 
     /// How the latest failed call failed: [`Timeout`](StoreErrorKind::Timeout) or

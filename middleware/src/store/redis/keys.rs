@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::ConfigError;
 use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::rate_limit::store::Logs;
-use crate::store::check_prefix;
+use crate::store::{Analytics, check_prefix};
 use crate::suspicion::IncidentKind;
 use crate::suspicion::store::Rule;
 
@@ -108,6 +108,11 @@ impl Prefix {
     /// The prefix of a funnel's visitors: `<prefix>funnel:`.
     pub(super) fn of_visitors(&self) -> Box<str> {
         format!("{}funnel:", self.0).into()
+    }
+
+    /// The ledger of a kind of analytics: `<prefix>ledger:<kind>`.
+    pub(super) fn ledger(&self, of: Analytics) -> String {
+        format!("{}ledger:{}", self.0, of.as_str())
     }
 
     /// The keys that a probe uses: a gate and two logs, in three slots of a Cluster whatever the prefix, and a key on which

@@ -6,13 +6,16 @@ use redis::Value;
 
 use super::answer::{Answer, Elements, MalformedReply};
 use super::call::{Call, Script};
-use super::failures::Counted;
+use super::failures::{Counted, Room};
 use super::keys::{Keys, Prefix};
 use crate::model::{PartitionKey, Route};
-use crate::suspicion::store::{FailedRequest, Incident, Rule};
+use crate::suspicion::store::{Counts, FailedRequest, Incident, Rule};
 use crate::suspicion::{AccountHash, AccountState, IncidentKind, LoginAttempt};
 
-static COUNT_DISTINCT: Script = Script::new(include_str!("lua/count_distinct.lua"));
+static COUNT_DISTINCT: Script = Script::new(concat!(
+    include_str!("lua/ledger.lua"),
+    include_str!("lua/count_distinct.lua")
+));
 
 /// A kind, and the prefix of its keys.
 type Watched = (Rule, Box<str>);
@@ -52,7 +55,11 @@ impl Logins {
     }
 
     /// The call that counts the things and the logins of the requests; `None` if no kind counts any of them.
-    pub(super) fn counting(&self, requests: &[FailedRequest]) -> Option<Counted<Origin>> {
+    pub(super) fn counting(
+        &self,
+        requests: &[FailedRequest],
+        room: &Room,
+    ) -> Option<Counted<Origin>> {
         if self.rules.is_empty() {
             return None;
         }
@@ -72,7 +79,7 @@ impl Logins {
                 self.push(request, login, push);
             }
         }
-        let call = (!origins.is_empty()).then(|| steps.call())?;
+        let call = (!origins.is_empty()).then(|| steps.call(room))?;
         Some(Counted { call, origins })
     }
 
@@ -115,12 +122,12 @@ impl Logins {
     }
 
     /// The call that reads the state of an account; `None` if no kind counts accounts.
-    pub(super) fn looking_up(&self, account: AccountHash) -> Option<Call> {
+    pub(super) fn looking_up(&self, account: AccountHash, room: &Room) -> Option<Call> {
         let watched = self.get(IncidentKind::DistributedStuffing)?;
         let account = PartitionKey::of_ours(account.to_string());
         let mut steps = Steps::with_room_for(1);
         steps.push(What::State, watched, &account, 0);
-        Some(steps.call())
+        Some(steps.call(room))
     }
 }
 
@@ -163,9 +170,11 @@ impl Steps {
         self.plan.extend_from_slice(&item.to_be_bytes());
     }
 
-    fn call(self) -> Call {
-        let mut call = COUNT_DISTINCT.on(&self.keys);
-        call.arg(self.plan);
+    fn call(self, room: &Room) -> Call {
+        let mut call = COUNT_DISTINCT.call(1 + self.keys.len());
+        call.arg(&*room.ledger);
+        call.keys(&self.keys);
+        call.arg(self.plan).arg(room.budget);
         call
     }
 }
@@ -202,13 +211,13 @@ impl Finding {
 pub(super) fn incidents(
     reply: Value,
     origins: &[Origin],
-) -> Result<Answer<Vec<Incident>>, MalformedReply> {
+) -> Result<Answer<Counts>, MalformedReply> {
     Answer::read(reply, |elements| {
-        let mut incidents = Vec::new();
+        let mut counts = Counts::default();
         while !elements.is_empty() {
             let found = Finding::read(elements)?;
             let (request, rule, route) = origins.get(found.step).ok_or(MalformedReply)?;
-            incidents.push(Incident {
+            counts.add(Incident {
                 request: *request,
                 rule: *rule,
                 count: found.count,
@@ -217,7 +226,7 @@ pub(super) fn incidents(
                 routes: vec![route.clone()],
             });
         }
-        Ok(incidents)
+        Ok(counts)
     })
 }
 
@@ -264,9 +273,12 @@ mod tests {
         };
         let expected = Answer {
             broken: 1,
-            answer: vec![incident(5, 5, 60, false), incident(7, 70, 0, true)],
+            answer: Counts {
+                incidents: vec![incident(5, 5, 60, false), incident(7, 70, 0, true)],
+                refused: vec![(6, IncidentKind::PasswordSpraying)],
+            },
         };
-        let reply = ints(&[1, 0, 5, 60_000_000, 2, 2, 70, 0, 3]);
+        let reply = ints(&[1, 0, 5, 60_000_000, 2, 1, 0, 0, 0, 2, 70, 0, 3]);
         assert_eq!(incidents(reply, &origins()), Ok(expected));
 
         let micros = Duration::from_micros;
@@ -322,15 +334,19 @@ mod tests {
         let successes = watched(IncidentKind::SuccessAfterFailures, "4/24h", "p:a:");
         steps.push(What::IsFailing, &failing, &client, 0);
         steps.push(What::CountIfSuspicious, &successes, &account, 1 << 63 | 7);
-        let packed = steps.call().packed();
-        let keys = "$1\r\n3\r\n$15\r\np:401:192.0.2.1\r\n$7\r\np:a:~ab\r\n$14\r\np:a:~ab:sketch\r\n$32\r\n";
+        let room = Room {
+            ledger: "p:l".to_owned(),
+            budget: 5_000,
+        };
+        let packed = steps.call(&room).packed();
+        let keys = "$1\r\n4\r\n$3\r\np:l\r\n$15\r\np:401:192.0.2.1\r\n$7\r\np:a:~ab\r\n$14\r\np:a:~ab:sketch\r\n$32\r\n";
         let plan = [
             [2, 3, 0xe8, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 0, 0, 0, 0, 0],
             [
                 4, 0, 4, 0x14, 0x1d, 0xd7, 0x60, 0, 0x80, 0, 0, 0, 0, 0, 0, 7,
             ],
         ];
-        let tail = [keys.as_bytes(), &plan.concat(), b"\r\n"].concat();
+        let tail = [keys.as_bytes(), &plan.concat(), b"\r\n$4\r\n5000\r\n"].concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
     }
 }

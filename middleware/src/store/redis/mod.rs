@@ -34,14 +34,12 @@
 //! (the account's) for an hour.
 //!
 //! **A flood of networks.** A client can fail from a fresh IPv6 /64 each time, and no limit for each client helps against
-//! that. It takes up to 1.1 kB with each 401: a whole /48 (65,536 networks) takes 70 MB, and 1,000 fresh networks a second
-//! take 2.5 GB in the steady state, most of it for the slow kind. Four things bound it:
+//! that. So failures have a budget, as visitors and customers do ([`RedisStoreBuilder::analytics_memory`]): beyond it a trail
+//! that would be new is not made, and the layer counts the failure in the memory of its process. All processes share the count
+//! of what is there, a key of at most some kB for each kind, `<prefix>ledger:<kind>`. Besides:
 //!
-//! - Redis's `maxmemory`. With `noeviction` a full server is an outage until keys expire, and the failure modes apply. With a
-//!   `volatile-*` policy the server forgets, since every key expires, and nobody is told. `deploy/redis/redis.conf` in the repository
-//!   weighs the two.
-//! - The queue of each process, which drops failures that arrive faster than they are counted.
-//! - `client.ipv6_prefix = 56` or `48`. Such a client is then one of few, and meets the `ip` limit.
+//! - The queue of each process drops failures that arrive faster than they are counted.
+//! - With `client.ipv6_prefix = 56` or `48` such a client is one of few, and meets the `ip` limit.
 //! - A kind that is off takes nothing.
 //!
 //! # Bans
@@ -103,6 +101,7 @@ mod address;
 mod answer;
 mod bans;
 mod breaker;
+mod budget;
 mod builder;
 mod call;
 mod commands;
@@ -127,12 +126,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use self::budget::Budget;
 use self::connection::Connections;
 use self::dispatch::Queue;
 use self::health::State;
 use self::keys::Prefix;
 use self::marker::Marker;
-use super::{Operation, Outcome};
+use super::{AnalyticsMemory, Operation, Outcome};
 use crate::model::StoreError;
 
 pub use builder::RedisStoreBuilder;
@@ -154,6 +154,7 @@ struct Core {
     deadline: Duration,
     probe_interval: Duration,
     marker: Marker,
+    budget: Budget,
     observer: Option<Observer>,
     /// The observer of the one stack that watches the store.
     watcher: OnceLock<Observer>,
@@ -182,6 +183,10 @@ impl RedisStore {
 
     pub(crate) fn prefix(&self) -> &str {
         self.0.prefix.as_str()
+    }
+
+    pub(crate) fn analytics_memory(&self) -> AnalyticsMemory {
+        self.0.budget.setting
     }
 
     pub(crate) fn deadline(&self) -> Duration {

@@ -1,5 +1,6 @@
 //! The port of the funnel: how far visitors came, over all processes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
@@ -7,14 +8,20 @@ use redis::Value;
 use super::RedisStore;
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
-use super::keys::Keys;
+use super::keys::{Keys, Prefix};
 use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
 use crate::model::Operation;
+use crate::store::Analytics;
 
-static REACH_STAGE: Script = Script::new(include_str!("lua/reach_stage.lua"));
+static REACH_STAGE: Script = Script::new(concat!(
+    include_str!("lua/ledger.lua"),
+    include_str!("lua/reach_stage.lua")
+));
 
 /// The most reaches that one call may carry.
 const MOST_REACHES: usize = 1_000;
+/// In the place of the stages that were counted: there was no room for the visitor.
+const REFUSED: u64 = 255;
 
 impl VisitStore for RedisStore {
     fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
@@ -26,28 +33,37 @@ impl VisitStore for RedisStore {
             let why = "more than 1000 reached stages in one call";
             return Reply::Ready(Err(refused(why)));
         }
-        self.0.request(
-            Operation::Reach,
-            || call(&self.0.prefix.of_visitors(), window, reaches),
-            move |reply| progress(reply, count),
-        )
+        let core = Arc::clone(&self.0);
+        let read = move |reply| {
+            let answer = progress(reply, count)?;
+            let refused = answer.answer.iter().filter(|it| it.refused).count();
+            core.over_budget(Analytics::Visitors, refused as u64);
+            Ok(answer)
+        };
+        let call = || {
+            let budget = self.0.budget(Analytics::Visitors);
+            call(&self.0.prefix, window, reaches, budget)
+        };
+        self.0.request(Operation::Reach, call, read)
     }
 }
 
-/// A call that counts reaches of visitors whose keys start with the prefix.
-fn call(prefix: &str, window: Duration, reaches: &[Reach]) -> Call {
+/// A call that counts reaches of visitors, whose keys may take so many bytes.
+fn call(prefix: &Prefix, window: Duration, reaches: &[Reach], budget: u64) -> Call {
     const PLAN: usize = 6;
-    let mut keys = Keys::with_room_for(reaches.len());
+    let mut keys = Keys::with_room_for(1 + reaches.len());
+    keys.push_text(&prefix.ledger(Analytics::Visitors));
+    let prefix = prefix.of_visitors();
     let mut plan = Vec::with_capacity(reaches.len() * PLAN);
     for reach in reaches {
-        keys.push(prefix, reach.visitor.key());
+        keys.push(&prefix, reach.visitor.key());
         plan.push(reach.stage);
         // 30,000,000 at most: the upper bytes are 0.
         let age = reach.age.min(Reach::OLDEST).as_micros() as u64;
         plan.extend_from_slice(&age.to_be_bytes()[3..]);
     }
     let mut call = REACH_STAGE.on(&keys);
-    call.arg(window.as_micros() as u64).arg(plan);
+    call.arg(window.as_micros() as u64).arg(plan).arg(budget);
     call
 }
 
@@ -55,7 +71,14 @@ fn call(prefix: &str, window: Duration, reaches: &[Reach]) -> Call {
 fn progress(reply: Value, reaches: usize) -> Result<Answer<Vec<Progress>>, MalformedReply> {
     Answer::read(reply, |elements| {
         let one = |_| {
-            let (before, counted) = (elements.number()?, elements.number()?);
+            let before = elements.number()?;
+            if before == REFUSED {
+                return Ok(Progress {
+                    refused: true,
+                    ..Progress::default()
+                });
+            }
+            let counted = elements.number()?;
             if before > counted || counted > Reach::STAGES as u64 {
                 return Err(MalformedReply);
             }
@@ -66,6 +89,7 @@ fn progress(reply: Value, reaches: usize) -> Result<Answer<Vec<Progress>>, Malfo
                 before: before as u8,
                 steps: steps.collect::<Result<_, _>>()?,
                 left,
+                refused: false,
             })
         };
         (0..reaches).map(one).collect()
@@ -86,7 +110,10 @@ mod tests {
 
     #[test]
     fn reads_the_progress_of_a_batch() {
-        let answer = progress(reply(&[1, 0, 2, 60_000_000, 0, 7, 3, 3, 5, 0, 0, 0]), 3);
+        let answer = progress(
+            reply(&[1, 0, 2, 60_000_000, 0, 7, 3, 3, 5, 255, 0, 0, 0]),
+            4,
+        );
         let micros = Duration::from_micros;
         let expected = Answer {
             broken: 1,
@@ -95,11 +122,17 @@ mod tests {
                     before: 0,
                     steps: smallvec![micros(0), micros(7)],
                     left: Duration::from_secs(60),
+                    refused: false,
                 },
                 Progress {
                     before: 3,
                     steps: smallvec![],
                     left: micros(5),
+                    refused: false,
+                },
+                Progress {
+                    refused: true,
+                    ..Progress::default()
                 },
                 Progress::default(),
             ],
@@ -115,6 +148,8 @@ mod tests {
             &[0, 0, 0],
             &[0, 0, 1, 0],
             &[0, 1, 0, 0],
+            &[0, 254, 255, 0],
+            &[0, 255, 0, 0],
             &[0, 0, 17, 0, 0],
             &[0, 0, 0, -1],
             &[-1, 0, 0, 0],
@@ -140,15 +175,21 @@ mod tests {
         let network = Network::of("192.0.2.1".parse().unwrap(), 64);
         let nobody = Visitor::anonymous(network, &secret);
         let reaches = [reach(ada, 3, 1), reach(nobody.clone(), 0, 99)];
-        let packed = call("p:funnel:", Duration::from_secs(60), &reaches).packed();
+        let packed = call(
+            &Prefix::new("p:").unwrap(),
+            Duration::from_secs(60),
+            &reaches,
+            5_000,
+        )
+        .packed();
         let head = format!(
-            "$1\r\n2\r\n$12\r\np:funnel:ada\r\n$42\r\np:funnel:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
+            "$1\r\n3\r\n$17\r\np:ledger:visitors\r\n$12\r\np:funnel:ada\r\n$42\r\np:funnel:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
         );
         let plan = [
             [3, 0, 0, 0x0f, 0x42, 0x40],    // 1,000,000
             [0, 0, 0x01, 0xc9, 0xc3, 0x80], // 30,000,000
         ];
-        let tail = [head.as_bytes(), &plan.concat(), b"\r\n"].concat();
+        let tail = [head.as_bytes(), &plan.concat(), b"\r\n$4\r\n5000\r\n"].concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
         assert!(!nobody.to_string().contains("192"), "{nobody}");
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use palisade::segment::store::{CustomerStore, KeepCustomers};
 use palisade::segment::{Keeping, Population};
+use palisade::store::Analytics;
 use palisade::store::redis::RedisStore;
 use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
@@ -153,4 +154,43 @@ async fn an_index_outlives_its_records() {
     assert!(ttl("palisade:customers:others") > 399 * DAY);
     keep(&store).apply(&[seen("ada", NOW)]).await.unwrap();
     assert!(ttl("palisade:customer:{ada}") > 399 * DAY);
+}
+
+#[tokio::test]
+async fn customers_beyond_their_memory_are_forgotten_longest_inactive_first_and_vips_last() {
+    let server = RedisServer::start();
+    let store = patient(&server)
+        .analytics_memory("1mb".parse().unwrap())
+        .build()
+        .unwrap();
+    let kept = keep(&store);
+    // Half a mebibyte is for 1,310 customers.
+    for n in 0..6 {
+        let vip = order("vip", NOW - 300 * DAY, &format!("v{n}"), 1_000);
+        kept.apply(&[vip]).await.unwrap();
+    }
+    let changes: Vec<_> = (0..2_000)
+        .map(|n| seen(&format!("c{n}"), NOW - 200 * DAY + n))
+        .collect();
+    kept.apply(&changes).await.unwrap();
+    // The oldest comes back.
+    kept.apply(&[seen("c0", NOW)]).await.unwrap();
+    let left = population(&*kept).await;
+    let all = left.returning + left.at_risk + left.churned + left.vip;
+    assert_eq!((all, left.vip, left.returning), (1_310, 1, 1));
+    let gone = 2_001 - 1_310;
+    assert_eq!(store.health().over_budget(Analytics::Customers), gone);
+    for (customer, stays) in [
+        ("vip".to_owned(), true),
+        ("c0".to_owned(), true),
+        ("c1".to_owned(), false),
+        (format!("c{gone}"), false),
+        (format!("c{}", gone + 1), true),
+    ] {
+        let key = format!("palisade:customer:{{{customer}}}");
+        assert_eq!(server.cli(&["EXISTS", &key]) == "1", stays, "{customer}");
+    }
+    // No order is refused.
+    let applied = kept.apply(&[order("c1", NOW, "o", 1_000)]).await.unwrap();
+    assert!(applied[0].fresh);
 }

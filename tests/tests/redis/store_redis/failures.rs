@@ -17,7 +17,10 @@ use redis::{Connection, Value};
 use super::model::Random;
 use super::script::EPOCH;
 
-const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/count_failures.lua");
+const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/count_failures.lua")
+);
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 
@@ -62,7 +65,7 @@ impl Script {
     /// How many broken trails were dropped, and the incidents.
     pub(crate) fn run(&mut self, now: u64, failures: &[Failure]) -> (i64, Vec<Report>) {
         let mut call = redis::cmd("EVALSHA");
-        call.arg(&self.sha).arg(failures.len());
+        call.arg(&self.sha).arg(1 + failures.len()).arg("ledger");
         let mut plan = Vec::new();
         for (place, failure) in failures.iter().enumerate() {
             call.arg(&failure.key);
@@ -70,7 +73,7 @@ impl Script {
             plan.extend(&failure.window.to_be_bytes()[3..]);
             plan.push(place as u8);
         }
-        call.arg(plan);
+        call.arg(plan).arg(1_u64 << 40);
         for failure in failures {
             call.arg(&failure.route);
         }

@@ -25,7 +25,8 @@ async fn incidents(store: &impl FailureStore, status: u16, until: u64) -> Vec<(u
         let incidents = store
             .count(&all_kinds(), &[failed(1, status, "/login")])
             .await
-            .unwrap();
+            .unwrap()
+            .incidents;
         for incident in incidents {
             assert_eq!((incident.request, incident.count), (0, n));
             assert_eq!(incident.routes, [Route::from("/login")]);
@@ -129,7 +130,7 @@ async fn two_stores_on_one_server_tell_one_incident_between_them() {
         .collect();
     let mut kinds = Vec::new();
     for task in tasks {
-        kinds.extend(task.await.unwrap().into_iter().map(|i| i.rule.kind));
+        kinds.extend(task.await.unwrap().incidents.into_iter().map(|i| i.rule.kind));
     }
     // The tasks end in no certain order.
     kinds.sort_by_key(|kind| kind.as_str());
@@ -214,7 +215,7 @@ async fn distinct_things_are_counted_alike_by_both_stores_and_by_a_plain_set() {
                 .map(|incident| (incident.request, incident.rule.kind, incident.count))
                 .collect::<Vec<_>>()
         };
-        let of_redis = counted(redis.count(&rules, &requests).await.unwrap());
+        let of_redis = counted(redis.count(&rules, &requests).await.unwrap().incidents);
         assert_eq!(of_redis, expected, "Redis, step {step}");
         let of_memory = counted(memory.count_now(&rules, &requests));
         assert_eq!(of_memory, expected, "memory, step {step}");
@@ -245,7 +246,7 @@ async fn an_episode_of_distinct_credentials_makes_a_login_suspicious_as_any_othe
         let ada = Login::succeeded(&format!("ada-{attempts}"));
         login.login = Some(LoginAttempt::of(&ada, login.client, &secret));
         requests.push(login);
-        let of_redis = redis.count(&rules, &requests).await.unwrap();
+        let of_redis = redis.count(&rules, &requests).await.unwrap().incidents;
         for incidents in [of_redis, memory.count_now(&rules, &requests)] {
             let kinds: Vec<_> = incidents
                 .iter()

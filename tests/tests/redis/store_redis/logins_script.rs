@@ -6,7 +6,10 @@ use redis::{Connection, Value};
 
 use super::failures::{Failure, number};
 
-const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/count_distinct.lua");
+const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/count_distinct.lua")
+);
 pub(crate) const SECOND: u64 = 1_000_000;
 /// Most logins behind another one in a call of these tests.
 pub(crate) const LATER: f64 = 5.0;
@@ -77,8 +80,8 @@ impl Script {
     /// The script with a clock in its last two arguments.
     pub(crate) fn on(server: &RedisServer) -> Self {
         let source = [
-            ("call('TIME')", "{ARGV[2], ARGV[3]}"),
-            ("#ARGV ~= 1", "#ARGV ~= 3"),
+            ("call('TIME')", "{ARGV[3], ARGV[4]}"),
+            ("#ARGV ~= 2", "#ARGV ~= 4"),
         ]
         .into_iter()
         .fold(SOURCE.to_owned(), |source, (from, to)| {
@@ -102,7 +105,8 @@ impl Script {
         plan: &[u8],
     ) -> redis::RedisResult<Vec<Value>> {
         let mut call = redis::cmd("EVALSHA");
-        call.arg(&self.sha).arg(keys.len()).arg(keys).arg(plan);
+        call.arg(&self.sha).arg(1 + keys.len()).arg("ledger");
+        call.arg(keys).arg(plan).arg(1_u64 << 40);
         call.arg(now / SECOND).arg(now % SECOND);
         call.query(&mut self.connection)
     }

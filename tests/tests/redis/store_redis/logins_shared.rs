@@ -36,8 +36,9 @@ fn login(network: u32, status: u16, login: &Login) -> FailedRequest {
 
 /// The kinds of the incidents that a login is.
 async fn kinds(store: &impl FailureStore, request: FailedRequest) -> Vec<IncidentKind> {
-    let incidents = store.count(&all_kinds(), &[request]).await.unwrap();
-    incidents
+    let counts = store.count(&all_kinds(), &[request]).await.unwrap();
+    counts
+        .incidents
         .iter()
         .map(|incident| incident.rule.kind)
         .collect()

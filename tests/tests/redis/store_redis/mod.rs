@@ -3,6 +3,7 @@
 mod alike;
 mod bans;
 mod bans_shared;
+mod budget;
 mod clock;
 mod decide;
 mod failure;
@@ -18,6 +19,8 @@ mod model;
 mod script;
 mod unfit;
 mod visits;
+
+pub(crate) use budget::fill;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,12 @@ use super::model::Random;
 use super::patient;
 use super::script::EPOCH;
 
-const SOURCE: &str = include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua");
+const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua")
+);
+/// Bytes that no test takes.
+const ROOM: u64 = 1 << 40;
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 
@@ -45,14 +50,14 @@ impl Script {
     /// How many broken journeys were dropped, and the progress of each reach.
     fn run(&mut self, now: u64, window: u64, batch: &[Reached]) -> (u64, Vec<Progress>) {
         let mut call = redis::cmd("EVALSHA");
-        call.arg(&self.1).arg(batch.len());
+        call.arg(&self.1).arg(1 + batch.len()).arg("ledger");
         let mut plan = Vec::new();
         for reached in batch {
             call.arg(format!("v{}", reached.visitor));
             plan.push(reached.stage);
             plan.extend(&reached.age.to_be_bytes()[3..]);
         }
-        call.arg(window).arg(plan);
+        call.arg(window).arg(plan).arg(ROOM);
         call.arg(now / SECOND).arg(now % SECOND);
         let reply: Vec<u64> = call.query(&mut self.0).unwrap();
         let mut numbers = reply.into_iter();
@@ -63,12 +68,38 @@ impl Script {
             Progress {
                 before: before as u8,
                 left: Duration::from_micros(left),
+                refused: false,
                 steps: (before..counted)
                     .map(|_| Duration::from_micros(next()))
                     .collect(),
             }
         });
         (broken, progress.collect())
+    }
+
+    /// The first number told of one reach, where all journeys may take this much.
+    fn within(&mut self, now: u64, reached: Reached, budget: u64) -> u64 {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&self.1).arg(2).arg("ledger");
+        call.arg(format!("v{}", reached.visitor)).arg(MINUTE);
+        let plan = [&[reached.stage][..], &[0; 5]].concat();
+        call.arg(plan).arg(budget);
+        call.arg(now / SECOND).arg(now % SECOND);
+        let reply: Vec<u64> = call.query(&mut self.0).unwrap();
+        reply[1]
+    }
+
+    /// What the ledger holds, and what it should: of each journey its name, its value and 120 bytes.
+    fn ledger(&mut self) -> (u64, u64) {
+        let ledger: Vec<u8> = self.query(&["GET", "ledger"]);
+        let bytes = |entry: &[u8]| entry[6..].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let held = ledger[2..].chunks(11).map(bytes).sum();
+        let keys: Vec<String> = self.query(&["KEYS", "v*"]);
+        let takes = keys.iter().map(|key| {
+            let value: u64 = self.query(&["STRLEN", key]);
+            120 + key.len() as u64 + value
+        });
+        (held, takes.sum())
     }
 
     fn query<T: redis::FromRedisValue>(&mut self, command: &[&str]) -> T {
@@ -129,6 +160,7 @@ impl Reference {
             before: before as u8,
             steps: steps.into_iter().collect(),
             left: Duration::from_micros(left),
+            refused: false,
         }
     }
 }
@@ -355,4 +387,55 @@ async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server
     assert!(store.health().is_breaker_open());
     let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected);
+}
+
+#[test]
+fn a_ledger_holds_what_the_journeys_take_however_they_grow() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let mut random = Random(11);
+    let mut now = EPOCH;
+    for _ in 0..300 {
+        now += random.below(MINUTE / 4);
+        let batch: Vec<_> = (0..=random.below(5))
+            .map(|_| Reached {
+                visitor: random.below(40),
+                // A journey that begins with a later stage is kept for a minute: its first entry stays for that minute too.
+                stage: if random.below(3) == 0 { 0 } else { 1 },
+                age: 0,
+            })
+            .collect();
+        // Only those who have begun go on, so that each entry is replaced.
+        let batch: Vec<_> = batch
+            .into_iter()
+            .filter(|it| it.stage == 0 || script.query::<u64>(&["EXISTS", &format!("v{}", it.visitor)]) == 1)
+            .collect();
+        if batch.is_empty() {
+            continue;
+        }
+        script.run(now, 2_592_000 * SECOND, &batch);
+        let (held, takes) = script.ledger();
+        assert_eq!(held, takes);
+    }
+}
+
+#[test]
+fn there_is_room_again_when_the_keys_have_expired() {
+    let server = RedisServer::start();
+    let mut script = Script::on(&server);
+    let visit = |visitor| Reached {
+        visitor,
+        stage: 0,
+        age: 0,
+    };
+    script.run(EPOCH, MINUTE, &[visit(1)]);
+    let (held, takes) = script.ledger();
+    assert_eq!(held, takes);
+    let full = |script: &mut Script, now, visitor| script.within(now, visit(visitor), held) == 255;
+    assert!(full(&mut script, EPOCH + SECOND, 2));
+    // A minute's window, and a minute for what comes late; rounded up by a sixteenth.
+    assert!(full(&mut script, EPOCH + 2 * MINUTE - SECOND, 2));
+    assert!(!full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2));
+    assert!(full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 3));
+    assert!(!full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2), "known");
 }

@@ -6,9 +6,11 @@
 //! expired at once, the criteria were changed) it goes on, up to 16 times. So the cost of a step does not depend on how
 //! many customers there are; a walk over all of them takes a step for each 500. Nothing but this walk finds who is
 //! filed wrongly after the criteria were changed.
+//!
+//! A step ends with the budget: customers beyond it are forgotten, up to 4,000 in a step.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
@@ -16,6 +18,7 @@ use redis::Value;
 use super::{Rules, millis};
 use crate::segment::store::Sweep;
 use crate::segment::{Keeping, Population, Timestamp};
+use crate::store::Analytics;
 use crate::store::redis::Core;
 use crate::store::redis::answer::{Answer, Elements, MalformedReply};
 use crate::store::redis::call::{Call, Script};
@@ -30,6 +33,10 @@ static CHECK_CUSTOMERS: Script = Script::new(concat!(
     include_str!("../lua/customer.lua"),
     include_str!("../lua/check_customers.lua")
 ));
+static FORGET_CUSTOMERS: Script = Script::new(concat!(
+    include_str!("../lua/customer.lua"),
+    include_str!("../lua/forget_customers.lua")
+));
 static END_SWEEP: Script = Script::new(include_str!("../lua/end_sweep.lua"));
 
 /// About this many entries of the walk are one step, and at most this many quiet ones of each index.
@@ -38,6 +45,10 @@ const STEP: usize = 500;
 const BATCH: usize = 250;
 /// How often a step goes on while most of its entries are stale.
 const ROUNDS: usize = 16;
+/// What a customer takes, in bytes: the hash of one with three orders, the entry of the index, and the expiry.
+const CUSTOMER: u64 = 400;
+/// How many customers a step forgets at most, for want of memory.
+const MOST_FORGOTTEN: u64 = 4_000;
 /// How long one call may take. No request waits for it.
 const DEADLINE: Duration = Duration::from_secs(1);
 
@@ -85,7 +96,7 @@ impl Walk {
 
 impl Core {
     pub(super) async fn sweep(
-        &self,
+        self: &Arc<Self>,
         rules: Rules,
         keeping: &Keeping,
         walk: &Mutex<Walk>,
@@ -122,7 +133,7 @@ impl Core {
     }
 
     async fn sweep_once(
-        &self,
+        self: &Arc<Self>,
         rules: Rules,
         keeping: &Keeping,
         walk: &mut Walk,
@@ -172,7 +183,52 @@ impl Core {
         }
         // Counted after the last entry was mended.
         sweep.population = self.check(rules, &[], edges).await?.population;
+        if self.keep_to_budget(sweep.population).await? > 0 {
+            sweep.population = self.check(rules, &[], edges).await?.population;
+        }
         Ok(Some(sweep))
+    }
+
+    /// Forgets customers who are more than there is memory for: those who are no VIPs first, and of them who was last active
+    /// longest ago. How many.
+    async fn keep_to_budget(self: &Arc<Self>, population: Population) -> Result<u64, Failure> {
+        let Population {
+            returning,
+            at_risk,
+            churned,
+            vip,
+        } = population;
+        let room = self.budget(Analytics::Customers) / CUSTOMER;
+        let all = returning + at_risk + churned + vip;
+        let excess = all.saturating_sub(room).min(MOST_FORGOTTEN);
+        let mut forgotten = 0;
+        let [vips, others] = self.prefix.customer_indices();
+        for (place, index) in [(2, others), (1, vips)] {
+            while forgotten < excess {
+                let mut first = Call::command("ZRANGE");
+                let most = (excess - forgotten).min(BATCH as u64);
+                first.arg(&*index).arg(0).arg(most - 1);
+                let read = |reply| Ok(members(&mut Elements::one(reply))?.into());
+                let members: Vec<Member> = self.ask_apart(&first, DEADLINE, read).await?;
+                if members.is_empty() {
+                    break;
+                }
+                let mut call = FORGET_CUSTOMERS.call(2 + members.len());
+                call.arg(&self.prefix.customer_indices());
+                for member in &members {
+                    call.arg(self.prefix.customer_of(member));
+                }
+                call.arg(place).arg(&members);
+                let read = |reply| Answer::read(reply, Elements::number);
+                let gone = self.ask_apart(&call, DEADLINE, read).await?;
+                self.over_budget(Analytics::Customers, gone);
+                forgotten += gone;
+                if gone == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(forgotten)
     }
 
     async fn check(

@@ -1,7 +1,8 @@
 -- Purpose: counts distinct items (accounts of a network, networks of an account) by exact sliding windows on Redis TIME, and
 --          tells which of them are incidents and which trails are in an episode.
 --
--- KEYS     of each step its trail, and after it the sketch where the step names one, in the order of the steps.
+-- KEYS[1]  the ledger of the failures (ledger.lua).
+-- KEYS[2…] of each step its trail, and after it the sketch where the step names one, in the order of the steps.
 -- ARGV[1]  the steps, 16 bytes each, big-endian:
 --            what       1 byte:  1  count the item in the trail; names a sketch
 --                                2  is the trail, one of count_failures.lua, in an episode?
@@ -11,10 +12,12 @@
 --            threshold  2 bytes: which distinct item of a window is suspicious, 1 to 64 (of step 2: 1 to 1000)
 --            window     5 bytes, microseconds, 1 s to 24 h
 --            item       8 bytes of a hash
+-- ARGV[2]  the bytes that all trails and sketches may take.
 -- Reply    how many broken trails were dropped; then for each incident, and for each step 5, its place in the steps from 0,
 --          the distinct items of the episode (without one: of the window), the microseconds since the first of them, and
 --          the sum of 1 if the number is an estimate (which holds later items of the call too) and 2 if there is an
---          episode.
+--          episode. Three times 0 after the place of a step 1 or 4 that was not counted: its trail would be new and there is
+--          no room.
 --
 -- A trail is the two bytes 9A 04; whether its episode has a sketch (1 byte); when its episode was last reported (7 bytes,
 -- microseconds of TIME; 0 without an episode), when the first item of the episode was (7 bytes, the same); then the
@@ -34,6 +37,9 @@ local STEP, HEADER, ENTRY, MOST = 16, 17, 13, 64
 local FAILURES_HEADER = 23
 local COUNT, IS_FAILING, IS_DISTINCT, COUNT_IF, STATE = 1, 2, 3, 4, 5
 local SLACK_MS = 1000
+local EVIDENCE = 140
+-- Of a sketch up to some hundred items, with its key; a denser one takes 12 kB more.
+local SKETCH = 600
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
@@ -49,13 +55,16 @@ for i = 1, plan and #plan or 0, STEP do
   end
   named = named + ((what == IS_FAILING or what == IS_DISTINCT) and 1 or 2)
 end
-if #ARGV ~= 1 or steps == 0 or steps ~= ceil(steps) or named ~= #KEYS or named > 2000 then
-  return redis.error_reply('ERR count_distinct wants one ARGV of 16 bytes for each step, and the 1 to 2000 KEYS of the steps')
+local budget = tonumber(ARGV[2])
+if #ARGV ~= 2 or not budget or steps == 0 or steps ~= ceil(steps) or named ~= #KEYS - 1 or named > 2000 then
+  return redis.error_reply('ERR count_distinct wants an ARGV of 16 bytes for each step and a budget, and a ledger and the 1 to '
+    .. '2000 KEYS of the steps')
 end
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
+local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
 local broken = 0
 
 -- When a stamp was made; one from the future, left by a clock that stepped back, is made now.
@@ -94,6 +103,8 @@ local function read(key)
       trail = { items = {}, seen = {}, sketched = false, reported = 0, first = 0 }
     end
     trail.key, trail.added = key, {}
+    trail.is_new, trail.size, trail.newest = not value, type(value) == 'string' and #value, trail.seen[#trail.seen]
+    trail.had_sketch = trail.sketched
     trails[key] = trail
   end
   return trail
@@ -166,8 +177,18 @@ local function count(trail, threshold, window, item)
   return true
 end
 
+-- When a trail expires whose newest item was seen then, milliseconds.
+local function expiry_of(newest, window)
+  return ceil((newest + window) / 1000) + SLACK_MS
+end
+
+-- What the ledger holds of a trail, with what counts towards a ban for the same failures.
+local function entry(trail, size, newest)
+  return key_until(expiry_of(newest, trail.window), trail.window / 1000, #trail.key + size + EVIDENCE)
+end
+
 local told, order = {}, {}
-local at, suspicious = 1, false
+local at, suspicious = 2, false
 for step = 0, steps - 1 do
   local what, threshold, window, item = unpack_at('>BI2I5c8', plan, step * STEP + 1)
   local key, sketch = KEYS[at], KEYS[at + 1]
@@ -186,6 +207,8 @@ for step = 0, steps - 1 do
       told[#told + 1] = {
         step, held, episode and now - trail.first or 0, trail, episode and trail.sketched, episode and 2 or 0,
       }
+    elseif (what == COUNT or suspicious) and trail.is_new and not trail.changed and not has_room(ledger) then
+      told[#told + 1] = { step, 0, 0, trail, false, 0 }
     elseif what == COUNT or suspicious then
       if not trail.changed then
         order[#order + 1] = trail
@@ -205,8 +228,11 @@ for _, trail in ipairs(order) do
   for i, item in ipairs(trail.items) do
     entries[i] = item .. pack('>I5', trail.seen[i] % SPAN)
   end
-  local expiry = string.format('%.0f', ceil((now + trail.window) / 1000) + SLACK_MS)
-  call('SET', trail.key, header .. table.concat(entries), 'PXAT', expiry)
+  local expiry = string.format('%.0f', expiry_of(now, trail.window))
+  local value = header .. table.concat(entries)
+  call('SET', trail.key, value, 'PXAT', expiry)
+  local was = trail.newest and entry(trail, trail.size + (trail.had_sketch and SKETCH or 0), trail.newest)
+  enter(ledger, was, entry(trail, #value + (trail.sketched and SKETCH or 0), now))
   if #trail.added > 0 then
     if trail.begins then
       call('DEL', trail.sketch)
@@ -222,7 +248,9 @@ for _, trail in ipairs(order) do
   end
 end
 
-local reply = { broken }
+write_ledger(ledger)
+
+local reply = { broken + ledger.broken }
 for _, what in ipairs(told) do
   local step, held, span, trail, sketched, flags = unpack(what)
   if sketched then

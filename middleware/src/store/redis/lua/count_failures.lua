@@ -1,13 +1,16 @@
 -- Purpose: counts a batch of failed requests by exact sliding windows on Redis TIME, and tells which are incidents.
 --
--- KEYS     one trail for each failure of each kind that counts it, in the order of the failures.
--- ARGV[1]  what is counted, 8 bytes each, big-endian, in the order of KEYS:
+-- KEYS[1]  the ledger of the failures (ledger.lua).
+-- KEYS[2…] one trail for each failure of each kind that counts it, in the order of the failures.
+-- ARGV[1]  what is counted, 8 bytes each, big-endian, in the order of KEYS[2…]:
 --            threshold  2 bytes: which failure of a window is suspicious, 1 to 1000
 --            window     5 bytes, microseconds, 1 s to 24 h
---            route      1 byte: the route's place after ARGV[1], from 0
--- ARGV[2…] the routes, at most 255 bytes each.
--- Reply    how many broken trails were dropped; then for each incident its place in KEYS from 0, the failures of its
---          episode, the microseconds from the first of them to this one, the number of routes, and the routes.
+--            route      1 byte: the route's place after ARGV[2], from 0
+-- ARGV[2]  the bytes that all trails may take.
+-- ARGV[3…] the routes, at most 255 bytes each.
+-- Reply    how many broken trails were dropped; then for each incident its place in KEYS[2…] from 0, the failures of its
+--          episode, the microseconds from the first of them to this one, the number of routes, and the routes. The same
+--          with 0 failures and no route for a failure that was not counted: its trail would be new and there is no room.
 --
 -- A trail is the two bytes 9A 02; when its episode was last reported (7 bytes, microseconds of TIME; 0 without an
 -- episode), when the episode's first failure was (7 bytes, the same), its failures (5 bytes); the size of the routes
@@ -25,20 +28,23 @@ local PLAN = 8
 local HEADER = 23
 local MOST_ROUTES = 8
 local SLACK_MS = 1000
+local EVIDENCE = 140
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
 local ceil, max, min = math.ceil, math.max, math.min
 
-local plan, keys = ARGV[1], #KEYS
-if keys == 0 or keys > 1000 or #ARGV < 2 or #plan ~= keys * PLAN then
-  return redis.error_reply('ERR count_failures wants 1 to 1000 KEYS, one ARGV of 8 bytes for each, and routes')
+local plan, keys, budget = ARGV[1], #KEYS - 1, tonumber(ARGV[2])
+if keys < 1 or keys > 1000 or #ARGV < 3 or not budget or #plan ~= keys * PLAN then
+  return redis.error_reply('ERR count_failures wants a ledger and 1 to 1000 KEYS, one ARGV of 8 bytes for each, a budget, '
+    .. 'and routes')
 end
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
 local stamp = pack('>I5', now_stamp)
+local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
 local reply = { 0 }
 
 -- What was read of a trail; nothing for what is no trail of ours, which is then written anew.
@@ -70,9 +76,20 @@ local function read(key)
     if value then
       reply[1] = reply[1] + 1
     end
-    trail = { reported = 0, first = 0, total = 0, routes = {}, stamps = '' }
+    trail = { reported = 0, first = 0, total = 0, routes = {}, stamps = '', refused = not value and not has_room(ledger) }
   end
+  trail.size = type(value) == 'string' and #value
   return trail
+end
+
+-- When a trail expires whose newest failure was then, milliseconds.
+local function expiry_of(newest, window)
+  return ceil((newest + window) / 1000) + SLACK_MS
+end
+
+-- What the ledger holds of a trail, with what counts towards a ban for the same failures.
+local function entry(key, size, newest, window)
+  return key_until(expiry_of(newest, window), window / 1000, #key + size + EVIDENCE)
 end
 
 local function age(stamps, position)
@@ -141,7 +158,7 @@ end
 
 local trails, order = {}, {}
 for i = 1, keys do
-  local key = KEYS[i]
+  local key = KEYS[i + 1]
   local trail = trails[key]
   if not trail then
     trail = read(key)
@@ -149,11 +166,18 @@ for i = 1, keys do
     order[#order + 1] = key
   end
   local threshold, window, place = unpack_at('>I2I5B', plan, (i - 1) * PLAN + 1)
-  local route = ARGV[place + 2]
+  local route = ARGV[place + 3]
   if not route then
     return redis.error_reply('ERR count_failures misses a route')
   end
-  if count(trail, threshold, window, route) then
+  if trail.size and not trail.window and trail.stamps ~= '' then
+    trail.was = entry(key, trail.size, now - age(trail.stamps, #trail.stamps - 4), window)
+  end
+  if trail.refused then
+    for _, number in ipairs({ i - 1, 0, 0, 0 }) do
+      reply[#reply + 1] = number
+    end
+  elseif count(trail, threshold, window, route) then
     reply[#reply + 1] = i - 1
     reply[#reply + 1] = trail.total
     reply[#reply + 1] = now - trail.first
@@ -166,13 +190,18 @@ end
 
 for _, key in ipairs(order) do
   local trail, routes = trails[key], {}
-  for i, route in ipairs(trail.routes) do
-    routes[i] = pack('B', #route) .. route
+  if not trail.refused then
+    for i, route in ipairs(trail.routes) do
+      routes[i] = pack('B', #route) .. route
+    end
+    routes = table.concat(routes)
+    local header = pack('>I2I7I7I5I2', MAGIC, trail.reported, trail.first, trail.total, #routes)
+    local value = header .. routes .. trail.stamps
+    call('SET', key, value, 'PXAT', string.format('%.0f', expiry_of(now, trail.window)))
+    enter(ledger, trail.was, entry(key, #value, now, trail.window))
   end
-  routes = table.concat(routes)
-  local header = pack('>I2I7I7I5I2', MAGIC, trail.reported, trail.first, trail.total, #routes)
-  local expiry = string.format('%.0f', ceil((now + trail.window) / 1000) + SLACK_MS)
-  call('SET', key, header .. routes .. trail.stamps, 'PXAT', expiry)
 end
+write_ledger(ledger)
 
+reply[1] = reply[1] + ledger.broken
 return reply

@@ -1,13 +1,16 @@
 -- Purpose: counts, for each visitor of a funnel, the first reach of each stage in a window, in order, on Redis TIME.
 --
--- KEYS     one journey for each reach, in the order of the reaches.
+-- KEYS[1]  the ledger of the visitors (ledger.lua).
+-- KEYS[2…] one journey for each reach, in the order of the reaches.
 -- ARGV[1]  the window, 1 minute to 30 days, in microseconds.
 -- ARGV[2]  the reaches, 6 bytes each, big-endian, in the order of KEYS:
 --            stage  1 byte: the stage's place in the funnel, 0 to 15
 --            age    5 bytes, microseconds: how long ago, at most 30 s
+-- ARGV[3]  the bytes that all journeys may take.
 -- Reply    how many broken journeys were dropped; then for each reach how many stages were counted before it and how
 --          many are now, the microseconds to the end of the visitor's window (0 without one), and for each stage that
---          it made count the microseconds since the stage before (0 for stage 0).
+--          it made count the microseconds since the stage before (0 for stage 0). Instead of all that 255, where the
+--          journey would be new and there is no room.
 --
 -- A journey is the two bytes 9A 05; how many stages are counted (1 byte: always the first ones); the earliest moment
 -- that can count (7 bytes): the start of the window, or without one the end of the last; and for each stage from 1 on
@@ -22,6 +25,7 @@ local MAGIC = 0x9a05
 local HEADER, MOMENT = 10, 7
 local PLAN = 6
 local STAGES = 16
+local REFUSED = 255
 local OLDEST = 30 * 1000000
 local KEPT_MS = 60000
 
@@ -29,14 +33,26 @@ local call, try = redis.call, redis.pcall
 local pack, unpack_at = struct.pack, struct.unpack
 local ceil, max, min = math.ceil, math.max, math.min
 
-local window, plan, keys = tonumber(ARGV[1]), ARGV[2], #KEYS
-if keys == 0 or keys > 1000 or not window or window < 60000000 or window > 2592000000000 or #plan ~= keys * PLAN then
-  return redis.error_reply('ERR reach_stage wants 1 to 1000 KEYS, a window of 1m to 30d, and 6 bytes for each key')
+local window, plan, keys, budget = tonumber(ARGV[1]), ARGV[2], #KEYS - 1, tonumber(ARGV[3])
+if keys < 1 or not budget or keys > 1000 or not window or window < 60000000 or window > 2592000000000 or #plan ~= keys * PLAN then
+  return redis.error_reply('ERR reach_stage wants a ledger and 1 to 1000 KEYS, a window of 1m to 30d, 6 bytes for each key, and a '
+    .. 'budget')
 end
 
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
+local now_ms = ceil(now / 1000)
+local ledger = open_ledger(KEYS[1], budget, now_ms)
 local reply = { 0 }
+
+-- What the ledger holds of a journey whose value has this size.
+local function entry(key, size, counted, floor)
+  if counted > 0 then
+    local kept = window / 1000 + KEPT_MS
+    return key_until(ceil(floor / 1000) + kept, kept, #key + size)
+  end
+  return key_until(now_ms + KEPT_MS, KEPT_MS, #key + size)
+end
 
 -- What was read of a journey; nothing for what is none of ours, which is then written anew.
 local function parse(value)
@@ -64,7 +80,9 @@ local function read(key)
     if value then
       reply[1] = reply[1] + 1
     end
-    journey = { counted = 0, floor = 0 }
+    journey = { counted = 0, floor = 0, refused = not value and not has_room(ledger) }
+  elseif journey.counted > 0 then
+    journey.was = entry(key, #value, journey.counted, journey.floor)
   end
   return journey
 end
@@ -118,7 +136,7 @@ end
 
 local journeys, order = {}, {}
 for i = 1, keys do
-  local key = KEYS[i]
+  local key = KEYS[i + 1]
   local journey = journeys[key]
   if not journey then
     journey = read(key)
@@ -129,12 +147,16 @@ for i = 1, keys do
   if stage >= STAGES then
     return redis.error_reply('ERR reach_stage wants stages below 16')
   end
-  local before, steps = reach(journey, stage, now - min(age, OLDEST))
-  reply[#reply + 1] = before
-  reply[#reply + 1] = journey.counted
-  reply[#reply + 1] = journey.counted > 0 and max(journey.floor + window - now, 0) or 0
-  for _, step in ipairs(steps) do
-    reply[#reply + 1] = step
+  if journey.refused then
+    reply[#reply + 1] = REFUSED
+  else
+    local before, steps = reach(journey, stage, now - min(age, OLDEST))
+    reply[#reply + 1] = before
+    reply[#reply + 1] = journey.counted
+    reply[#reply + 1] = journey.counted > 0 and max(journey.floor + window - now, 0) or 0
+    for _, step in ipairs(steps) do
+      reply[#reply + 1] = step
+    end
   end
 end
 
@@ -146,9 +168,12 @@ for _, key in ipairs(order) do
       moments[stage] = pack('>I7', moment)
     end
     local left = journey.counted > 0 and ceil((journey.floor + window - now) / 1000) or 0
-    local header = pack('>I2BI7', MAGIC, journey.counted, journey.floor)
-    call('SET', key, header .. table.concat(moments), 'PX', string.format('%.0f', left + KEPT_MS))
+    local value = pack('>I2BI7', MAGIC, journey.counted, journey.floor) .. table.concat(moments)
+    call('SET', key, value, 'PX', string.format('%.0f', left + KEPT_MS))
+    enter(ledger, journey.was, entry(key, #value, journey.counted, journey.floor))
   end
 end
+write_ledger(ledger)
 
+reply[1] = reply[1] + ledger.broken
 return reply
