@@ -156,6 +156,8 @@
 //! - **When the store fails**, nobody is counted: counting once matters more than counting all.
 //!   `<namespace>_funnel_reaches_total{result}` has the [`ReachResult`] of each response. While its `dropped` and `failed`
 //!   stand still, no visitor is missing. Reaches that still wait when the process ends are lost.
+//! - **Without room**: visitors in Redis have a budget (`store.analytics_memory`). Beyond it a new visitor is `dropped`, and who
+//!   is known goes on.
 //! - **Loss on the server** (flush, failover, eviction under `maxmemory`): a lost visitor can count once more, by a process
 //!   that does not remember it. So can a visitor that a full memory store let go.
 //! - **What is kept**: the store has a key for each visitor, named by the user's id or the network's keyed hash, with the

@@ -129,6 +129,9 @@
 //! The memory of this process counts instead. A call that timed out may still have been executed. Each outage can therefore
 //! hide an episode that is spread over several processes, or report one in each.
 //!
+//! So too for a client that the shared store does not know and has no room for (`store.analytics_memory`): its failures, its
+//! incidents and what counts towards its ban are this process's own.
+//!
 //! # Bans
 //! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. All kinds ban unless [`Bans::kinds`] names some, but
 //! the kinds [of an account](IncidentKind::is_of_an_account) never do.

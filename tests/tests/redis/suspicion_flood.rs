@@ -13,7 +13,9 @@ use palisade::body::Body;
 use palisade::client::Client;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
-use palisade::suspicion::{FailureResult, IncidentKind, SuspicionLayer, SuspicionTally};
+use palisade::suspicion::{
+    BanReason, Bans, FailureResult, IncidentKind, SuspicionLayer, SuspicionTally,
+};
 use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
@@ -150,4 +152,39 @@ async fn a_guesser_for_whom_redis_has_no_room_is_found_by_the_process_that_he_me
     assert_eq!(tally.failures(FailureResult::Counted), 6);
     assert_eq!(tally.failures(FailureResult::CountedLocally), 5);
     assert_eq!(server.cli(&["KEYS", "*203.0.113.2"]), "");
+}
+
+#[tokio::test]
+async fn a_scanner_for_whom_redis_has_no_room_is_banned_by_the_process_that_he_meets() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder(&server.url())
+        .deadline(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let memory = MemoryStore::new();
+    let layer = SuspicionLayer::shared(store.clone(), memory.clone())
+        .bans(Bans::shared(store, memory))
+        .build()
+        .unwrap();
+    let tally: Arc<SuspicionTally> = layer.tally();
+    let mut service = layer.layer(tower::service_fn(answer));
+    let mut ask = async |path: String, status: StatusCode| {
+        let mut request = Request::get(path).body(()).unwrap();
+        let address = Ipv4Addr::new(203, 0, 113, 2);
+        request
+            .extensions_mut()
+            .insert(Client::new(address.into(), 64));
+        request.extensions_mut().insert(status);
+        service.call(request).await.unwrap().status()
+    };
+    fill(&server, "failures");
+    for n in 0..10 {
+        let status = ask(format!("/{n}.php"), StatusCode::NOT_FOUND).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+    let banned = BanReason::Incident(IncidentKind::EndpointScanning);
+    until("the scanner is banned", || tally.bans(banned) == 1).await;
+    let status = ask("/".to_owned(), StatusCode::OK).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(server.cli(&["KEYS", "*"]), "palisade:ledger:failures");
 }

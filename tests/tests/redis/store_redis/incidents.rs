@@ -98,12 +98,16 @@ async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
     assert_eq!(
         keys,
         [
+            "palisade:ledger:failures",
             "palisade:suspicious:401-slow:192.0.2.1",
             "palisade:suspicious:401:192.0.2.1",
             "palisade:suspicious:404:192.0.2.1",
             "palisade:suspicious:4xx:192.0.2.1",
         ]
     );
+    // The ledger goes with the last of them, at most a sixteenth later.
+    let ledger: i64 = server.cli(&["PTTL", keys.remove(0)]).parse().unwrap();
+    assert!((7_140_000..=7_652_000).contains(&ledger), "{ledger} ms");
     for (key, window) in keys.into_iter().zip([7_200_000, 300_000, 300_000, 300_000]) {
         let ttl: i64 = server.cli(&["PTTL", key]).parse().unwrap();
         assert!(
@@ -130,7 +134,13 @@ async fn two_stores_on_one_server_tell_one_incident_between_them() {
         .collect();
     let mut kinds = Vec::new();
     for task in tasks {
-        kinds.extend(task.await.unwrap().incidents.into_iter().map(|i| i.rule.kind));
+        kinds.extend(
+            task.await
+                .unwrap()
+                .incidents
+                .into_iter()
+                .map(|i| i.rule.kind),
+        );
     }
     // The tasks end in no certain order.
     kinds.sort_by_key(|kind| kind.as_str());

@@ -92,7 +92,11 @@ impl Script {
     /// What the ledger holds, and what it should: of each journey its name, its value and 120 bytes.
     fn ledger(&mut self) -> (u64, u64) {
         let ledger: Vec<u8> = self.query(&["GET", "ledger"]);
-        let bytes = |entry: &[u8]| entry[6..].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let bytes = |entry: &[u8]| {
+            entry[6..]
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        };
         let held = ledger[2..].chunks(11).map(bytes).sum();
         let keys: Vec<String> = self.query(&["KEYS", "v*"]);
         let takes = keys.iter().map(|key| {
@@ -312,11 +316,12 @@ fn a_call_that_breaks_the_protocol_is_refused_and_writes_nothing() {
     let plan = [0_u8; 6];
     let mut refused = |keys: &[&str], window: &str, plan: &[u8]| {
         let mut call = redis::cmd("EVAL");
-        call.arg(SOURCE).arg(keys.len());
+        call.arg(SOURCE).arg(1 + keys.len()).arg("ledger");
         for key in keys {
             call.arg(key);
         }
-        let answer: Result<redis::Value, _> = call.arg(window).arg(plan).query(&mut connection);
+        let answer: Result<redis::Value, _> =
+            call.arg(window).arg(plan).arg(ROOM).query(&mut connection);
         assert!(
             answer
                 .unwrap_err()
@@ -364,7 +369,8 @@ async fn two_stores_on_one_server_count_a_visitor_once() {
         }
     }
     assert_eq!(counted, 3);
-    assert_eq!(server.cli(&["KEYS", "*"]), "palisade:funnel:v0");
+    assert_eq!(server.cli(&["KEYS", "*:funnel:*"]), "palisade:funnel:v0");
+    assert_eq!(server.cli(&["DBSIZE"]), "2", "and the ledger");
     assert!(a.reach(ONE_MINUTE, &[]).await.unwrap().is_empty());
 }
 
@@ -408,7 +414,9 @@ fn a_ledger_holds_what_the_journeys_take_however_they_grow() {
         // Only those who have begun go on, so that each entry is replaced.
         let batch: Vec<_> = batch
             .into_iter()
-            .filter(|it| it.stage == 0 || script.query::<u64>(&["EXISTS", &format!("v{}", it.visitor)]) == 1)
+            .filter(|it| {
+                it.stage == 0 || script.query::<u64>(&["EXISTS", &format!("v{}", it.visitor)]) == 1
+            })
             .collect();
         if batch.is_empty() {
             continue;
@@ -437,5 +445,8 @@ fn there_is_room_again_when_the_keys_have_expired() {
     assert!(full(&mut script, EPOCH + 2 * MINUTE - SECOND, 2));
     assert!(!full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2));
     assert!(full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 3));
-    assert!(!full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2), "known");
+    assert!(
+        !full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2),
+        "known"
+    );
 }
