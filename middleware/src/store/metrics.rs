@@ -51,7 +51,7 @@ pub(crate) const CORRUPT: Instrument = Instrument::counter(
 );
 
 /// Analytics for which the server had no memory left.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", test))]
 pub(crate) const OVER_BUDGET: Instrument = Instrument::counter(
     "store.over_budget",
     "{key}",

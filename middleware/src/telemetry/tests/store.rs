@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exposition::{scrape, telemetry};
 use crate::model::metrics::{Metric, Metrics};
 use crate::model::{Operation, Outcome};
-use crate::store::{Calls, metrics};
+use crate::store::{Analytics, Calls, metrics};
 
 /// A store as one test wants it.
 #[derive(Default)]
@@ -21,6 +21,11 @@ impl Metrics for Store {
         }),
         Metric::new(metrics::CORRUPT, |store, series| {
             series.add(&[], store.corrupt_keys.load(Ordering::Relaxed));
+        }),
+        Metric::new(metrics::OVER_BUDGET, |_, series| {
+            for kind in Analytics::ALL {
+                series.add(&[kind.as_str()], 0);
+            }
         }),
     ];
 }

@@ -30,6 +30,7 @@ pub(super) fn all() -> Vec<&'static Instrument> {
         store::Calls::INSTRUMENT,
         &metrics::BREAKER,
         &metrics::CORRUPT,
+        &metrics::OVER_BUDGET,
         Steps::INSTRUMENT,
     ];
     let given = Given(RefCell::new(measured));

@@ -183,7 +183,7 @@ local function expiry_of(newest, window)
 end
 
 -- What the ledger holds of a trail, with what counts towards a ban for the same failures.
-local function entry(trail, size, newest)
+local function slot(trail, size, newest)
   return key_until(expiry_of(newest, trail.window), trail.window / 1000, #trail.key + size + EVIDENCE)
 end
 
@@ -231,8 +231,8 @@ for _, trail in ipairs(order) do
   local expiry = string.format('%.0f', expiry_of(now, trail.window))
   local value = header .. table.concat(entries)
   call('SET', trail.key, value, 'PXAT', expiry)
-  local was = trail.newest and entry(trail, trail.size + (trail.had_sketch and SKETCH or 0), trail.newest)
-  enter(ledger, was, entry(trail, #value + (trail.sketched and SKETCH or 0), now))
+  local was = trail.newest and slot(trail, trail.size + (trail.had_sketch and SKETCH or 0), trail.newest)
+  enter(ledger, was, slot(trail, #value + (trail.sketched and SKETCH or 0), now))
   if #trail.added > 0 then
     if trail.begins then
       call('DEL', trail.sketch)

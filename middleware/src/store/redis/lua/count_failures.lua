@@ -88,7 +88,7 @@ local function expiry_of(newest, window)
 end
 
 -- What the ledger holds of a trail, with what counts towards a ban for the same failures.
-local function entry(key, size, newest, window)
+local function slot(key, size, newest, window)
   return key_until(expiry_of(newest, window), window / 1000, #key + size + EVIDENCE)
 end
 
@@ -171,7 +171,7 @@ for i = 1, keys do
     return redis.error_reply('ERR count_failures misses a route')
   end
   if trail.size and not trail.window and trail.stamps ~= '' then
-    trail.was = entry(key, trail.size, now - age(trail.stamps, #trail.stamps - 4), window)
+    trail.was = slot(key, trail.size, now - age(trail.stamps, #trail.stamps - 4), window)
   end
   if trail.refused then
     for _, number in ipairs({ i - 1, 0, 0, 0 }) do
@@ -198,7 +198,7 @@ for _, key in ipairs(order) do
     local header = pack('>I2I7I7I5I2', MAGIC, trail.reported, trail.first, trail.total, #routes)
     local value = header .. routes .. trail.stamps
     call('SET', key, value, 'PXAT', string.format('%.0f', expiry_of(now, trail.window)))
-    enter(ledger, trail.was, entry(key, #value, now, trail.window))
+    enter(ledger, trail.was, slot(key, #value, now, trail.window))
   end
 end
 write_ledger(ledger)

@@ -46,7 +46,7 @@ local ledger = open_ledger(KEYS[1], budget, now_ms)
 local reply = { 0 }
 
 -- What the ledger holds of a journey whose value has this size.
-local function entry(key, size, counted, floor)
+local function slot(key, size, counted, floor)
   if counted > 0 then
     local kept = window / 1000 + KEPT_MS
     return key_until(ceil(floor / 1000) + kept, kept, #key + size)
@@ -82,7 +82,7 @@ local function read(key)
     end
     journey = { counted = 0, floor = 0, refused = not value and not has_room(ledger) }
   elseif journey.counted > 0 then
-    journey.was = entry(key, #value, journey.counted, journey.floor)
+    journey.was = slot(key, #value, journey.counted, journey.floor)
   end
   return journey
 end
@@ -170,7 +170,7 @@ for _, key in ipairs(order) do
     local left = journey.counted > 0 and ceil((journey.floor + window - now) / 1000) or 0
     local value = pack('>I2BI7', MAGIC, journey.counted, journey.floor) .. table.concat(moments)
     call('SET', key, value, 'PX', string.format('%.0f', left + KEPT_MS))
-    enter(ledger, journey.was, entry(key, #value, journey.counted, journey.floor))
+    enter(ledger, journey.was, slot(key, #value, journey.counted, journey.floor))
   end
 end
 write_ledger(ledger)
