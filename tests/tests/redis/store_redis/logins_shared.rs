@@ -130,7 +130,7 @@ async fn every_key_of_a_login_has_a_ttl_and_a_success_of_nobody_suspicious_has_n
             "{key}: {ttl} ms"
         );
     }
-    assert_eq!((of_accounts, keys.lines().count()), (70, 73));
+    assert_eq!((of_accounts, keys.lines().count()), (70, 74));
 }
 
 #[tokio::test]
