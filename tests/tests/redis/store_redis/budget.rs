@@ -55,7 +55,7 @@ async fn admitted(store: &RedisStore, clients: impl Iterator<Item = Network>) ->
         .collect();
     for clients in clients.chunks(500) {
         let mut asked = JoinSet::new();
-        for key in clients.iter().cloned() {
+        for key in clients.to_vec() {
             let limits = Arc::clone(&limits);
             asked.spawn(async move {
                 let charge = Charge {
