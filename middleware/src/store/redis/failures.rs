@@ -16,20 +16,20 @@ use crate::model::{Operation, Route};
 use crate::store::Analytics;
 use crate::suspicion::store::{Counts, FailedRequest, FailureStore, Incident, Reply, Rule};
 use crate::suspicion::{AccountHash, AccountState};
+use crate::task::queue::BATCH;
 
 static COUNT_FAILURES: Script = Script::new(concat!(
     include_str!("lua/ledger.lua"),
     include_str!("lua/count_failures.lua")
 ));
 
-/// The most failed requests that one call may carry: the script numbers their routes in a byte, and this many under every
-/// kind stay below its 1,000 keys, and below the 2,000 of the other where every kind counts distinct items.
-const MOST_REQUESTS: usize = 160;
+/// The most failed requests that one call may carry, so that it holds the server for less than 20 ms whatever their trails.
+const MOST_REQUESTS: usize = BATCH;
 
 impl FailureStore for RedisStore {
     fn count(&self, rules: &[Rule], requests: &[FailedRequest]) -> Reply<Counts> {
         if requests.len() > MOST_REQUESTS {
-            let why = "more than 160 failed requests in one call";
+            let why = "more than 32 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
         let watched = |rule: &Rule| (*rule, self.0.prefix.of_kind(rule.kind));
@@ -134,7 +134,7 @@ fn failures(
                 continue;
             }
             keys.push(prefix, &request.client.into());
-            // At most 1,000, 86,400,000,000 and 249: the upper bytes are 0.
+            // At most 1,000, 86,400,000,000 and 31: the upper bytes are 0.
             plan.extend_from_slice(&rule.threshold.count().to_be_bytes()[2..]);
             plan.extend_from_slice(&rule.threshold.window_micros().to_be_bytes()[3..]);
             plan.push(place as u8);

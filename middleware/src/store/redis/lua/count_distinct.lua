@@ -29,11 +29,13 @@
 -- is exact. An episode begins with the item that makes that number reach the threshold, and ends when fewer than half the
 -- threshold are left in the window; the first of these is an incident, and then the first item a window or more after the
 -- last incident. Everything is counted before anything is written, and whatever is written expires no sooner than its
--- newest item leaves the window.
+-- newest item leaves the window. Of a key no more is read than a trail can be.
 
 local MAGIC, FAILURES = 0x9a04, 0x9a02
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local STEP, HEADER, ENTRY, MOST = 16, 17, 13, 64
+local MOST_BYTES = HEADER + MOST * ENTRY
+local MOST_SKETCH = 12304 -- the bytes of a HyperLogLog that is dense
 local FAILURES_HEADER = 23
 local COUNT, IS_FAILING, IS_DISTINCT, COUNT_IF, STATE = 1, 2, 3, 4, 5
 local SLACK_MS = 1000
@@ -43,7 +45,7 @@ local SKETCH = 600
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
-local ceil, max, min = math.ceil, math.max, math.min
+local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local plan = ARGV[1]
 local steps = plan and #plan / STEP or 0
@@ -65,29 +67,49 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
 local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
+local stamp = pack('>I5', now_stamp)
 local broken = 0
 
--- When a stamp was made; one from the future, left by a clock that stepped back, is made now.
-local function made(stamp)
-  local age = (now_stamp - stamp) % SPAN
-  return age < HALF_SPAN and now - age or now
+-- How long ago the stamp at this place of the bytes was made; below zero if the clock has stepped back since.
+local function age(bytes, at)
+  return (now_stamp - unpack_at('>I5', bytes, at) + HALF_SPAN) % SPAN - HALF_SPAN
+end
+
+-- How many entries come before the first with an age below `bound`.
+local function before(bound, entries)
+  local low, high = -1, #entries / ENTRY
+  while high - low > 1 do
+    local middle = floor((low + high) / 2)
+    if age(entries, middle * ENTRY + 9) < bound then
+      high = middle
+    else
+      low = middle
+    end
+  end
+  return high
+end
+
+-- Stamps in the future, left by a clock that stepped back, become `now`.
+local function mended(entries)
+  if entries == '' or age(entries, #entries - 4) >= 0 then
+    return entries
+  end
+  local past = before(0, entries) * ENTRY
+  local of_now = string.gsub(stamp, '%%', '%%%%')
+  return sub(entries, 1, past) .. string.gsub(sub(entries, past + 1), '(........).....', '%1' .. of_now)
 end
 
 -- What was read of a trail; nothing for what is no trail of ours, which is then written anew.
 local function parse(value)
-  if type(value) ~= 'string' or #value < HEADER or (#value - HEADER) % ENTRY ~= 0 then
+  if type(value) ~= 'string' or #value < HEADER or #value > MOST_BYTES or (#value - HEADER) % ENTRY ~= 0 then
     return
   end
   local magic, sketched, reported, first = unpack_at('>I2BI7I7', value)
   if magic ~= MAGIC then
     return
   end
-  local items, seen = {}, {}
-  for at = HEADER + 1, #value, ENTRY do
-    items[#items + 1] = sub(value, at, at + 7)
-    seen[#seen + 1] = made(unpack_at('>I5', value, at + 8))
-  end
-  return { items = items, seen = seen, sketched = sketched == 1, reported = min(reported, now), first = min(first, now) }
+  local entries = sub(value, HEADER + 1)
+  return { entries = entries, sketched = sketched == 1, reported = min(reported, now), first = min(first, now) }
 end
 
 local trails = {}
@@ -95,72 +117,92 @@ local trails = {}
 local function read(key)
   local trail = trails[key]
   if not trail then
-    -- A value of another type answers with an error, and SET replaces it.
-    local value = try('GET', key)
+    -- A value of another type answers with an error.
+    local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
+    if value == '' then
+      value = false
+    end
     trail = parse(value)
     if not trail then
       broken = broken + (value and 1 or 0)
-      trail = { items = {}, seen = {}, sketched = false, reported = 0, first = 0 }
+      trail = { entries = '', sketched = false, reported = 0, first = 0, dropped = value }
     end
     trail.key, trail.added = key, {}
-    trail.is_new, trail.size, trail.newest = not value, type(value) == 'string' and #value, trail.seen[#trail.seen]
+    trail.is_new, trail.size = not value, type(value) == 'string' and #value
+    trail.newest = trail.entries ~= '' and now - age(trail.entries, #trail.entries - 4)
     trail.had_sketch = trail.sketched
     trails[key] = trail
   end
   return trail
 end
 
--- The place of the first item that lies in the window.
-local function first_of(trail, window)
-  local from = 1
-  while from <= #trail.seen and now - trail.seen[from] >= window do
-    from = from + 1
+-- Removes what is nothing of ours: a large one on another thread, and a long string not at once, since the server frees such
+-- before it goes on.
+local function drop(key, is_long)
+  if is_long then
+    call('RENAME', key, key .. ':dropped')
+    call('PEXPIRE', key .. ':dropped', SLACK_MS)
+  else
+    call('UNLINK', key)
   end
-  return from
+end
+
+-- How many items of the trail lie in the window.
+local function held_in(trail, window)
+  return #trail.entries / ENTRY - before(window, trail.entries)
 end
 
 local function is_in_episode(trail, threshold, window)
-  local held = #trail.items - first_of(trail, window) + 1
-  return trail.reported > 0 and held * 2 >= threshold
+  return trail.reported > 0 and held_in(trail, window) * 2 >= threshold
 end
 
--- The same of a trail of count_failures.lua, which keeps as many failures as its threshold.
+-- The same of a trail of count_failures.lua, which keeps as many failures as its threshold: whether the one that is half of
+-- them back from the newest lies in the window.
 local function is_failing(key, threshold, window)
-  local value = try('GET', key)
-  if type(value) ~= 'string' or #value < FAILURES_HEADER then
+  local header = try('GETRANGE', key, '0', '22')
+  if type(header) ~= 'string' or #header < FAILURES_HEADER then
     return false
   end
-  local magic, reported, _, _, routes = unpack_at('>I2I7I7I5I2', value)
-  local held, at = 0, #value - 4
-  while at > FAILURES_HEADER + routes and now - made(unpack_at('>I5', value, at)) < window do
-    held, at = held + 1, at - 5
+  local magic, reported, _, _, routes = unpack_at('>I2I7I7I5I2', header)
+  local at = call('STRLEN', key) - 5 * ceil(threshold / 2)
+  if magic ~= FAILURES or reported == 0 or at < FAILURES_HEADER + routes then
+    return false
   end
-  return magic == FAILURES and reported > 0 and held * 2 >= threshold
+  local half = call('GETRANGE', key, string.format('%.0f', at), string.format('%.0f', at + 4))
+  return age(half, 1) < window
+end
+
+local function add(trail, entries)
+  for at = 1, #entries, ENTRY do
+    trail.added[#trail.added + 1] = sub(entries, at, at + 7)
+  end
 end
 
 -- Counts an item; whether it is an incident.
 local function count(trail, threshold, window, item)
-  local from = first_of(trail, window)
-  local held = #trail.items - from + 1
-  if held * 2 < threshold then
+  local all = mended(trail.entries)
+  local from = before(window, all) * ENTRY
+  local entries = sub(all, from + 1)
+  if #entries / ENTRY * 2 < threshold then
     trail.reported, trail.sketched, trail.begins, trail.added = 0, false, false, {}
   end
-  local items, seen = {}, {}
-  for i = from, #trail.items do
-    if trail.items[i] ~= item then
-      items[#items + 1], seen[#seen + 1] = trail.items[i], trail.seen[i]
-    end
+  local known = string.find(entries, item, 1, true)
+  while known and known % ENTRY ~= 1 do
+    known = string.find(entries, item, known + 1, true)
   end
-  local overflows = #items == MOST
-  if trail.reported > 0 and not trail.sketched and (from > 1 or overflows) then
-    trail.sketched, trail.begins, trail.added = true, true, trail.items
+  if known then
+    entries = sub(entries, 1, known - 1) .. sub(entries, known + ENTRY)
+  end
+  local overflows = #entries == MOST * ENTRY
+  if trail.reported > 0 and not trail.sketched and (from > 0 or overflows) then
+    trail.sketched, trail.begins = true, true
+    add(trail, all)
   end
   if overflows then
-    table.remove(items, 1)
-    table.remove(seen, 1)
+    entries = sub(entries, ENTRY + 1)
   end
-  items[#items + 1], seen[#seen + 1] = item, now
-  trail.items, trail.seen, trail.window, trail.changed = items, seen, window, true
+  trail.entries = entries .. item .. stamp
+  trail.window, trail.changed = window, true
   if trail.sketched then
     trail.added[#trail.added + 1] = item
   end
@@ -168,10 +210,10 @@ local function count(trail, threshold, window, item)
     if now - trail.reported < window then
       return false
     end
-  elseif #items < threshold then
+  elseif #trail.entries / ENTRY < threshold then
     return false
   else
-    trail.first = seen[1]
+    trail.first = now - age(trail.entries, 9)
   end
   trail.reported = now
   return true
@@ -187,11 +229,34 @@ local function slot(trail, size, newest)
   return key_until(expiry_of(newest, trail.window), trail.window / 1000, #trail.key + size + EVIDENCE)
 end
 
+local function is_long_sketch(key)
+  local size = try('STRLEN', key)
+  return type(size) == 'number' and size > MOST_SKETCH
+end
+
+-- Adds the items of an episode to its sketch.
+local function sketch(trail)
+  local key = trail.sketch
+  local is_long = is_long_sketch(key)
+  if trail.begins or is_long then
+    drop(key, is_long)
+  end
+  local added = not is_long and try('PFADD', key, unpack(trail.added))
+  if type(added) ~= 'number' then
+    -- No sketch of ours.
+    broken = broken + 1
+    if not is_long then
+      drop(key)
+    end
+    call('PFADD', key, unpack(trail.added))
+  end
+end
+
 local told, order = {}, {}
 local at, suspicious = 2, false
 for step = 0, steps - 1 do
   local what, threshold, window, item = unpack_at('>BI2I5c8', plan, step * STEP + 1)
-  local key, sketch = KEYS[at], KEYS[at + 1]
+  local key = KEYS[at]
   if what == IS_FAILING then
     suspicious = suspicious or is_failing(key, threshold, window)
     at = at + 1
@@ -200,10 +265,10 @@ for step = 0, steps - 1 do
     at = at + 1
   else
     local trail = read(key)
-    trail.sketch = sketch
+    trail.sketch = KEYS[at + 1]
     if what == STATE then
       local episode = is_in_episode(trail, threshold, window)
-      local held = episode and #trail.items or #trail.items - first_of(trail, window) + 1
+      local held = episode and #trail.entries / ENTRY or held_in(trail, window)
       told[#told + 1] = {
         step, held, episode and now - trail.first or 0, trail, episode and trail.sketched, episode and 2 or 0,
       }
@@ -214,7 +279,7 @@ for step = 0, steps - 1 do
         order[#order + 1] = trail
       end
       if count(trail, threshold, window, item) then
-        told[#told + 1] = { step, #trail.items, now - trail.first, trail, trail.sketched, 2 }
+        told[#told + 1] = { step, #trail.entries / ENTRY, now - trail.first, trail, trail.sketched, 2 }
       end
     end
     suspicious = false
@@ -224,26 +289,16 @@ end
 
 for _, trail in ipairs(order) do
   local header = pack('>I2BI7I7', MAGIC, trail.sketched and 1 or 0, trail.reported, trail.first)
-  local entries = {}
-  for i, item in ipairs(trail.items) do
-    entries[i] = item .. pack('>I5', trail.seen[i] % SPAN)
-  end
   local expiry = string.format('%.0f', expiry_of(now, trail.window))
-  local value = header .. table.concat(entries)
+  if trail.dropped then
+    drop(trail.key, type(trail.dropped) == 'string' and #trail.dropped > MOST_BYTES)
+  end
+  local value = header .. trail.entries
   call('SET', trail.key, value, 'PXAT', expiry)
   local was = trail.newest and slot(trail, trail.size + (trail.had_sketch and SKETCH or 0), trail.newest)
   enter(ledger, was, slot(trail, #value + (trail.sketched and SKETCH or 0), now))
   if #trail.added > 0 then
-    if trail.begins then
-      call('DEL', trail.sketch)
-    end
-    local added = try('PFADD', trail.sketch, unpack(trail.added))
-    if type(added) == 'table' then
-      -- No sketch of ours.
-      broken = broken + 1
-      call('DEL', trail.sketch)
-      call('PFADD', trail.sketch, unpack(trail.added))
-    end
+    sketch(trail)
     call('PEXPIREAT', trail.sketch, expiry)
   end
 end
@@ -254,7 +309,7 @@ local reply = { broken + ledger.broken }
 for _, what in ipairs(told) do
   local step, held, span, trail, sketched, flags = unpack(what)
   if sketched then
-    local estimate = try('PFCOUNT', trail.sketch)
+    local estimate = not is_long_sketch(trail.sketch) and try('PFCOUNT', trail.sketch)
     held = type(estimate) == 'number' and max(estimate, held) or held
     flags = flags + 1
   end

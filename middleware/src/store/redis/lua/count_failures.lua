@@ -20,19 +20,21 @@
 -- Invariant: an episode begins with the failure that makes the count in its window (t-w, t] reach the threshold, and
 -- ends when fewer than half the threshold are left there; the first of these is an incident, and then the first
 -- failure a window or more after the last incident. Everything is counted before anything is written, and whatever
--- is written expires no sooner than its newest stamp leaves the window.
+-- is written expires no sooner than its newest stamp leaves the window. Of a key no more is read than a trail can be.
 
 local MAGIC = 0x9a02
 local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local PLAN = 8
 local HEADER = 23
 local MOST_ROUTES = 8
+local MOST_STAMPS = 1000
+local MOST_BYTES = HEADER + MOST_ROUTES * 256 + MOST_STAMPS * 5
 local SLACK_MS = 1000
 local EVIDENCE = 140
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
-local ceil, max, min = math.ceil, math.max, math.min
+local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local plan, keys, budget = ARGV[1], #KEYS - 1, tonumber(ARGV[2])
 if keys < 1 or keys > 1000 or #ARGV < 3 or not budget or #plan ~= keys * PLAN then
@@ -47,6 +49,45 @@ local stamp = pack('>I5', now_stamp)
 local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
 local reply = { 0 }
 
+-- Removes what is no trail of ours: a large one on another thread, and a long string not at once, since the server frees such
+-- before it goes on.
+local function drop(key, value)
+  if type(value) == 'string' and #value > MOST_BYTES then
+    call('RENAME', key, key .. ':dropped')
+    call('PEXPIRE', key .. ':dropped', SLACK_MS)
+  else
+    call('UNLINK', key)
+  end
+end
+
+-- How long ago the stamp at this place of the bytes was made; below zero if the clock has stepped back since.
+local function age(stamps, position)
+  return (now_stamp - unpack_at('>I5', stamps, position) + HALF_SPAN) % SPAN - HALF_SPAN
+end
+
+-- How many stamps come before the first with an age below `bound`, as the last one's is.
+local function before(bound, stamps)
+  local low, high = -1, #stamps / 5 - 1
+  while high - low > 1 do
+    local middle = floor((low + high) / 2)
+    if age(stamps, 5 * middle + 1) < bound then
+      high = middle
+    else
+      low = middle
+    end
+  end
+  return high
+end
+
+local made
+
+-- Stamps in the future, left by a clock that stepped back, become `now`.
+local function mended(stamps)
+  made = made or string.rep(stamp, MOST_STAMPS)
+  local past = 5 * before(0, stamps)
+  return sub(stamps, 1, past) .. sub(made, past + 1, #stamps)
+end
+
 -- What was read of a trail; nothing for what is no trail of ours, which is then written anew.
 local function parse(value)
   if type(value) ~= 'string' or #value < HEADER then
@@ -54,29 +95,42 @@ local function parse(value)
   end
   local magic, reported, first, total, size = unpack_at('>I2I7I7I5I2', value)
   local stamps = HEADER + size + 1
-  if magic ~= MAGIC or stamps > #value or (#value - stamps + 1) % 5 ~= 0 then
+  local held = (#value - stamps + 1) / 5
+  if magic ~= MAGIC or held < 1 or held > MOST_STAMPS or held ~= floor(held) then
     return
   end
   local routes, at = {}, HEADER + 1
-  while at < stamps do
+  while at < stamps and #routes <= MOST_ROUTES do
     local length = value:byte(at)
     routes[#routes + 1] = sub(value, at + 1, at + length)
     at = at + 1 + length
   end
-  if at == stamps then
-    return { reported = reported, first = first, total = total, routes = routes, stamps = sub(value, stamps) }
+  if at ~= stamps or #routes > MOST_ROUTES then
+    return
   end
+  local trail = { reported = reported, first = first, total = total, routes = routes, stamps = sub(value, stamps) }
+  if age(trail.stamps, 5 * held - 4) < 0 then
+    trail.stamps = mended(trail.stamps)
+    trail.reported, trail.first = min(reported, now), min(first, now)
+  end
+  return trail
 end
 
 local function read(key)
-  -- A value of another type answers with an error, and SET replaces it.
-  local value = try('GET', key)
+  -- A value of another type answers with an error.
+  local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
+  if value == '' then
+    value = false
+  end
   local trail = parse(value)
   if not trail then
     if value then
       reply[1] = reply[1] + 1
     end
-    trail = { reported = 0, first = 0, total = 0, routes = {}, stamps = '', refused = not value and not has_room(ledger) }
+    trail = {
+      reported = 0, first = 0, total = 0, routes = {}, stamps = '', dropped = value,
+      refused = not value and not has_room(ledger),
+    }
   end
   trail.size = type(value) == 'string' and #value
   return trail
@@ -90,20 +144,6 @@ end
 -- What the ledger holds of a trail, with what counts towards a ban for the same failures.
 local function slot(key, size, newest, window)
   return key_until(expiry_of(newest, window), window / 1000, #key + size + EVIDENCE)
-end
-
-local function age(stamps, position)
-  return (now_stamp - unpack_at('>I5', stamps, position)) % SPAN
-end
-
--- Stamps in the future, left by a clock that stepped back, become `now`.
-local function mend(stamps)
-  local mended = {}
-  for position = 1, #stamps, 5 do
-    local ahead = age(stamps, position) >= HALF_SPAN
-    mended[#mended + 1] = ahead and stamp or sub(stamps, position, position + 4)
-  end
-  return table.concat(mended)
 end
 
 local function remember(routes, route)
@@ -121,13 +161,9 @@ end
 -- Counts a failure; whether it is an incident.
 local function count(trail, threshold, window, route)
   local stamps, size = trail.stamps, #trail.stamps
-  if size > 0 and age(stamps, size - 4) >= HALF_SPAN then
-    stamps = mend(stamps)
-    trail.reported, trail.first = min(trail.reported, now), min(trail.first, now)
-  end
-  local from = 1
-  while from <= size and age(stamps, from) >= window do
-    from = from + 5
+  local from = size + 1
+  if size > 0 and age(stamps, size - 4) < window then
+    from = age(stamps, 1) < window and 1 or 5 * before(window, stamps) + 1
   end
   local held = (size - from + 1) / 5
   if held * 2 < threshold then
@@ -191,6 +227,9 @@ end
 for _, key in ipairs(order) do
   local trail, routes = trails[key], {}
   if not trail.refused then
+    if trail.dropped then
+      drop(key, trail.dropped)
+    end
     for i, route in ipairs(trail.routes) do
       routes[i] = pack('B', #route) .. route
     end

@@ -19,7 +19,8 @@
 -- Invariant: windows of a visitor never overlap. In a window each stage counts at most once, and stage k only at a
 -- moment in the window and not before that of stage k-1. Everything is counted before anything is written, nothing is
 -- written for a reach that changes nothing, and whatever is written expires a minute after its window, or without one
--- after a minute, when no reach can be so old any more that it would be changed by it.
+-- after a minute, when no reach can be so old any more that it would be changed by it. Of a key no more is read than a
+-- journey can be.
 
 local MAGIC = 0x9a05
 local HEADER, MOMENT = 10, 7
@@ -27,7 +28,9 @@ local PLAN = 6
 local STAGES = 16
 local REFUSED = 255
 local OLDEST = 30 * 1000000
+local MOST_BYTES = HEADER + (STAGES - 1) * MOMENT
 local KEPT_MS = 60000
+local SLACK_MS = 1000
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at = struct.pack, struct.unpack
@@ -72,15 +75,29 @@ local function parse(value)
   return journey
 end
 
+-- Removes what is no journey of ours: a large one on another thread, and a long string not at once, since the server frees such
+-- before it goes on.
+local function drop(key, value)
+  if type(value) == 'string' and #value > MOST_BYTES then
+    call('RENAME', key, key .. ':dropped')
+    call('PEXPIRE', key .. ':dropped', SLACK_MS)
+  else
+    call('UNLINK', key)
+  end
+end
+
 local function read(key)
-  -- A value of another type answers with an error, and SET replaces it.
-  local value = try('GET', key)
+  -- A value of another type answers with an error.
+  local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
+  if value == '' then
+    value = false
+  end
   local journey = parse(value)
   if not journey then
     if value then
       reply[1] = reply[1] + 1
     end
-    journey = { counted = 0, floor = 0, refused = not value and not has_room(ledger) }
+    journey = { counted = 0, floor = 0, dropped = value, refused = not value and not has_room(ledger) }
   elseif journey.counted > 0 then
     journey.was = slot(key, #value, journey.counted, journey.floor)
   end
@@ -163,6 +180,9 @@ end
 for _, key in ipairs(order) do
   local journey = journeys[key]
   if journey.changed then
+    if journey.dropped then
+      drop(key, journey.dropped)
+    end
     local moments = {}
     for stage, moment in ipairs(journey) do
       moments[stage] = pack('>I7', moment)

@@ -4,8 +4,8 @@
 -- Reply    how many broken keys were met, and now; then for each client that is banned its place in KEYS from 0, and
 --          of its ban the reason, the strikes, since and until. Times are microseconds of TIME.
 --
--- Invariant: a client is banned while the end of its ban is later than now; a broken key is no ban. Only a ban from the
--- future is written: it begins anew, so that a clock that stepped back makes no ban last for longer than it was imposed for.
+-- Invariant: a client is banned while the end of its ban is later than now; a broken key is no ban, and no more of it is read
+-- than a ban has. Only a ban from the future is written: it begins anew, so that a clock that stepped back makes no ban last for longer than it was imposed for.
 
 local MAGIC = 0x9a03
 local RECORD = 19
@@ -22,7 +22,7 @@ local now = time[1] * 1000000 + time[2]
 local broken, reply = 0, { 0, now }
 
 for place, key in ipairs(KEYS) do
-  local value = try('GET', key)
+  local value = try('GETRANGE', key, '0', '19')
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     local ends, strikes, reason, since = unpack_at('>I7I2BI7', value, 3)
     if since > now then
@@ -34,7 +34,7 @@ for place, key in ipairs(KEYS) do
         reply[#reply + 1] = number
       end
     end
-  elseif value then
+  elseif value ~= '' then
     broken = broken + 1
   end
 end
