@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 pub use crate::model::Reply;
@@ -18,17 +19,46 @@ use crate::model::{Network, PartitionKey, Secret, UserId};
 /// comes before its predecessor's is remembered by the latest moment, and counts as soon as the predecessor does at an
 /// earlier or the same moment. A reach of a moment before the visitor's window, or in one that a later reach has ended,
 /// counts nothing.
+///
+/// Journeys of another window, or through other stages, are others: the same visitor begins each anew.
 pub trait VisitStore: Send + Sync + 'static {
-    /// Counts reaches in their order, in windows of this length, all in one round trip; one [`Progress`] for each.
+    /// Counts reaches of these journeys in their order, all in one round trip; one [`Progress`] for each.
     ///
     /// The reply times out by itself. A call that failed may have been executed.
-    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>>;
+    fn reach(&self, journeys: Journeys, reaches: &[Reach]) -> Reply<Vec<Progress>>;
 }
 
 /// A store inside the process: as [`VisitStore`], but it answers at once and cannot fail.
 pub trait LocalVisitStore: Send + Sync + 'static {
     /// As [`VisitStore::reach`].
-    fn reach_now(&self, window: Duration, reaches: &[Reach]) -> Vec<Progress>;
+    fn reach_now(&self, journeys: Journeys, reaches: &[Reach]) -> Vec<Progress>;
+}
+
+/// Which journeys a visitor's reaches belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Journeys {
+    /// For how long a visitor counts once.
+    pub window: Duration,
+    /// A fingerprint of the stages: 32 bits of a hash of their names in order. A stage on another route is the same stage.
+    pub stages: u32,
+}
+
+impl Journeys {
+    /// Journeys in windows of this length through the stages of these names.
+    #[must_use]
+    pub fn of<'a>(stages: impl IntoIterator<Item = &'a str>, window: Duration) -> Self {
+        let mut hash = Sha256::new();
+        for stage in stages {
+            hash.update((stage.len() as u64).to_be_bytes());
+            hash.update(stage);
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+        Self {
+            window,
+            stages: u32::from_be_bytes([a, b, c, d]),
+        }
+    }
 }
 
 /// A visitor of the funnel: a verified user, or else everyone of one network.

@@ -24,9 +24,7 @@ use crate::model::{Network, Route};
 /// client, networks that failed on an account, networks that logged in to an account under suspicion. The items of a call are
 /// counted after all of its failures, in their order.
 ///
-/// Calls that name a kind share its logs, whatever their thresholds. A call that asks for fewer or shorter forgets what
-/// lies beyond its own threshold and window, so calls on one store should ask for the same. Otherwise the larger ones can
-/// see too few failures, never too many.
+/// Calls by the same [`Rule`] share its logs. By another threshold or window a kind has other logs: each counts as if alone.
 pub trait FailureStore: Send + Sync + 'static {
     /// Counts each request for every one of these kinds that [counts it](FailedRequest::counts), all in one round trip.
     ///

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use palisade::client::{Network, Secret};
-use palisade::funnel::store::{LocalVisitStore, Reach, Visitor};
+use palisade::funnel::store::{Journeys, LocalVisitStore, Reach, Visitor};
 use palisade::store::memory::MemoryStore;
 use palisade_tests::memory::{is_alone, resident};
 
@@ -23,7 +23,7 @@ fn walk(store: &MemoryStore, visitors: std::ops::Range<u32>, stages: u8) -> usiz
             age: Duration::ZERO,
         };
         let reaches: Vec<_> = (0..stages).map(reach).collect();
-        let progress = store.reach_now(DAY, &reaches);
+        let progress = store.reach_now(Journeys::of(["browse"], DAY), &reaches);
         progress.iter().map(|it| it.steps.len()).sum::<usize>()
     });
     counted.sum()

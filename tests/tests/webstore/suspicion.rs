@@ -295,11 +295,11 @@ async fn every_key_of_a_failure_has_a_ttl_and_a_success_has_none() {
     assert_eq!(
         keys,
         [
-            "palisade:suspicious:401-slow:203.0.113.1",
-            "palisade:suspicious:401:203.0.113.1",
-            "palisade:suspicious:404:203.0.113.2",
-            "palisade:suspicious:4xx:203.0.113.1",
-            "palisade:suspicious:4xx:203.0.113.2",
+            "palisade:suspicious:401-slow:20/7200s:203.0.113.1",
+            "palisade:suspicious:401:5/300s:203.0.113.1",
+            "palisade:suspicious:404:10/300s:203.0.113.2",
+            "palisade:suspicious:4xx:20/300s:203.0.113.1",
+            "palisade:suspicious:4xx:20/300s:203.0.113.2",
         ]
     );
     for key in keys {

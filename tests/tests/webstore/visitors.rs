@@ -244,7 +244,7 @@ async fn two_processes_on_one_redis_count_the_first_touch_in_order_and_once() {
     assert_eq!(steps(&of_a), [0, 1, 0]);
     assert_eq!(steps(&of_b), [1, 0, 1]);
     let keys = redis.cli(&["KEYS", "palisade:funnel:*"]);
-    assert_eq!(keys, "palisade:funnel:ada");
+    assert_eq!(keys, "palisade:funnel:86400s:ccbecae0:ada");
     let ttl: u64 = redis.cli(&["TTL", &keys]).parse().unwrap();
     assert!((86_000..=86_460).contains(&ttl), "{ttl} seconds");
 }

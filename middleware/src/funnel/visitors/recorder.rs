@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Who;
 use super::seen::{Call, Seen};
 use super::tally::{ReachResult, VisitorTally};
-use crate::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore};
+use crate::funnel::store::{Journeys, LocalVisitStore, Progress, Reach, VisitStore};
 use crate::log::{Fallback, News};
 use crate::model::{Country, Secret};
 use crate::task::queue::{Queue, Work, leave};
@@ -14,7 +14,7 @@ use crate::task::shielded;
 /// Everything that the requests of one layer share to count their visitors.
 pub(in crate::funnel) struct Recorder {
     pub(super) store: Store,
-    pub(super) window: Duration,
+    pub(super) journeys: Journeys,
     pub(super) secret: Secret,
     pub(super) seen: Seen,
     pub(super) queue: Queue<Noted>,
@@ -142,7 +142,7 @@ impl Work for Recorder {
             tally: &self.tally,
             reaches: reaches.len(),
         };
-        let answer = store.reach(self.window, &reaches).await;
+        let answer = store.reach(self.journeys, &reaches).await;
         match self.fallback.heed(answer.as_ref().err()) {
             Some(News::Failed(error, cause)) => tracing::warn!(
                 target: "palisade::funnel",
@@ -175,7 +175,7 @@ impl Work for Recorder {
         let (noted, reaches) = self.prepare(batch, asked);
         match &self.store {
             Store::Embedded(store) => {
-                let progress = store.reach_now(self.window, &reaches);
+                let progress = store.reach_now(self.journeys, &reaches);
                 let call = Call {
                     asked,
                     answered: Instant::now(),

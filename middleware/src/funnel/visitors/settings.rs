@@ -6,7 +6,7 @@ use super::recorder::{Observer, Recorder, Store};
 use super::seen::Seen;
 use super::tally::VisitorTally;
 use crate::ConfigError;
-use crate::funnel::store::{LocalVisitStore, VisitStore};
+use crate::funnel::store::{Journeys, LocalVisitStore, VisitStore};
 use crate::log::Fallback;
 use crate::model::{Countries, Secret};
 use crate::task::queue::Queue;
@@ -89,7 +89,7 @@ impl Visitors {
         }
         Ok(Arc::new(Recorder {
             store: self.store,
-            window: self.window,
+            journeys: Journeys::of(stages.iter().map(|stage| &**stage), self.window),
             secret: self.secret,
             seen: Seen::new(Instant::now()),
             queue: Queue::new(self.queue),

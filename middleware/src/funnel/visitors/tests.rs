@@ -12,7 +12,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::config::{Config, CountVisitors};
-use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
+use crate::funnel::store::{Journeys, Progress, Reach, Reply, VisitStore};
 use crate::funnel::{FunnelLayer, Reached, Stage};
 use crate::model::{Client, Country, StoreError, StoreErrorKind};
 use crate::stack::Stack;
@@ -179,8 +179,8 @@ struct Told {
 }
 
 impl VisitStore for Told {
-    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
-        assert_eq!(window, DAY);
+    fn reach(&self, journeys: Journeys, reaches: &[Reach]) -> Reply<Vec<Progress>> {
+        assert_eq!(journeys.window, DAY);
         self.calls.lock().unwrap().push(reaches.to_vec());
         let answers: Result<Vec<_>, _> = {
             let mut answers = self.answers.lock().unwrap();
@@ -269,7 +269,7 @@ async fn the_store_hears_of_users_by_their_id_and_of_networks_by_a_hash() {
 struct Hung;
 
 impl VisitStore for Hung {
-    fn reach(&self, _: Duration, _: &[Reach]) -> Reply<Vec<Progress>> {
+    fn reach(&self, _: Journeys, _: &[Reach]) -> Reply<Vec<Progress>> {
         Reply::pending(std::future::pending())
     }
 }

@@ -9,7 +9,7 @@ use super::log::Micros;
 use super::{MemoryStore, lock};
 use crate::model::{Network, PartitionKey};
 use crate::suspicion::store::{Evidence, LocalBanStore};
-use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, micros};
+use crate::suspicion::{Ban, BanReason, Sentence, micros};
 
 /// Banned clients, and clients with remembered offences: at most [`Bans::MOST`] clients, at most 250 bytes each.
 ///
@@ -217,7 +217,7 @@ impl LocalBanStore for MemoryStore {
         let length = |offence| sentence.length(offence, roll);
         let convict = |piece: &Evidence| {
             let (key, window) = (piece.client.into(), piece.threshold.window_micros());
-            let table = self.things(piece.kind);
+            let table = self.things(piece.kind, piece.threshold);
             let hash = table.hash(&key);
             let mut shard = table.shard(hash);
             // Nobody else holds both locks, so their order cannot be another.
@@ -248,14 +248,12 @@ impl LocalBanStore for MemoryStore {
     fn lift_now(&self, client: Network) -> bool {
         let lifted = self.0.bans.lift(|| self.micros(), client);
         let key = PartitionKey::from(client);
-        for kind in IncidentKind::ALL {
-            if kind.names_its_client() {
-                let table = self.things(kind);
-                let hash = table.hash(&key);
-                let mut shard = table.shard(hash);
-                if let Some(slot) = shard.find(hash, &key) {
-                    shard.forget(table.hasher(), slot);
-                }
+        let tables = lock(&self.0.things).clone();
+        for table in tables {
+            let hash = table.hash(&key);
+            let mut shard = table.shard(hash);
+            if let Some(slot) = shard.find(hash, &key) {
+                shard.forget(table.hasher(), slot);
             }
         }
         lifted

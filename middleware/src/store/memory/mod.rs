@@ -81,7 +81,6 @@ mod visits;
 use std::fmt;
 use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use self::bans::Bans;
 use self::customers::Customers;
@@ -96,10 +95,10 @@ use self::table::Table;
 use self::things::Things;
 use self::visits::Visit;
 use crate::ConfigError;
-use crate::funnel::store::{LocalVisitStore, Progress, Reach};
+use crate::funnel::store::{Journeys, LocalVisitStore, Progress, Reach};
 use crate::rate_limit::store::{Admit, AdmitNow, LocalStore, Logs, Store};
 use crate::suspicion::store::{FailedRequest, Incident, LocalFailureStore, Rule};
-use crate::suspicion::{AccountHash, AccountState, IncidentKind};
+use crate::suspicion::{AccountHash, AccountState, IncidentKind, Threshold};
 
 #[cfg(test)]
 pub(crate) use clock::Hand;
@@ -297,8 +296,10 @@ impl LocalFailureStore for MemoryStore {
 }
 
 impl LocalVisitStore for MemoryStore {
-    fn reach_now(&self, window: Duration, reaches: &[Reach]) -> Vec<Progress> {
-        let table = named(&mut lock(&self.0.visitors), "visitors", self.0.max_keys);
+    fn reach_now(&self, journeys: Journeys, reaches: &[Reach]) -> Vec<Progress> {
+        let Journeys { window, stages, .. } = journeys;
+        let name = format!("{}:{stages:08x}", window.as_micros());
+        let table = named(&mut lock(&self.0.visitors), &name, self.0.max_keys);
         visits::reach(&*self.0.clock, &table, window, reaches)
     }
 }
@@ -307,10 +308,14 @@ impl MemoryStore {
     /// Of each kind. A source that keeps more addresses than this busy with failures is no single client to report.
     const MOST_SUSPECTS: usize = 100_000;
 
-    /// What clients failed at, of a kind.
-    fn things(&self, kind: IncidentKind) -> Arc<Table<Things>> {
+    /// What clients failed at, of a kind, under a threshold.
+    fn things(&self, kind: IncidentKind, threshold: Threshold) -> Arc<Table<Things>> {
         let max_keys = self.0.max_keys.min(Self::MOST_SUSPECTS);
-        named(&mut lock(&self.0.things), kind.as_str(), max_keys)
+        named(
+            &mut lock(&self.0.things),
+            &kept_by(kind, threshold),
+            max_keys,
+        )
     }
 
     fn trails(&self, rules: &[Rule]) -> Trails {
@@ -341,14 +346,22 @@ impl MemoryStore {
     }
 }
 
-/// Each kind with its table.
+/// The name of a table whose entries hold no more than a threshold asks for.
+fn kept_by(kind: IncidentKind, threshold: Threshold) -> String {
+    format!("{kind}:{threshold}")
+}
+
+/// Each rule with its table.
 fn bound_tables<E: Entry>(
     tables: &Named<E>,
     rules: Vec<Rule>,
     max_keys: usize,
 ) -> Vec<(Rule, Arc<Table<E>>)> {
     let mut tables = lock(tables);
-    let table = |rule: Rule| (rule, named(&mut tables, rule.kind.as_str(), max_keys));
+    let table = |rule: Rule| {
+        let name = kept_by(rule.kind, rule.threshold);
+        (rule, named(&mut tables, &name, max_keys))
+    };
     rules.into_iter().map(table).collect()
 }
 

@@ -134,7 +134,7 @@ fn impose(
         keys.push_text(&prefix.ban(piece.client));
         let mut counted = (0, 0, 0);
         if let Some((kind, threshold, thing)) = piece.counted {
-            keys.push(&prefix.of_things(kind), &piece.client.into());
+            keys.push(&prefix.of_things(kind, threshold), &piece.client.into());
             counted = (threshold.count(), threshold.window_micros(), thing);
         }
         let (count, window, thing) = counted;
@@ -157,14 +157,9 @@ fn impose(
 
 /// A call that ends the ban of a client, and forgets what counts towards the next.
 fn lift(prefix: &Prefix, client: Network) -> Call {
-    let mut keys = Keys::with_room_for(2 + IncidentKind::ALL.len());
+    let mut keys = Keys::with_room_for(2);
     keys.push_text(&prefix.ban(client));
     keys.push_text(&prefix.bans());
-    for kind in IncidentKind::ALL {
-        if kind.names_its_client() {
-            keys.push(&prefix.of_things(kind), &client.into());
-        }
-    }
     let mut call = LIFT_BAN.on(&keys);
     call.arg(client.to_string());
     call
@@ -332,7 +327,7 @@ mod tests {
         ];
         let packed = impose(&prefix, [Piece::of(&evidence)], sentence.ladder(0)).packed();
         let tail = [
-            &b"$1\r\n3\r\n$6\r\np:bans\r\n$15\r\np:ban:192.0.2.1\r\n$33\r\np:suspicious:401-things:192.0.2.1\r\n$28\r\n"[..],
+            &b"$1\r\n3\r\n$6\r\np:bans\r\n$15\r\np:ban:192.0.2.1\r\n$45\r\np:suspicious:401-things:1000/86400s:192.0.2.1\r\n$28\r\n"[..],
             &terms.concat(),
             b"\r\n$16\r\n",
             &[1, 3, 0xe8, 0x14, 0x1d, 0xd7, 0x60, 0, 1, 2, 3, 4, 5, 6, 7, 8],

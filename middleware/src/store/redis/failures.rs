@@ -32,7 +32,7 @@ impl FailureStore for RedisStore {
             let why = "more than 32 failed requests in one call";
             return Reply::Ready(Err(refused(why)));
         }
-        let watched = |rule: &Rule| (*rule, self.0.prefix.of_kind(rule.kind));
+        let watched = |rule: &Rule| (*rule, self.0.prefix.of_rule(rule));
         let of_failures = rules.iter().filter(|rule| !rule.distinct);
         let room = Room {
             ledger: self.0.prefix.ledger(Analytics::Failures),

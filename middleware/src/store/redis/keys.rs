@@ -2,15 +2,17 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::ConfigError;
+use crate::funnel::store::Journeys;
 use crate::model::{Network, PartitionKey, Repr, UserId};
 use crate::rate_limit::store::Logs;
 use crate::store::{Analytics, check_prefix};
-use crate::suspicion::IncidentKind;
 use crate::suspicion::store::Rule;
+use crate::suspicion::{IncidentKind, Threshold};
 
 /// The prefix of every key, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -31,12 +33,7 @@ impl Prefix {
     /// The prefixes of a policy's logs.
     pub(super) fn of_policy(&self, logs: &Logs) -> LogPrefixes {
         let Logs { policy, window, .. } = logs;
-        let micros = window.as_micros();
-        let window = match (micros % 1_000_000, micros % 1_000) {
-            (0, _) => format!("{}s", micros / 1_000_000),
-            (_, 0) => format!("{}ms", micros / 1_000),
-            _ => format!("{micros}us"),
-        };
+        let window = shown(*window);
         let of = |kind| format!("{}rate:{policy}:{window}:{kind}:{{", self.0).into();
         LogPrefixes {
             networks: of("ip"),
@@ -45,24 +42,27 @@ impl Prefix {
         }
     }
 
-    /// The prefix of a kind's failures: `<prefix>suspicious:<signal>:`.
-    pub(super) fn of_kind(&self, kind: IncidentKind) -> Box<str> {
-        format!("{}suspicious:{}:", self.0, signal(kind)).into()
-    }
-
-    /// The prefix of what a rule counts: `<prefix>suspicious:<signal>:`, or `<prefix>suspicious:<signal>-distinct:` where it
-    /// counts distinct things instead of failures, which are kept in another form.
+    /// The prefix of what a rule counts: `<prefix>suspicious:<signal>:<count>/<window>:`, or with `<signal>-distinct` where it
+    /// counts distinct things instead of failures, which are kept in another form. A trail holds no more than its threshold and
+    /// window ask for, so each has trails of its own.
     pub(super) fn of_rule(&self, rule: &Rule) -> Box<str> {
-        if rule.distinct && !rule.kind.is_of_logins() {
-            format!("{}suspicious:{}-distinct:", self.0, signal(rule.kind)).into()
+        let form = if rule.distinct && !rule.kind.is_of_logins() {
+            "-distinct"
         } else {
-            self.of_kind(rule.kind)
-        }
+            ""
+        };
+        self.of_trails(rule.kind, form, rule.threshold)
     }
 
-    /// The prefix of what counts towards a ban for a kind: `<prefix>suspicious:<signal>-things:`.
-    pub(super) fn of_things(&self, kind: IncidentKind) -> Box<str> {
-        format!("{}suspicious:{}-things:", self.0, signal(kind)).into()
+    /// The prefix of what counts towards a ban for a kind: `<prefix>suspicious:<signal>-things:<count>/<window>:`.
+    pub(super) fn of_things(&self, kind: IncidentKind, threshold: Threshold) -> Box<str> {
+        self.of_trails(kind, "-things", threshold)
+    }
+
+    fn of_trails(&self, kind: IncidentKind, form: &str, threshold: Threshold) -> Box<str> {
+        let (count, window) = (threshold.count(), shown(threshold.window()));
+        let signal = signal(kind);
+        format!("{}suspicious:{signal}{form}:{count}/{window}:", self.0).into()
     }
 
     /// The prefix of the bans: `<prefix>ban:`.
@@ -105,9 +105,10 @@ impl Prefix {
         format!("{}customers:sweep", self.0)
     }
 
-    /// The prefix of a funnel's visitors: `<prefix>funnel:`.
-    pub(super) fn of_visitors(&self) -> Box<str> {
-        format!("{}funnel:", self.0).into()
+    /// The prefix of a funnel's visitors: `<prefix>funnel:<window>:<stages>:`.
+    pub(super) fn of_visitors(&self, journeys: Journeys) -> Box<str> {
+        let (window, stages) = (shown(journeys.window), journeys.stages);
+        format!("{}funnel:{window}:{stages:08x}:", self.0).into()
     }
 
     /// The ledger of a kind of analytics: `<prefix>ledger:<kind>`.
@@ -133,6 +134,16 @@ pub(super) struct LogPrefixes {
     networks: Box<str>,
     users: Box<str>,
     texts: Box<str>,
+}
+
+/// A window as keys name it: `60s`, `1500ms`, `1500001us`.
+fn shown(window: Duration) -> String {
+    let micros = window.as_micros();
+    match (micros % 1_000_000, micros % 1_000) {
+        (0, _) => format!("{}s", micros / 1_000_000),
+        (_, 0) => format!("{}ms", micros / 1_000),
+        _ => format!("{micros}us"),
+    }
 }
 
 /// The kind's name in keys.
@@ -237,8 +248,6 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::Secret;
 
@@ -258,18 +267,21 @@ mod tests {
         }
         keys.push_text(&prefix.probes()[0]);
         let client = Network::of("192.0.2.1".parse().unwrap(), 64).into();
-        keys.push(&prefix.of_kind(IncidentKind::Abuse), &client);
+        let rule = |kind, threshold: &str| Rule::new(kind, threshold.parse().unwrap());
+        let of = |kind, threshold| prefix.of_rule(&rule(kind, threshold));
+        keys.push(&of(IncidentKind::Abuse, "20/5m"), &client);
+        keys.push(&of(IncidentKind::CredentialStuffingSlow, "20/2h"), &client);
+        let threshold = "10/1500ms".parse().unwrap();
+        let distinct = Rule::of_distinct(IncidentKind::EndpointScanning, threshold);
+        keys.push(&prefix.of_rule(&distinct), &client);
+        let journeys = Journeys::of(["browse", "buy"], Duration::from_secs(3_600));
         keys.push(
-            &prefix.of_kind(IncidentKind::CredentialStuffingSlow),
-            &client,
-        );
-        keys.push(
-            &prefix.of_visitors(),
+            &prefix.of_visitors(journeys),
             &PartitionKey::text("ada", &Secret::from_bytes(b"s")),
         );
-        keys.push_sketch(&prefix.of_kind(IncidentKind::PasswordSpraying), &client);
+        keys.push_sketch(&of(IncidentKind::PasswordSpraying, "5/5m"), &client);
         let account = PartitionKey::of_ours("~00".into());
-        keys.push(&prefix.of_kind(IncidentKind::DistributedStuffing), &account);
+        keys.push(&of(IncidentKind::DistributedStuffing, "5/1h"), &account);
         assert_eq!(
             keys.iter().collect::<Vec<_>>(),
             [
@@ -280,18 +292,19 @@ mod tests {
                 "shop-1:rate:user:86400s:text:{ada@example.org}",
                 "shop-1:rate:user:1500001us:text:{ada@example.org}",
                 "shop-1:probe:a",
-                "shop-1:suspicious:4xx:192.0.2.1",
-                "shop-1:suspicious:401-slow:192.0.2.1",
-                "shop-1:funnel:ada",
-                "shop-1:suspicious:spray:192.0.2.1:sketch",
-                "shop-1:suspicious:account:~00"
+                "shop-1:suspicious:4xx:20/300s:192.0.2.1",
+                "shop-1:suspicious:401-slow:20/7200s:192.0.2.1",
+                "shop-1:suspicious:404-distinct:10/1500ms:192.0.2.1",
+                "shop-1:funnel:3600s:ec190620:ada",
+                "shop-1:suspicious:spray:5/300s:192.0.2.1:sketch",
+                "shop-1:suspicious:account:5/3600s:~00"
             ]
         );
         let banned = Network::of("2001:db8::1".parse().unwrap(), 64);
         assert_eq!(prefix.ban(banned), "shop-1:ban:2001:db8::/64");
         assert_eq!(prefix.bans(), "shop-1:bans");
-        let things = prefix.of_things(IncidentKind::EndpointScanning);
-        assert_eq!(*things, *"shop-1:suspicious:404-things:");
+        let things = prefix.of_things(IncidentKind::EndpointScanning, threshold);
+        assert_eq!(*things, *"shop-1:suspicious:404-things:10/1500ms:");
         assert_eq!(prefix.service(), "shop-1:service");
     }
 

@@ -20,7 +20,8 @@
 //!
 //! # Failures
 //! Failures have a script of their own, off the requests' path: one call counts up to 32 failed requests, for all kinds. It
-//! shares the connection, the deadline and the breaker. The key of a client and a kind is a *trail*. It takes 23 bytes, five
+//! shares the connection, the deadline and the breaker. The key of a client and a kind is a *trail*, and names its threshold and
+//! window: `<prefix>suspicious:404:10/300s:<client>`. So a changed threshold begins anew. It takes 23 bytes, five
 //! for each failure up to the threshold, and the last eight routes with a byte each. It expires with its window.
 //!
 //! What counts distinct items (the kinds of logins, and others where the configuration says so) has another script, whose call leaves together with that one. A key takes 17 bytes, and 13 for each
@@ -46,7 +47,7 @@
 //! A ban is a key of 19 bytes that expires a day after its end. It is also an entry of an index, which lists at most 10,000
 //! bans. An error of a ban's call opens the breaker only if it is an error of the connection.
 //!
-//! What counts towards a ban is a sorted set for each client and kind, `<prefix>suspicious:<signal>-things:<client>`, of fewer
+//! What counts towards a ban is a sorted set for each client and kind, `<prefix>suspicious:<signal>-things:<count>/<window>:<client>`, of fewer
 //! things than the threshold; it expires with the kind's window, and goes with the ban that it leads to. Measured with the key's
 //! own bytes: 140 with one thing, 550 with 20, and up to 100 kB with 1,000. One script counts the failures of a batch and bans:
 //! 1.5 ms of the server's time for 32 failures of all five kinds with thresholds of 1,000.
@@ -74,9 +75,9 @@
 //! needed. Found later, each is an outage, and the log names it.
 //!
 //! # Visitors
-//! The visitors of a funnel have a script too, called in the same way. A visitor's key takes ten bytes, and seven for each
-//! stage after the first, beside its name: 183 bytes with all that the server adds. It expires a minute after its window, or
-//! after a minute without a counted stage. Beyond their part of the memory a new visitor is not kept
+//! The visitors of a funnel have a script too, called in the same way. A visitor's key,
+//! `<prefix>funnel:<window>:<stages>:<visitor>`, takes ten bytes, and seven for each stage after the first, beside its name.
+//! `<stages>` is a fingerprint of their names in order. It expires a minute after its window, or after a minute without a counted stage. Beyond their part of the memory a new visitor is not kept
 //! ([`Progress::refused`](crate::funnel::store::Progress::refused)).
 //!
 //! # When the server fails

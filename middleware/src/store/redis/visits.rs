@@ -9,7 +9,7 @@ use super::RedisStore;
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::{Keys, Prefix};
-use crate::funnel::store::{Progress, Reach, Reply, VisitStore};
+use crate::funnel::store::{Journeys, Progress, Reach, Reply, VisitStore};
 use crate::model::Operation;
 use crate::store::Analytics;
 
@@ -24,7 +24,7 @@ const MOST_REACHES: usize = 160;
 const REFUSED: u64 = 255;
 
 impl VisitStore for RedisStore {
-    fn reach(&self, window: Duration, reaches: &[Reach]) -> Reply<Vec<Progress>> {
+    fn reach(&self, journeys: Journeys, reaches: &[Reach]) -> Reply<Vec<Progress>> {
         let count = reaches.len();
         if count == 0 {
             return Reply::Ready(Ok(Vec::new()));
@@ -42,18 +42,18 @@ impl VisitStore for RedisStore {
         };
         let call = || {
             let budget = self.0.budget(Analytics::Visitors);
-            call(&self.0.prefix, window, reaches, budget)
+            call(&self.0.prefix, journeys, reaches, budget)
         };
         self.0.request(Operation::Reach, call, read)
     }
 }
 
 /// A call that counts reaches of visitors, whose keys may take so many bytes.
-fn call(prefix: &Prefix, window: Duration, reaches: &[Reach], budget: u64) -> Call {
+fn call(prefix: &Prefix, journeys: Journeys, reaches: &[Reach], budget: u64) -> Call {
     const PLAN: usize = 6;
     let mut keys = Keys::with_room_for(1 + reaches.len());
     keys.push_text(&prefix.ledger(Analytics::Visitors));
-    let prefix = prefix.of_visitors();
+    let prefix = prefix.of_visitors(journeys);
     let mut plan = Vec::with_capacity(reaches.len() * PLAN);
     for reach in reaches {
         keys.push(&prefix, reach.visitor.key());
@@ -63,7 +63,9 @@ fn call(prefix: &Prefix, window: Duration, reaches: &[Reach], budget: u64) -> Ca
         plan.extend_from_slice(&age.to_be_bytes()[3..]);
     }
     let mut call = REACH_STAGE.on(&keys);
-    call.arg(window.as_micros() as u64).arg(plan).arg(budget);
+    call.arg(journeys.window.as_micros() as u64)
+        .arg(plan)
+        .arg(budget);
     call
 }
 
@@ -174,16 +176,11 @@ mod tests {
         let ada = Visitor::user(UserId::new("ada", &secret));
         let network = Network::of("192.0.2.1".parse().unwrap(), 64);
         let nobody = Visitor::anonymous(network, &secret);
+        let journeys = Journeys::of(["buy"], Duration::from_secs(60));
         let reaches = [reach(ada, 3, 1), reach(nobody.clone(), 0, 99)];
-        let packed = call(
-            &Prefix::new("p:").unwrap(),
-            Duration::from_secs(60),
-            &reaches,
-            5_000,
-        )
-        .packed();
+        let packed = call(&Prefix::new("p:").unwrap(), journeys, &reaches, 5_000).packed();
         let head = format!(
-            "$1\r\n3\r\n$17\r\np:ledger:visitors\r\n$12\r\np:funnel:ada\r\n$42\r\np:funnel:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
+            "$1\r\n3\r\n$17\r\np:ledger:visitors\r\n$25\r\np:funnel:60s:a5a00bbe:ada\r\n$55\r\np:funnel:60s:a5a00bbe:{nobody}\r\n$8\r\n60000000\r\n$12\r\n"
         );
         let plan = [
             [3, 0, 0, 0x0f, 0x42, 0x40],    // 1,000,000

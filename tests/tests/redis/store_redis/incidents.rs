@@ -99,10 +99,10 @@ async fn keeps_a_key_with_a_ttl_for_each_kind_and_asks_once_for_all() {
         keys,
         [
             "palisade:ledger:failures",
-            "palisade:suspicious:401-slow:192.0.2.1",
-            "palisade:suspicious:401:192.0.2.1",
-            "palisade:suspicious:404:192.0.2.1",
-            "palisade:suspicious:4xx:192.0.2.1",
+            "palisade:suspicious:401-slow:20/7200s:192.0.2.1",
+            "palisade:suspicious:401:5/300s:192.0.2.1",
+            "palisade:suspicious:404:10/300s:192.0.2.1",
+            "palisade:suspicious:4xx:20/300s:192.0.2.1",
         ]
     );
     // The ledger goes with the last of them, at most a sixteenth later.
@@ -268,6 +268,32 @@ async fn an_episode_of_distinct_credentials_makes_a_login_suspicious_as_any_othe
                 both[..if attempts == 3 { 2 } else { 0 }],
                 "{attempts}"
             );
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_deployments_with_other_thresholds_or_windows_count_as_if_alone() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let failed = [failed(1, 404, "/")];
+    // A shorter window and a lower threshold beside it, of failures and of distinct things.
+    for rule in [Rule::new, Rule::of_distinct] {
+        let rule = |threshold: &str| {
+            let threshold = threshold.parse().unwrap();
+            [rule(IncidentKind::EndpointScanning, threshold)]
+        };
+        for other in ["2/24h", "6/1s"] {
+            let mut found = Vec::new();
+            for n in 1..=6 {
+                let mut failed = failed.clone();
+                failed[0].thing = n;
+                store.count(&rule(other), &failed).await.unwrap();
+                let incidents = store.count(&rule("6/24h"), &failed).await.unwrap();
+                found.extend(incidents.incidents.iter().map(|it| (n, it.count)));
+            }
+            assert_eq!(found, [(6, 6)], "beside {other}");
+            server.cli(&["FLUSHALL"]);
         }
     }
 }

@@ -114,13 +114,17 @@ async fn every_key_of_a_login_has_a_ttl_and_a_success_of_nobody_suspicious_has_n
                 assert_ne!(server.cli(&["PTTL", key]), "-1");
                 continue;
             }
-            "palisade:suspicious:spray:192.0.2.1"
-            | "palisade:suspicious:spray:192.0.2.1:sketch" => 300_000,
+            "palisade:suspicious:spray:5/300s:192.0.2.1"
+            | "palisade:suspicious:spray:5/300s:192.0.2.1:sketch" => 300_000,
             _ => {
                 let hash = AccountHash::of("ada", &secret());
-                of_accounts += usize::from(key.starts_with("palisade:suspicious:account:~"));
-                let success = format!("palisade:suspicious:success:{hash}");
-                assert!(key.contains(":account:~") || key == success, "{key}");
+                of_accounts +=
+                    usize::from(key.starts_with("palisade:suspicious:account:4/3600s:~"));
+                let success = format!("palisade:suspicious:success:1/3600s:{hash}");
+                assert!(
+                    key.contains(":account:4/3600s:~") || key == success,
+                    "{key}"
+                );
                 3_600_000
             }
         };

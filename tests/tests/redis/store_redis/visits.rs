@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::funnel::store::{LocalVisitStore, Progress, Reach, VisitStore, Visitor};
+use palisade::funnel::store::{Journeys, LocalVisitStore, Progress, Reach, VisitStore, Visitor};
 use palisade::rate_limit::StoreErrorKind;
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
@@ -238,7 +238,8 @@ fn both_stores_and_the_reference_count_the_same_visitors() {
             assert_eq!(broken, 0);
             assert_eq!(progress, expected, "Redis, step {step}: {batch:?}");
             let reaches: Vec<_> = batch.iter().map(reach).collect();
-            let progress = store.reach_now(Duration::from_micros(window), &reaches);
+            let journeys = Journeys::of([], Duration::from_micros(window));
+            let progress = store.reach_now(journeys, &reaches);
             assert_eq!(progress, expected, "memory, step {step}: {batch:?}");
         }
     }
@@ -351,7 +352,9 @@ fn a_clock_that_stepped_back_keeps_nobody_waiting() {
     assert_eq!((progress[0].before, progress[0].counted()), (0, 1));
 }
 
-const ONE_MINUTE: Duration = Duration::from_secs(60);
+fn one_minute() -> Journeys {
+    Journeys::of(["browse", "view", "buy"], Duration::from_secs(60))
+}
 
 #[tokio::test]
 async fn two_stores_on_one_server_count_a_visitor_once() {
@@ -362,15 +365,18 @@ async fn two_stores_on_one_server_count_a_visitor_once() {
     for stage in 0..3 {
         for store in [a, b] {
             let reaches = [reach(&now_at(stage)), reach(&now_at(stage))];
-            let progress = store.reach(ONE_MINUTE, &reaches).await.unwrap();
+            let progress = store.reach(one_minute(), &reaches).await.unwrap();
             assert_eq!(progress.len(), 2);
             counted += progress.iter().map(|it| it.steps.len()).sum::<usize>();
         }
     }
     assert_eq!(counted, 3);
-    assert_eq!(server.cli(&["KEYS", "*:funnel:*"]), "palisade:funnel:v0");
+    assert_eq!(
+        server.cli(&["KEYS", "*:funnel:*"]),
+        "palisade:funnel:60s:01779474:v0"
+    );
     assert_eq!(server.cli(&["DBSIZE"]), "2", "and the ledger");
-    assert!(a.reach(ONE_MINUTE, &[]).await.unwrap().is_empty());
+    assert!(a.reach(one_minute(), &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -378,19 +384,19 @@ async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server
     let mut server = RedisServer::start();
     let store = patient(&server).build().unwrap();
     let reaches = [reach(&now_at(0))];
-    store.reach(ONE_MINUTE, &reaches).await.unwrap();
+    store.reach(one_minute(), &reaches).await.unwrap();
     server.cli(&["ACL", "SETUSER", "palisade", "resetkeys", "~elsewhere:*"]);
     for _ in 0..10 {
-        let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+        let error = store.reach(one_minute(), &reaches).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Failed);
     }
     assert!(!store.health().is_breaker_open());
     server.kill();
     for _ in 0..5 {
-        store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+        store.reach(one_minute(), &reaches).await.unwrap_err();
     }
     assert!(store.health().is_breaker_open());
-    let error = store.reach(ONE_MINUTE, &reaches).await.unwrap_err();
+    let error = store.reach(one_minute(), &reaches).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected);
 }
 
@@ -448,4 +454,22 @@ fn there_is_room_again_when_the_keys_have_expired() {
         !full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2),
         "known"
     );
+}
+#[tokio::test]
+async fn other_windows_and_other_stages_are_other_journeys() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let seconds = Duration::from_secs;
+    for journeys in [
+        Journeys::of(["browse", "view", "buy"], seconds(60)),
+        Journeys::of(["browse", "view", "buy"], seconds(120)),
+        Journeys::of(["browse", "buy"], seconds(60)),
+        Journeys::of(["view", "browse", "buy"], seconds(60)),
+    ] {
+        for stage in 0..2 {
+            let progress = store.reach(journeys, &[reach(&now_at(stage))]).await;
+            let progress = progress.unwrap().remove(0);
+            assert_eq!((progress.before, progress.counted()), (stage, stage + 1));
+        }
+    }
 }

@@ -2,19 +2,20 @@
 --
 -- KEYS[1]  the client's ban, as impose_ban.lua keeps it.
 -- KEYS[2]  the index of all bans.
--- KEYS[3…] the client's trails, as impose_ban.lua keeps them.
 -- ARGV[1]  the client, as the index names it.
 -- Reply    how many broken keys were met, and 1 if the client was banned, else 0.
 --
--- Invariant: afterwards there is nothing of the client's ban, in the index neither, and nothing that counts towards one.
+-- Invariant: afterwards the client's ban has ended now, without offences, and is in the index no more. So nothing that came
+-- before counts towards the next, under whatever thresholds it was counted: the key is kept for the longest window.
 
 local MAGIC = 0x9a03
 local RECORD = 19
+local KEPT_MS = 86401000
 
 local call, try = redis.call, redis.pcall
 
-if #KEYS < 2 or #ARGV < 1 then
-  return redis.error_reply('ERR lift_ban wants a ban, an index, trails, and a client')
+if #KEYS ~= 2 or #ARGV < 1 then
+  return redis.error_reply('ERR lift_ban wants a ban, an index, and a client')
 end
 
 local time = call('TIME')
@@ -30,10 +31,7 @@ elseif value then
   broken = 1
 end
 
-call('DEL', KEYS[1])
-for place = 3, #KEYS do
-  call('DEL', KEYS[place])
-end
+call('SET', KEYS[1], struct.pack('>I2I7I2BI7', MAGIC, now, 0, 0, now), 'PX', string.format('%.0f', KEPT_MS))
 if type(try('ZREM', KEYS[2], ARGV[1])) == 'table' then
   broken = broken + 1
   call('DEL', KEYS[2])

@@ -53,12 +53,12 @@ fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
     for (now, thing) in [(EPOCH, 1), (EPOCH + SECOND, 2), (EPOCH - DAY, 3)] {
         assert!(
             scripts
-                .convict(now, &[piece(thing, 5)], lengths())
+                .convict(now, &[piece(thing, 4)], lengths())
                 .1
                 .is_empty()
         );
         hand.0.store(now, Ordering::Relaxed);
-        let convicted = memory.convict_now(&[evidence(&piece(thing, 5))], &Sentence::default(), 0);
+        let convicted = memory.convict_now(&[evidence(&piece(thing, 4))], &Sentence::default(), 0);
         assert!(convicted.is_empty());
     }
     let now = EPOCH - DAY + 59 * SECOND;
