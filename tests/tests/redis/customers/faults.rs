@@ -8,7 +8,7 @@ use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::standing_still;
 
-use super::{NOW, at, keep, order, patient, seen, user};
+use super::{DAY, NOW, at, keep, order, patient, seen, user};
 
 /// How each call of the port fails, in the order apply, fetch, export, erase, sweep.
 async fn failures(kept: &dyn KeepCustomers) -> [Option<StoreErrorKind>; 5] {
@@ -77,6 +77,22 @@ async fn a_replica_refuses_what_writes_and_keeps_the_requests_breaker_closed() {
     assert!(!store.health().is_breaker_open());
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     assert_eq!(failures(&*kept).await, [None; 5]);
+}
+
+/// A record that cannot be read is no broken one, which a change replaces.
+#[tokio::test]
+async fn a_record_that_the_user_may_not_read_is_kept() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let kept = keep(&store);
+    kept.apply(&[order("ada", NOW, "1", 50_001)]).await.unwrap();
+    server.cli(&["ACL", "SETUSER", "palisade", "-hmget"]);
+    let failed = kept.apply(&[seen("ada", NOW + DAY)]).await;
+    assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Failed);
+    assert_eq!(store.health().broken_logs(), 0);
+    server.cli(&["ACL", "SETUSER", "palisade", "+hmget"]);
+    let known = kept.fetch(&user("ada")).await.unwrap().unwrap();
+    assert_eq!((known.orders, known.spend), (1, 50_001));
 }
 
 /// Whatever of a change a server out of memory would take, it must not take alone.

@@ -47,6 +47,12 @@ if #ARGV ~= 1 or charges == 0 or charges > 1000 or #plan ~= charges * CHARGE the
   return redis.error_reply('ERR admit_request wants 1 to 1000 KEYS and one ARGV of 14 bytes for each')
 end
 
+-- Whether a command is not allowed, or unknown: it is called again, for its error to be the script's. A value of another type
+-- answers with an error too, and is replaced.
+local function is_refused(answer)
+  return type(answer) == 'table' and sub(answer.err, 1, 9) ~= 'WRONGTYPE'
+end
+
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
@@ -54,7 +60,7 @@ local stamp = struct.pack('>I5', now_stamp)
 
 -- What few calls need: logs that are long, broken, or left in the future by a clock. Made when it is first needed, and of no
 -- locals of the script, since each function that a script makes, and each local in it, costs every call.
-local function rare_cases(call, try, now, now_stamp, stamp)
+local function rare_cases(call, try, is_refused, now, now_stamp, stamp)
   local MAGIC, MAGIC_NUMBER = '\154\1', 0x9a01
   local GOES_ON, GOES_ON_NUMBER = '\154\17', 0x9a11
   local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
@@ -118,6 +124,9 @@ local function rare_cases(call, try, now, now_stamp, stamp)
     local magic = size >= 7 and unpack_at('>I2', bytes)
     if magic == GOES_ON_NUMBER then
       older = try('STRLEN', key .. ':older')
+      if is_refused(older) then
+        older = call('STRLEN', key .. ':older')
+      end
       older = type(older) == 'number' and older > 2 and older % 5 == 2 and (older - 2) / 5 or 0
     elseif magic ~= MAGIC_NUMBER then
       return
@@ -249,7 +258,9 @@ while charge <= charges do
       -- How long a ban still lasts; 0 for none, and for what is no ban. One from the future begins anew, so that a clock that
       -- stepped back makes no ban last for longer than it was imposed for.
       local ban = try('GETRANGE', key, '0', '18')
-      if #ban >= 9 then
+      if is_refused(ban) then
+        call('GETRANGE', key, '0', '18')
+      elseif #ban >= 9 then
         local magic, ends = unpack_at('>I2I7', ban)
         local since = #ban == 19 and unpack_at('>I7', ban, 13) or 0
         if magic == BAN and since > now then
@@ -263,7 +274,7 @@ while charge <= charges do
     else
       local log, is_broken = logs[key], false
       if log and log[WINDOW] ~= window and log[ADDED] > 0 then
-        rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+        rare = rare or rare_cases(call, try, is_refused, now, now_stamp, stamp)
         rare.write(log)
         log, log[ADDED] = nil, 0
       end
@@ -282,7 +293,10 @@ while charge <= charges do
         end
         if magic ~= MAGIC_NUMBER or oldest < newest or newest < 0 then
           if bytes ~= '' then
-            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            if is_refused(bytes) then
+              call('GETRANGE', key, '0', '4097')
+            end
+            rare = rare or rare_cases(call, try, is_refused, now, now_stamp, stamp)
             is_broken = not rare.locate(log)
           end
         elseif oldest < window then
@@ -329,11 +343,11 @@ while charge <= charges do
           elseif place == 0 then
             retry = reset
           else
-            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            rare = rare or rare_cases(call, try, is_refused, now, now_stamp, stamp)
             retry = rare.leaves(log, place)
           end
           if remaining < 0 then
-            rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+            rare = rare or rare_cases(call, try, is_refused, now, now_stamp, stamp)
             remaining, reset = 0, rare.leaves(log, -remaining)
           end
           -- Garbage between two stamps that are none the worse for it.
@@ -382,7 +396,7 @@ for i = 1, #changed do
   local log = changed[i]
   local added, window = log[ADDED], log[WINDOW]
   if added >= 64 or log.older and added > 0 then
-    rare = rare or rare_cases(call, try, now, now_stamp, stamp)
+    rare = rare or rare_cases(call, try, is_refused, now, now_stamp, stamp)
     rare.write(log)
   elseif added > 0 then
     local new = added == 1 and stamp or rep(stamp, added)
