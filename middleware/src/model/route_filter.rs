@@ -97,7 +97,7 @@ impl FromStr for RouteFilter {
     /// Reads a template, or a method, a space and a template; `unmatched` stands for requests without a route.
     ///
     /// # Errors
-    /// A method that is not in capitals, a template that neither starts with `/` nor is `unmatched`, or a `*` that
+    /// A method that is not in capitals, a template that neither starts with `/` nor is `unmatched` or that has a query, or a `*` that
     /// stands neither at the end nor in the braces of a parameter, as in `/files/{*path}`.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         const ALLOWED: &str = "a route template such as `/{country}/orders`, optionally after a method in capitals \
@@ -114,7 +114,8 @@ impl FromStr for RouteFilter {
         };
         let is_template = template.starts_with('/') && !template.replace("{*", "").contains('*');
         let is_unmatched = template == Route::UNMATCHED.as_str() && !open;
-        if !(is_template || is_unmatched) || template.contains(' ') {
+        // No path has a query or a fragment, so nothing would ever match.
+        if !(is_template || is_unmatched) || template.contains([' ', '?', '#']) {
             return Err(refused());
         }
         let method = match method {
@@ -161,6 +162,8 @@ mod tests {
             "POST",
             "POST  /orders",
             "GET /a b",
+            "/favicon.ico?v=2",
+            "/login#top",
             "*",
             "GET *",
             "/a/*/b",
