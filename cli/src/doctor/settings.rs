@@ -11,6 +11,7 @@ use crate::failure::Failure;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 const REDIS_URL: &str = "store.redis_url";
+const SECRET_FILE: &str = "store.secret_file";
 const BANS: &str = "suspicion.bans";
 
 /// A setting in force.
@@ -121,7 +122,7 @@ fn in_force(mut defaults: Table, file: Table) -> BTreeMap<String, (String, Sourc
         }
     }
     let mut rows = BTreeMap::new();
-    for unset in [REDIS_URL, "store.secret_file"] {
+    for unset in [REDIS_URL, SECRET_FILE] {
         rows.insert(unset.to_owned(), ("unset".to_owned(), Source::Default));
     }
     let mut add = |key: &str, value: &Value, source| {
@@ -135,7 +136,13 @@ fn in_force(mut defaults: Table, file: Table) -> BTreeMap<String, (String, Sourc
         rows.retain(|known, _| !stale(known));
         let text = value.to_string();
         // A URL with a password may stand at any key.
-        let is_secret = key == REDIS_URL || (text.contains(':') && text.contains('@'));
+        // Where there is no such file, the secret itself may stand in its place.
+        let is_no_file = || {
+            let path = value.as_str().map(Path::new);
+            key == SECRET_FILE && !path.is_some_and(Path::is_file)
+        };
+        let is_secret =
+            key == REDIS_URL || is_no_file() || (text.contains(':') && text.contains('@'));
         let text = if is_secret { "set".to_owned() } else { text };
         rows.insert(key.to_owned(), (text, source));
     };
@@ -200,6 +207,10 @@ mod tests {
         assert!(!format!("{rows:?}").contains("hunter2"));
         let rows = of("[rate_limit]\nexempt.users = ['redis://:hunter2@db', 'a:hunter2@db']");
         assert_eq!(at(&rows, "rate_limit.exempt.users"), of_file("set"));
+        let rows = of("[store]\nsecret_file = 'the-secret-hunter2-itself'");
+        assert_eq!(at(&rows, "store.secret_file"), of_file("set"));
+        let rows = of("[store]\nsecret_file = 'Cargo.toml'");
+        assert_eq!(at(&rows, "store.secret_file"), of_file("\"Cargo.toml\""));
         let rows = of("[suspicion]\nabuse = { threshold = '5/1m' }");
         assert_eq!(at(&rows, "suspicion.bans"), default("\"off\""));
         assert_eq!(at(&rows, "suspicion.abuse"), None);
