@@ -14,9 +14,18 @@ use crate::model::{Network, Operation};
 use crate::suspicion::store::{BanStore, Evidence, Reply};
 use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, Threshold, micros};
 
-static IMPOSE_BAN: Script = Script::new(include_str!("lua/impose_ban.lua"));
-static LIFT_BAN: Script = Script::new(include_str!("lua/lift_ban.lua"));
-static READ_BANS: Script = Script::new(include_str!("lua/read_bans.lua"));
+static IMPOSE_BAN: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/impose_ban.lua")
+));
+static LIFT_BAN: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/lift_ban.lua")
+));
+static READ_BANS: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/read_bans.lua")
+));
 
 /// The most bans that one call may read; the script refuses more.
 const MOST_READ: usize = 1_000;

@@ -24,10 +24,12 @@ use crate::store::{ERASED_FOR, Effect};
 pub use load::CustomerLoader;
 
 static APPLY_CHANGE: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
     include_str!("lua/customer.lua"),
     include_str!("lua/apply_change.lua")
 ));
 static ERASE_CUSTOMER: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
     include_str!("lua/customer.lua"),
     include_str!("lua/erase_customer.lua")
 ));

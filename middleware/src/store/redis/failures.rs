@@ -19,6 +19,7 @@ use crate::suspicion::{AccountHash, AccountState};
 use crate::task::queue::BATCH;
 
 static COUNT_FAILURES: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
     include_str!("lua/ledger.lua"),
     include_str!("lua/count_failures.lua")
 ));

@@ -13,7 +13,10 @@ use super::{Core, RedisStore};
 use crate::model::{Operation, PartitionKey};
 use crate::rate_limit::store::{Admit, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
 
-static ADMIT_REQUEST: Script = Script::new(include_str!("lua/admit_request.lua"));
+static ADMIT_REQUEST: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/admit_request.lua")
+));
 
 /// The most charges that one call may carry; the script refuses more.
 pub(super) const MOST_CHARGES: usize = 1_000;

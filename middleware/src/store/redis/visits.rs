@@ -14,6 +14,7 @@ use crate::model::Operation;
 use crate::store::Analytics;
 
 static REACH_STAGE: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
     include_str!("lua/ledger.lua"),
     include_str!("lua/reach_stage.lua")
 ));

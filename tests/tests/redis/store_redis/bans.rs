@@ -18,9 +18,18 @@ use redis::{Connection, Value};
 use super::model::Random;
 use super::script::EPOCH;
 
-const IMPOSE: &str = include_str!("../../../../middleware/src/store/redis/lua/impose_ban.lua");
-const LIFT: &str = include_str!("../../../../middleware/src/store/redis/lua/lift_ban.lua");
-const READ: &str = include_str!("../../../../middleware/src/store/redis/lua/read_bans.lua");
+const IMPOSE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/impose_ban.lua")
+);
+const LIFT: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/lift_ban.lua")
+);
+const READ: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/read_bans.lua")
+);
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
 const INDEX: &str = "bans";

@@ -18,6 +18,7 @@ use super::model::Random;
 use super::script::EPOCH;
 
 const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/count_failures.lua")
 );

@@ -133,7 +133,7 @@ fn batch(limit: u32, cost: u32) -> Vec<Vec<Ask>> {
 
 /// A million stamps in the window, the newest made `back` microseconds before now.
 fn million(now: u64, back: i64) -> Vec<u8> {
-    let newest = now.wrapping_sub_signed(back);
+    let newest = now.wrapping_add_signed(-back);
     log_of((1..=MILLION).rev().map(|age| newest - age * 50))
 }
 

@@ -7,6 +7,7 @@ use redis::{Connection, Value};
 use super::failures::{Failure, number};
 
 const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/count_distinct.lua")
 );

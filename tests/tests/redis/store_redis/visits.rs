@@ -17,6 +17,7 @@ use super::patient;
 use super::script::EPOCH;
 
 const SOURCE: &str = concat!(
+    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua")
 );

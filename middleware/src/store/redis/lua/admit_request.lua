@@ -47,12 +47,6 @@ if #ARGV ~= 1 or charges == 0 or charges > 1000 or #plan ~= charges * CHARGE the
   return redis.error_reply('ERR admit_request wants 1 to 1000 KEYS and one ARGV of 14 bytes for each')
 end
 
--- Whether a command is not allowed, or unknown: it is called again, for its error to be the script's. A value of another type
--- answers with an error too, and is replaced.
-local function is_refused(answer)
-  return type(answer) == 'table' and sub(answer.err, 1, 9) ~= 'WRONGTYPE'
-end
-
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN

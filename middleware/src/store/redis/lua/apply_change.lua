@@ -42,6 +42,9 @@ end
 
 local function erased_until(key)
   local text = try('GET', key)
+  if is_refused(text) then
+    call('GET', key)
+  end
   local moment = whole(text)
   if text and not moment then
     broken = broken + 1

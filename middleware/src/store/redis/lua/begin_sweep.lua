@@ -20,6 +20,9 @@ if #KEYS ~= 3 or #ARGV ~= 8 or not (walked == 1 or walked == 2) or not (whole(la
 end
 
 local held = try('GET', KEYS[3])
+if is_refused(held) then
+  call('GET', KEYS[3])
+end
 if type(held) == 'string' and held ~= holder and call('PTTL', KEYS[3]) >= 0 then
   return false
 end

@@ -119,6 +119,9 @@ local function read(key)
   if not trail then
     -- A value of another type answers with an error.
     local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
+    if is_refused(value) then
+      call('GETRANGE', key, '0', '0')
+    end
     if value == '' then
       value = false
     end
@@ -160,6 +163,9 @@ end
 -- them back from the newest lies in the window.
 local function is_failing(key, threshold, window)
   local header = try('GETRANGE', key, '0', '22')
+  if is_refused(header) then
+    call('GETRANGE', key, '0', '0')
+  end
   if type(header) ~= 'string' or #header < FAILURES_HEADER then
     return false
   end
@@ -231,6 +237,9 @@ end
 
 local function is_long_sketch(key)
   local size = try('STRLEN', key)
+  if is_refused(size) then
+    call('STRLEN', key)
+  end
   return type(size) == 'number' and size > MOST_SKETCH
 end
 

@@ -47,8 +47,7 @@ end
 -- What is known of a customer; then whether the key holds something else, which is counted.
 local function read(key)
   local fields = try('HMGET', key, 'last_activity', 'first_activity', 'spend', 'orders')
-  if fields.err and fields.err:sub(1, 9) ~= 'WRONGTYPE' then
-    -- Not allowed, or unknown: called again, for its error to be the script's, and no record to be taken for broken.
+  if is_refused(fields) then
     fields = call('HMGET', key, 'last_activity', 'first_activity', 'spend', 'orders')
   end
   if not fields.err and not (fields[1] or fields[2] or fields[3] or fields[4]) then

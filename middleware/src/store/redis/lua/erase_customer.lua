@@ -13,7 +13,11 @@ if #KEYS ~= 4 or #ARGV ~= 3 or not (at and whole(remembered)) then
   return redis.error_reply('ERR erase_customer wants two indices, two KEYS, an id, a moment and a time')
 end
 
-local earlier = whole(try('GET', KEYS[4])) or 0
+local text = try('GET', KEYS[4])
+if is_refused(text) then
+  call('GET', KEYS[4])
+end
+local earlier = whole(text) or 0
 call('SET', KEYS[4], digits(max(at, earlier)), 'PX', remembered)
 local forgotten = call('DEL', KEYS[3])
 for i = 1, 2 do

@@ -79,6 +79,9 @@ local function read(key)
   ban = { ends = 0, strikes = 0, reason = 0, since = 0 }
   -- A value of another type answers with an error, and SET replaces it.
   local value = try('GET', key)
+  if is_refused(value) then
+    call('GET', key)
+  end
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     ban.ends, ban.strikes, ban.reason, ban.since = unpack_at('>I7I2BI7', value, 3)
     if ban.since > now then
@@ -98,6 +101,9 @@ end
 local function is_offence(trail, ended, threshold, window, thing)
   -- Things from the future, left by a clock that stepped back, become of now.
   local ahead = try('ZRANGE', trail, '(' .. whole(now), '+inf', 'BYSCORE')
+  if is_refused(ahead) then
+    call('ZRANGE', trail, '(' .. whole(now), '+inf', 'BYSCORE')
+  end
   if is_error(ahead) then
     broken, ahead = broken + 1, {}
     call('DEL', trail)

@@ -23,6 +23,9 @@ local now = time[1] * 1000000 + time[2]
 local broken, banned = 0, 0
 
 local value = try('GET', KEYS[1])
+if is_refused(value) then
+  call('GET', KEYS[1])
+end
 if type(value) == 'string' and #value == RECORD and struct.unpack('>I2', value) == MAGIC then
   if struct.unpack('>I7', value, 3) > now then
     banned = 1

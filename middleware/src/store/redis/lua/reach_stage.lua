@@ -89,6 +89,9 @@ end
 local function read(key)
   -- A value of another type answers with an error.
   local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
+  if is_refused(value) then
+    call('GETRANGE', key, '0', '0')
+  end
   if value == '' then
     value = false
   end

@@ -23,6 +23,9 @@ local broken, reply = 0, { 0, now }
 
 for place, key in ipairs(KEYS) do
   local value = try('GETRANGE', key, '0', '19')
+  if is_refused(value) then
+    call('GETRANGE', key, '0', '19')
+  end
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     local ends, strikes, reason, since = unpack_at('>I7I2BI7', value, 3)
     if since > now then

@@ -4,11 +4,14 @@ use super::{MILLION, MINUTE, Server, all_short};
 
 macro_rules! script {
     ($name:literal) => {
-        include_str!(concat!(
-            "../../../../../middleware/src/store/redis/lua/",
-            $name,
-            ".lua"
-        ))
+        concat!(
+            include_str!("../../../../../middleware/src/store/redis/lua/refused.lua"),
+            include_str!(concat!(
+                "../../../../../middleware/src/store/redis/lua/",
+                $name,
+                ".lua"
+            ))
+        )
     };
 }
 
@@ -22,7 +25,7 @@ const DAY: u64 = 1_440 * MINUTE;
 
 /// Stamps, the oldest first and the newest `back` microseconds before now.
 fn stamps(now: u64, back: i64, count: u64) -> impl Iterator<Item = [u8; 5]> {
-    let newest = now.wrapping_sub_signed(back);
+    let newest = now.wrapping_add_signed(-back);
     (0..count).rev().map(move |age| {
         let stamp = (newest - age * 50) % (1 << 40);
         stamp.to_be_bytes()[3..].try_into().unwrap()
