@@ -21,6 +21,8 @@ struct Server {
     connection: Connection,
     sha: String,
     _server: RedisServer,
+    /// A key that comes before the others.
+    ledger: Option<&'static str>,
 }
 
 impl Server {
@@ -35,8 +37,16 @@ impl Server {
         Self {
             sha: load.unwrap(),
             connection,
+            ledger: None,
             _server: server,
         }
+    }
+
+    /// The same for a script whose first key is a ledger.
+    fn with_ledger(source: &str) -> Self {
+        let mut server = Self::start(source);
+        server.ledger = Some("ledger");
+        server
     }
 
     fn now(&mut self) -> u64 {
@@ -90,7 +100,9 @@ impl Server {
         let calls = (0..5).map(|_| {
             prepare(self, keys);
             let mut call = redis::cmd("EVALSHA");
-            call.arg(&self.sha).arg(keys.len()).arg(keys);
+            let ledger = self.ledger.as_slice();
+            call.arg(&self.sha).arg(ledger.len() + keys.len());
+            call.arg(ledger).arg(keys);
             for argument in arguments {
                 call.arg(argument);
             }

@@ -15,6 +15,8 @@ macro_rules! script {
     };
 }
 
+/// What a ledger may hold, in bytes.
+const BUDGET: &[u8] = b"1000000000";
 /// The most failed requests of a call.
 const REQUESTS: usize = 32;
 /// The most reaches of a call.
@@ -60,16 +62,16 @@ fn failures(now: u64, back: i64, count: u64) -> Vec<u8> {
 }
 
 /// What counts a failure in each of so many trails under a threshold of a thousand.
-fn plan_of_failures(keys: usize) -> [Vec<u8>; 2] {
+fn plan_of_failures(keys: usize) -> [Vec<u8>; 3] {
     let mut one = 1_000_u16.to_be_bytes().to_vec();
     one.extend(&MINUTE.to_be_bytes()[3..]);
     one.push(0);
-    [one.repeat(keys), b"/login".to_vec()]
+    [one.repeat(keys), BUDGET.to_vec(), b"/login".to_vec()]
 }
 
 #[test]
 fn no_count_of_failures_holds_the_server_whatever_the_trails() {
-    let mut server = Server::start(script!("count_failures"));
+    let mut server = Server::with_ledger(concat!(script!("ledger"), script!("count_failures")));
     let mut told = Vec::new();
     // A 401 counts for three kinds.
     let many = keys(3 * REQUESTS);
@@ -102,17 +104,17 @@ fn items(now: u64, back: i64, count: u64) -> Vec<u8> {
 }
 
 /// Steps of this number, each under a threshold of so many.
-fn plan_of_steps(what: u8, threshold: u16, steps: usize) -> [Vec<u8>; 1] {
+fn plan_of_steps(what: u8, threshold: u16, steps: usize) -> [Vec<u8>; 2] {
     let mut one = vec![what];
     one.extend(threshold.to_be_bytes());
     one.extend(&MINUTE.to_be_bytes()[3..]);
     one.extend(u64::MAX.to_be_bytes());
-    [one.repeat(steps)]
+    [one.repeat(steps), BUDGET.to_vec()]
 }
 
 #[test]
 fn no_count_of_distinct_items_holds_the_server_whatever_the_trails() {
-    let mut server = Server::start(script!("count_distinct"));
+    let mut server = Server::with_ledger(concat!(script!("ledger"), script!("count_distinct")));
     let mut told = Vec::new();
     let paired = |count: usize| -> Vec<String> {
         let pair = |key: &String| [key.clone(), format!("{key}:sketch")];
@@ -172,11 +174,15 @@ fn no_reading_of_bans_holds_the_server_whatever_the_keys() {
 
 #[test]
 fn no_reach_holds_the_server_whatever_the_journeys() {
-    let mut server = Server::start(script!("reach_stage"));
+    let mut server = Server::with_ledger(concat!(script!("ledger"), script!("reach_stage")));
     let mut told = Vec::new();
     let arguments = |count: usize| {
         let reach = [15, 0, 0, 0, 0, 0];
-        [MINUTE.to_string().into_bytes(), reach.repeat(count)]
+        [
+            MINUTE.to_string().into_bytes(),
+            reach.repeat(count),
+            BUDGET.to_vec(),
+        ]
     };
     let now = server.now();
     let journey = |floor: u64| {
