@@ -88,7 +88,7 @@ fn no_count_of_failures_holds_the_server_whatever_the_trails() {
         let micros = server.holds(&keys(FEW), &plan_of_failures(FEW), afresh);
         told.push((micros, format!("trails of a million failures {which}")));
     }
-    all_short(&told);
+    all_short(&mut server, &told);
 }
 
 /// A trail of distinct items in an episode.
@@ -150,7 +150,7 @@ fn no_count_of_distinct_items_holds_the_server_whatever_the_trails() {
     server.set("source", &failures(now, 0, MILLION));
     let micros = server.holds(&few, &plan_of_steps(2, 1_000, FEW), Server::copy);
     told.push((micros, "asking after a million failures".to_owned()));
-    all_short(&told);
+    all_short(&mut server, &told);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn no_reading_of_bans_holds_the_server_whatever_the_keys() {
     server.set("source", &ban);
     let micros = server.holds(&keys(FEW), &[], Server::copy);
     told.push((micros, "five megabytes each".to_owned()));
-    all_short(&told);
+    all_short(&mut server, &told);
 }
 
 #[test]
@@ -203,5 +203,5 @@ fn no_reach_holds_the_server_whatever_the_journeys() {
     let afresh = |server: &mut Server, keys: &[String]| server.afresh(&long, keys);
     let micros = server.holds(&keys(FEW), &arguments(FEW), afresh);
     told.push((micros, "five megabytes each".to_owned()));
-    all_short(&told);
+    all_short(&mut server, &told);
 }
