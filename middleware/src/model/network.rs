@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -29,7 +30,7 @@ use crate::ConfigError;
 /// assert_eq!(of("2002:c000:221:7::1"), "2002:c000:221::/48");
 /// assert_eq!(of("2001:0:4136:e378:8000:63bf:3fff:fdd2"), "2001::3fff:fdd2/128");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     /// Octets rather than an address: alignment 1 keeps keys small.
     octets: [u8; 16],
@@ -38,6 +39,16 @@ pub struct Network {
 }
 
 const V4: u8 = 255;
+
+impl Hash for Network {
+    /// In one piece: a derived one hands over the octets, their number and the prefix one by one.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = [self.prefix; 17];
+        bytes[..16].copy_from_slice(&self.octets);
+        state.write(&bytes);
+    }
+}
 
 /// The first bits of an IPv6 address, 128 at most.
 fn mask(bits: u8) -> u128 {
