@@ -13,27 +13,51 @@ use super::link::{Link, UnderWay};
 /// The most that is handed to HTTP/2 at a time, so that each handing over shows that the peer took the one before.
 const PIECE: usize = 16 * 1024;
 
+/// What has to come of a body of HTTP/1.1 within a stall.
+const LEAST: usize = 1024;
+
 /// The body of a request, as it arrives.
 ///
-/// A peer that sends nothing of it while the service waits loses its connection after the [stall](super::Server::stall).
+/// A peer that sends less than 1 KiB of it (of HTTP/2: nothing) while the service waits loses its connection after the
+/// [stall](super::Server::stall).
 pub struct RequestBody {
     inner: Incoming,
     link: Arc<Link>,
-    waits: bool,
+    /// Since when the service waits for more.
+    began: Option<u64>,
+    /// How long it has waited since a piece had come, and how much has come since.
+    waited: u64,
+    came: usize,
+    piece: usize,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, link: Arc<Link>) -> Self {
+    pub(super) fn new(inner: Incoming, http2: bool, link: Arc<Link>) -> Self {
+        // A stream of HTTP/2 may live long on small messages.
+        let piece = if http2 { 1 } else { LEAST };
         Self {
             inner,
             link,
-            waits: false,
+            began: None,
+            waited: 0,
+            came: 0,
+            piece,
         }
     }
 
     fn stop_waiting(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.link.bodies.end(self.link.now());
+        if let Some(began) = self.began.take() {
+            let now = self.link.now();
+            self.waited += now.saturating_sub(began);
+            self.link.bodies.end(now);
+        }
+    }
+
+    /// So much came: whoever sends a byte at a time is waited for as one who sends nothing.
+    fn take(&mut self, bytes: usize) {
+        self.came += bytes;
+        if self.came >= self.piece {
+            (self.came, self.waited) = (0, 0);
         }
     }
 }
@@ -47,11 +71,19 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if polled.is_ready() {
-            self.stop_waiting();
-        } else if !self.waits {
-            self.waits = true;
-            self.link.bodies.begin(self.link.now());
+        match &polled {
+            Poll::Pending if self.began.is_none() => {
+                let now = self.link.now();
+                self.began = Some(now);
+                self.link.bodies.begin(now.saturating_sub(self.waited));
+            }
+            Poll::Pending => {}
+            Poll::Ready(frame) => {
+                self.stop_waiting();
+                if let Some(Ok(frame)) = frame {
+                    self.take(frame.data_ref().map_or(0, Bytes::len));
+                }
+            }
         }
         polled
     }

@@ -204,7 +204,7 @@ where
         }
         return Ok(response);
     }
-    let mut request = request.map(|body| RequestBody::new(body, Arc::clone(&link)));
+    let mut request = request.map(|body| RequestBody::new(body, http2, Arc::clone(&link)));
     request.extensions_mut().insert(Peer(peer));
     poll_fn(|cx| service.poll_ready(cx)).await?;
     let response = service.call(request).await?;

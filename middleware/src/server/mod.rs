@@ -44,7 +44,7 @@
 //! | connections at a time | 4,096, or as many as the process may have open files, less 64 | [`connections`](Server::connections) |
 //! | of one address (IPv6: one /64) | a quarter of these; none for [`exempt`](Server::exempt) networks, such as trusted proxies | [`connections_per_address`](Server::connections_per_address) |
 //! | no request under way | 15 s: for a head, and for the next one | [`head_time`](Server::head_time) |
-//! | no byte taken of an answer, or sent of a body that the service waits for | 30 s | [`stall`](Server::stall) |
+//! | no byte taken of an answer; less than 1 KiB (of HTTP/2: no byte) sent of a body that the service waits for | 30 s | [`stall`](Server::stall) |
 //! | a request's head | 64 KiB and 100 headers, then 431 | |
 //! | answers at a time | one of HTTP/1.1, however many requests the client sends ahead; 100 streams of HTTP/2 | |
 //! | the end | 30 s for what is under way, 3 s of them for a peer that does nothing | [`drain`](Server::drain) |

@@ -258,16 +258,16 @@ async fn an_upload_that_stops_is_given_up_and_one_that_goes_on_is_not() {
     let clock = Clock::hold();
     let server = Running::start(Server::new().stall(SHORT).head_time(NEVER)).await;
     let head =
-        "POST /read HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
+        "POST /read HTTP/1.1\r\nhost: shop\r\ncontent-length: 10240\r\nconnection: close\r\n\r\n";
     let mut slow = server.send(head).await;
     for _ in 0..10 {
         let before = server.arrived.load(Ordering::Relaxed);
-        slow.write_all(b"x").await.unwrap();
+        slow.write_all(&[b'x'; 1024]).await.unwrap();
         let is_read = |it: &Running| it.arrived.load(Ordering::Relaxed) > before;
         server.until("it is read", is_read).await;
         clock.pass(SHORT / 3).await;
     }
-    assert!(read(&mut slow).await.ends_with("10 bytes"));
+    assert!(read(&mut slow).await.ends_with("10240 bytes"));
     let before = server.arrived.load(Ordering::Relaxed);
     let mut stopped = server.send(&format!("{head}12345")).await;
     let is_read = |it: &Running| it.arrived.load(Ordering::Relaxed) > before;
@@ -277,6 +277,28 @@ async fn an_upload_that_stops_is_given_up_and_one_that_goes_on_is_not() {
         .until("it is given up", |it| it.given_up("stalled") == 1)
         .await;
     is_cut(&mut stopped).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_comes_byte_by_byte_is_given_up_as_one_that_stops() {
+    let clock = Clock::hold();
+    let server = Running::start(Server::new().stall(SHORT).head_time(NEVER)).await;
+    let head = "POST /read HTTP/1.1\r\nhost: shop\r\ncontent-length: 10240\r\n\r\n";
+    let mut dripping = server.send(head).await;
+    for _ in 0..4 {
+        let before = server.arrived.load(Ordering::Relaxed);
+        if dripping.write_all(b"x").await.is_err() {
+            break;
+        }
+        let is_read = |it: &Running| {
+            it.arrived.load(Ordering::Relaxed) > before || it.given_up("stalled") == 1
+        };
+        server.until("it is read", is_read).await;
+        clock.pass(SHORT / 3).await;
+    }
+    server
+        .until("it is given up", |it| it.given_up("stalled") == 1)
+        .await;
 }
 
 #[tokio::test]

@@ -196,6 +196,12 @@ fn check_sections(said: &StackBuilder) {
             }
         }
     }
+    if let Some(segments) = &config.segments
+        && !segments.enabled
+        && let Some(file) = &segments.spill_file
+    {
+        without_effect("segments.spill_file", file.display(), "segments are off");
+    }
     if let CountVisitors::Within(window) = config.funnel.visitors
         && said.stages.is_empty()
     {
@@ -382,6 +388,13 @@ mod tests {
         let key = "rate_limit.policies.ip.by_segment.vip";
         assert_eq!(built(said(segments)), [told(key, "500/1m", off)]);
         assert_eq!(built(said(&format!("{segments}[segments]"))), [""; 0]);
+
+        let spill = "segments = { enabled = false, spill_file = '/tmp/changes' }";
+        let key = "segments.spill_file";
+        assert_eq!(
+            built(said(spill)),
+            [told(key, "/tmp/changes", "segments are off")]
+        );
 
         let none = "the service declares no stages of the funnel";
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The action of the limits' panel: it needs the bans too, so the stack puts it there.
 
 use std::future::ready;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -106,7 +107,7 @@ fn unavailable() -> Acted {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Whom {
-    Client(std::net::IpAddr),
+    Client(IpAddr),
     User(String),
 }
 
@@ -120,17 +121,14 @@ impl Whom {
             User(String),
         }
         match serde_json::from_slice(body) {
-            // An IPv6 network is named by its first address, as the page shows it.
-            Ok(Body::Client(client)) => {
-                match client.split('/').next().unwrap_or_default().parse() {
-                    Ok(address) => Ok(Self::Client(address)),
-                    Err(_) => Err(format!(
-                        "`client` cannot be `{}`: allowed is an address such as `192.0.2.1` or `2001:db8::1`, whose whole \
-                     network is meant",
-                        shown(&client)
-                    )),
-                }
-            }
+            Ok(Body::Client(client)) => match address(&client) {
+                Some(address) => Ok(Self::Client(address)),
+                None => Err(format!(
+                    "`client` cannot be `{}`: allowed is an address such as `192.0.2.1` or `2001:db8::1`, whose whole \
+                     network is meant, or an IPv6 network as the page shows it",
+                    shown(&client)
+                )),
+            },
             Ok(Body::User(user)) if (1..=LONGEST).contains(&user.chars().count()) => {
                 Ok(Self::User(user))
             }
@@ -141,6 +139,16 @@ impl Whom {
             Err(_) => Err(r#"the body is not `{"client": "..."}` or `{"user": "..."}`"#.to_owned()),
         }
     }
+}
+
+/// An address; an IPv6 network is named by its first one.
+fn address(client: &str) -> Option<IpAddr> {
+    client.parse().ok().or_else(|| {
+        let (first, prefix) = client.split_once('/')?;
+        let prefix: u8 = prefix.parse().ok()?;
+        let first: Ipv6Addr = first.parse().ok()?;
+        (prefix <= 128).then_some(first.into())
+    })
 }
 
 #[cfg(test)]
@@ -163,6 +171,14 @@ mod tests {
                 "the body is not",
             ),
             (r#"{"client": "ada\n"}"#, "`client` cannot be `ada\\n`"),
+            (
+                r#"{"client": "10.0.0.0/8"}"#,
+                "`client` cannot be `10.0.0.0/8`",
+            ),
+            (
+                r#"{"client": "2001:db8::1/129"}"#,
+                "`client` cannot be `2001:db8::1/129`",
+            ),
             (r#"{"user": ""}"#, "`user` cannot be ``"),
         ] {
             let error = read(body).unwrap_err();

@@ -61,7 +61,7 @@ async fn admitted(store: &RedisStore, clients: impl Iterator<Item = Network>) ->
         .collect();
     for clients in clients.chunks(500) {
         let mut asked = JoinSet::new();
-        for key in clients.to_vec() {
+        for key in clients.iter().cloned() {
             let limits = Arc::clone(&limits);
             asked.spawn(async move {
                 let charge = Charge {

@@ -38,6 +38,7 @@ local NUMBER, EVIDENCE = 7, 16
 local MOST_STRIKES = 65535
 local MOST_LISTED = 10000
 local SLACK_MS = 1000
+local MOST_THINGS = 1000
 
 local call, try = redis.call, redis.pcall
 local pack, unpack_at = struct.pack, struct.unpack
@@ -99,15 +100,17 @@ end
 
 -- Counts a thing of a client whose last ban ended then; whether it is an offence.
 local function is_offence(trail, ended, threshold, window, thing)
+  local size = try('ZCARD', trail)
+  if is_refused(size) then
+    call('ZCARD', trail)
+  end
+  if is_error(size) or size > MOST_THINGS then
+    -- No trail of ours; the server frees it on another thread, however large it is.
+    call('UNLINK', trail)
+    broken, size = broken + 1, 0
+  end
   -- Things from the future, left by a clock that stepped back, become of now.
-  local ahead = try('ZRANGE', trail, '(' .. whole(now), '+inf', 'BYSCORE')
-  if is_refused(ahead) then
-    call('ZRANGE', trail, '(' .. whole(now), '+inf', 'BYSCORE')
-  end
-  if is_error(ahead) then
-    broken, ahead = broken + 1, {}
-    call('DEL', trail)
-  end
+  local ahead = size > 0 and call('ZRANGE', trail, '(' .. whole(now), '+inf', 'BYSCORE') or {}
   local scored = { whole(now), thing }
   for _, known in ipairs(ahead) do
     scored[#scored + 1] = scored[1]
