@@ -61,8 +61,8 @@ async fn admitted(store: &RedisStore, clients: impl Iterator<Item = Network>) ->
         .collect();
     for clients in clients.chunks(500) {
         let mut asked = JoinSet::new();
-        for key in clients.iter().cloned() {
-            let limits = Arc::clone(&limits);
+        for key in clients {
+            let (limits, key) = (Arc::clone(&limits), key.clone());
             asked.spawn(async move {
                 let charge = Charge {
                     policy: 0,
