@@ -316,6 +316,8 @@ async fn a_flood_of_failing_store_calls_is_a_line_for_each_that_does_without() {
     assert!(counts.remove("client_banned").unwrap_or(0) <= 250);
     counts.remove("failures_dropped");
     counts.remove("secret_missing");
+    // No stage is declared that visitors could reach.
+    assert_eq!(counts.remove("setting_without_effect"), Some(1));
     // Of two policies.
     assert_eq!(counts.remove("rate_limit_fallback"), Some(2));
     assert_eq!(counts.remove("store_breaker_opened"), Some(1));
