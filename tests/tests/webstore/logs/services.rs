@@ -15,7 +15,7 @@ fn service(name: &str, server: &RedisServer, prefix: &str) -> Stack<HttpMetricsL
     let telemetry = Telemetry::builder(name).build().unwrap();
     let store = format!(
         "redis_url = '{}'\ndeadline = '10s'\nprefix = '{prefix}'",
-        server.url()
+        server.admin_url()
     );
     let config = Config::from_toml(&format!("[store]\n{store}")).unwrap();
     Stack::builder()
