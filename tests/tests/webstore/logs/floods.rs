@@ -360,7 +360,7 @@ async fn hostile_requests() {
         *request.uri_mut() = "/%0a%1b[2J?event=client_banned".parse().unwrap();
         request
             .headers_mut()
-            .insert("user", "ada\"} event=client_banned".parse().unwrap());
+            .insert("user", "mia\"} event=client_banned".parse().unwrap());
         at_once(&mut service, request);
         tokio::task::yield_now().await;
     }
@@ -375,7 +375,8 @@ fn is_harmless(text: &str) {
         .chars()
         .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
     assert_eq!(harmful, None);
-    for words in ["EV!L", "%0a", "?event", "ada"] {
+    // No digits of a hash spell these.
+    for words in ["EV!L", "%0a", "?event", "mia"] {
         assert!(!text.contains(words), "{words}");
     }
 }
