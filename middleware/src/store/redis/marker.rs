@@ -37,6 +37,7 @@ impl Marker {
 
 impl RedisStore {
     /// Marks the prefix with the name of the service whose keys stand under it; the first name given holds.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     pub(crate) fn mark(&self, service: &str) {
         self.0.marker.service.get_or_init(|| service.into());
         self.0.keep_marked();
