@@ -75,7 +75,7 @@ mod stream;
 mod tests;
 
 pub use body::RequestBody;
-#[cfg_attr(not(feature = "ops"), allow(unused_imports))]
+#[cfg_attr(not(all(feature = "ops", feature = "otel")), allow(unused_imports))]
 pub(crate) use connection::Lasting;
 pub use counts::ServerCounts;
 pub use listen::Drained;
