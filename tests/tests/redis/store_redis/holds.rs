@@ -107,7 +107,7 @@ impl Server {
         arguments: &[Vec<u8>],
         mut prepare: impl FnMut(&mut Self, &[String]),
     ) -> u64 {
-        let calls = (0..5).map(|_| {
+        let calls = (0..10).map(|_| {
             prepare(self, keys);
             let mut call = redis::cmd("EVALSHA");
             let ledger = self.ledger.as_slice();
