@@ -1,5 +1,7 @@
 //! Decides a request: from its head to a verdict, and from a verdict or a failure to pass or refuse.
 
+mod forget;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -505,34 +507,6 @@ impl Decider {
         })
     }
 
-    /// Forgets the logs of a key under every policy: the store's, this process's own, and what is remembered of denials.
-    /// Whether there was any.
-    pub(super) async fn forget(&self, key: &PartitionKey) -> Result<bool, StoreError> {
-        let policies = 0..self.policies.len();
-        match &self.store {
-            Bound::Embedded(store) => Ok(forget_now(&**store, policies, key)),
-            Bound::Shared {
-                store,
-                local,
-                deny_cache,
-                ..
-            } => {
-                let remembered = || {
-                    deny_cache.iter().for_each(|cache| {
-                        let policies = policies.clone();
-                        policies.for_each(|policy| cache.remove(policy, key));
-                    });
-                };
-                let here = forget_now(&**local, policies.clone(), key);
-                remembered();
-                let kept = store.forget(key).await?;
-                // What answers to earlier calls brought back meanwhile.
-                remembered();
-                Ok(here || kept)
-            }
-        }
-    }
-
     fn count(&self, policy: usize, outcome: Outcome) {
         self.tally.count(policy, outcome);
         if matches!(outcome, Outcome::FallbackAdmitted | Outcome::FallbackDenied) {
@@ -582,11 +556,6 @@ impl Met {
             quota: self.quota,
         }
     }
-}
-
-fn forget_now(store: &dyn AdmitNow, policies: std::ops::Range<usize>, key: &PartitionKey) -> bool {
-    let forgotten = policies.filter(|policy| store.forget_now(*policy, key));
-    forgotten.count() > 0
 }
 
 fn charges(met: &AllMet) -> SmallVec<[Charge<'_>; 2]> {

@@ -2,13 +2,15 @@
 
 use std::fmt::Display;
 
+use http::Method;
+
 use super::builder::StackBuilder;
 use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::client::known_routes::{Fit, KnownRoutes};
 use crate::client::unmet::Unmet;
 use crate::config::CountVisitors;
-use crate::model::{Exemptions, Nat64Prefixes, RouteFilter};
+use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter};
 use crate::rate_limit::{PartitionBy, Policy};
 
 /// Checks everything that is said. What the routes of requests must show is left for the client layer.
@@ -109,33 +111,27 @@ fn filters(said: &StackBuilder) -> impl Iterator<Item = Named> {
                 section != "maintenance",
             ))
         });
-    let stages = said.stages.iter().flat_map(|stage| {
+    let stages = said.stages.iter().flat_map(move |stage| {
         let key = format!("funnel.stages.{}.routes", stage.name());
-        let routes = stage
-            .routes()
-            .map(|(method, route)| RouteFilter::exactly(method, route));
-        routes.map(move |filter| Named {
-            key: key.clone(),
-            filter,
-            is_exemption: false,
-        })
+        let named = named(key, false);
+        exactly(stage.routes()).map(move |filter| named(&filter))
     });
-    let actions = said.actions.iter().flat_map(|action| {
+    let actions = said.actions.iter().flat_map(move |action| {
         let key = format!("segments.actions.{}.routes", action.name());
-        let routes = action
-            .routes()
-            .map(|(method, route)| RouteFilter::exactly(method, route));
-        routes.map(move |filter| Named {
-            key: key.clone(),
-            filter,
-            is_exemption: false,
-        })
+        let named = named(key, false);
+        exactly(action.routes()).map(move |filter| named(&filter))
     });
     policies
         .chain(watches)
         .chain(exempt)
         .chain(stages)
         .chain(actions)
+}
+
+fn exactly<'a>(
+    routes: impl Iterator<Item = &'a (Method, Route)>,
+) -> impl Iterator<Item = RouteFilter> {
+    routes.map(|(method, route)| RouteFilter::exactly(method, route))
 }
 
 fn exemptions(said: &StackBuilder) -> [(&'static str, &Exemptions); 3] {
