@@ -70,15 +70,17 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Environment:
   REDIS_URL        the Redis that keeps the limits, for several processes to share; beats the file's
-                   store.redis_url. Without either, the memory of this process keeps them. A rediss:// server is
-                   proved by the system's certificates, or those of SSL_CERT_FILE.
-  PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats store.secret_file. Empty, it is as
-                   if it were not there, as is an empty REDIS_URL.
+                   store.redis_url. Without either, the memory of this process keeps them. A
+                   rediss:// server is proved by the system's certificates, or those of
+                   SSL_CERT_FILE.
+  PALISADE_SECRET  keys the hashes that processes on one Redis must share; beats
+                   store.secret_file. Empty, it is as if it were not there, as is an empty REDIS_URL.
   RUST_LOG         which events are logged to stderr as JSON; `info` by default.
 
 Examples:
   webstore
-      the shop on http://127.0.0.1:8000, nothing else needed; http://127.0.0.1:9464/ shows what happens
+      the shop on http://127.0.0.1:8000, nothing else needed; http://127.0.0.1:9464/ shows what
+      happens
 
   webstore --demo
       the same with visitors: http://127.0.0.1:9464/metrics has something to tell within seconds
@@ -96,11 +98,14 @@ Examples:
        -d '{\"order_id\": \"A-1\", \"payment_method\": \"paypal\"}'
       browse, fill a cart, buy it
 
-  for i in $(seq 201); do curl -so /dev/null -w '%{http_code}\\n' http://127.0.0.1:8000/US/products; done | uniq -c
+  for i in $(seq 201); do
+      curl -so /dev/null -w '%{http_code}\\n' http://127.0.0.1:8000/US/products
+  done | uniq -c
       200 pass, the 201st is denied
 
-Exit status: 0 after a drain; 1 when an address cannot be bound or the drain was cut short; 2 for a command line or
-a configuration that cannot be used, or a Redis Cluster as the store.";
+Exit status: 0 after a drain; 1 when an address cannot be bound, the drain was cut short or a change
+to a customer's record is lost; 2 for a command line or a configuration that cannot be used, or a
+Redis Cluster as the store.";
 
 #[cfg(test)]
 mod tests {

@@ -420,8 +420,8 @@ impl Display for Failure {
             }
             Self::Unwritten(left) => write!(
                 f,
-                "{left} changes to customers' records are lost: the store did not take them within {} of grace, and a \
-                 segments.spill_file that can be written keeps them for the next start",
+                "{left} changes to customers' records are lost: the store did not take them within {} of grace. \
+                 Name a segments.spill_file that can be written: it keeps such changes for the next start",
                 humantime::format_duration(FLUSH)
             ),
         }
