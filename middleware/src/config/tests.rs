@@ -226,7 +226,7 @@ fn refuses_with_the_key_the_value_and_what_is_allowed() {
         ),
         (
             "segments.retention = '60d'",
-            "`segments.retention` cannot be `60d`: allowed is more than `segments.churned_after`",
+            "`segments.retention` cannot be `60d`: allowed is more than `segments.churned_after`, 90d",
         ),
         (
             "segments.at_risk_after = '90d'",

@@ -86,12 +86,16 @@ impl Keeping {
             churned_after,
             ..
         } = self.criteria;
+        let churned = match churned_after.as_secs() {
+            seconds if seconds > 0 && seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+            _ => humantime::format_duration(churned_after).to_string(),
+        };
         if at_risk_after >= churned_after {
-            let allowed = format!("less than `{section}churned_after`");
+            let allowed = format!("less than `{section}churned_after`, {churned}");
             return Some(("at_risk_after", at_risk_after, allowed));
         }
         if self.retention <= churned_after {
-            let allowed = format!("more than `{section}churned_after`");
+            let allowed = format!("more than `{section}churned_after`, {churned}");
             return Some(("retention", self.retention, allowed));
         }
         if !sweeps.contains(&self.sweep_every) {

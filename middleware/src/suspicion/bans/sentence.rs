@@ -31,7 +31,7 @@ impl Sentence {
     const LEAST: Duration = Duration::from_secs(1);
     const MOST: Duration = Duration::from_secs(30 * 86_400);
     const ALLOWED_FIRST: &str =
-        "a duration of 1s to 30d, such as `10m`, and no more than the longest ban";
+        "a duration of 1s to 30d, such as `10m`, and no more than `longest`";
     const ALLOWED_LONGEST: &str = "a duration of 1s to 30d, such as `24h`";
 
     /// A sentence of `first` for the first offence and at most `longest` for any, both cut to whole microseconds, with
