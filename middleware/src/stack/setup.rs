@@ -62,9 +62,9 @@ impl Setup {
                     tracing::warn!(
                         target: "palisade::stack",
                         event = "secret_missing",
-                        "no secret is configured: ids that are hashed differ from process to process, so such \
-                         users are limited, and logins, anonymous visitors of the funnel and what bans are for counted, by each process apart; \
-                         set `store.secret_file` or PALISADE_SECRET"
+                        "no secret is configured, so each process hashes by a random key of its own: it limits users with odd ids, \
+                         and counts logins, anonymous visitors of the funnel and what bans are for, apart from the others. \
+                         Set `store.secret_file` or PALISADE_SECRET"
                     );
                 }
                 Secret::random()?
