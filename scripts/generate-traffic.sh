@@ -294,7 +294,7 @@ if wants checkout; then
         got=$(for ((n = 1; n < checkout_limit + 2; n++)); do
             ask POST /US/orders "$order" && echo "$status"
         done | runs)
-        is "an order $((checkout_limit + 2)) times, which is the same one" \
+        is "the same order $((checkout_limit + 1)) times more" \
             "201 ($((checkout_limit - 1))x), 429 (2x)" "$got"
         denials checkout 2
     fi
