@@ -17,11 +17,7 @@ use redis::{Connection, Value};
 use super::model::Random;
 use super::script::EPOCH;
 
-const SOURCE: &str = concat!(
-    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/count_failures.lua")
-);
+const SOURCE: &str = lua!("refused", "ledger", "kept", "count_failures");
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 

@@ -6,11 +6,7 @@ use redis::{Connection, Value};
 
 use super::failures::{Failure, number};
 
-const SOURCE: &str = concat!(
-    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/count_distinct.lua")
-);
+const SOURCE: &str = lua!("refused", "ledger", "kept", "count_distinct");
 pub(crate) const SECOND: u64 = 1_000_000;
 /// Most logins behind another one in a call of these tests.
 pub(crate) const LATER: f64 = 5.0;

@@ -1,5 +1,17 @@
 //! The Redis store against real servers.
 
+/// A script's text, put together of these files as the store does.
+macro_rules! lua {
+    ($($name:literal),+) => {
+        concat!($(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../middleware/src/store/redis/lua/",
+            $name,
+            ".lua"
+        ))),+)
+    };
+}
+
 mod alike;
 mod bans;
 mod bans_shared;

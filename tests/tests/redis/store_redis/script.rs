@@ -3,10 +3,7 @@
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
-pub(crate) const SOURCE: &str = concat!(
-    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/admit_request.lua")
-);
+pub(crate) const SOURCE: &str = lua!("refused", "admit_request");
 
 /// Past any real time, so that no expiry falls due while a test steps its clock back by days.
 pub(crate) const EPOCH: u64 = 4_000_000_000_000_000;

@@ -16,11 +16,7 @@ use super::model::Random;
 use super::patient;
 use super::script::EPOCH;
 
-const SOURCE: &str = concat!(
-    include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/ledger.lua"),
-    include_str!("../../../../middleware/src/store/redis/lua/reach_stage.lua")
-);
+const SOURCE: &str = lua!("refused", "ledger", "kept", "reach_stage");
 /// Bytes that no test takes.
 const ROOM: u64 = 1 << 40;
 const SECOND: u64 = 1_000_000;

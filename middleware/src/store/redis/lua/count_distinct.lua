@@ -32,20 +32,13 @@
 -- newest item leaves the window. Of a key no more is read than a trail can be.
 
 local MAGIC, FAILURES = 0x9a04, 0x9a02
-local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local STEP, HEADER, ENTRY, MOST = 16, 17, 13, 64
 local MOST_BYTES = HEADER + MOST * ENTRY
 local MOST_SKETCH = 12304 -- the bytes of a HyperLogLog that is dense
 local FAILURES_HEADER = 23
 local COUNT, IS_FAILING, IS_DISTINCT, COUNT_IF, STATE = 1, 2, 3, 4, 5
-local SLACK_MS = 1000
-local EVIDENCE = 140
 -- Of a sketch up to some hundred items, with its key; a denser one takes 12 kB more.
 local SKETCH = 600
-
-local call, try = redis.call, redis.pcall
-local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
-local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local plan = ARGV[1]
 local steps = plan and #plan / STEP or 0
@@ -63,38 +56,15 @@ if #ARGV ~= 2 or not budget or steps == 0 or steps ~= ceil(steps) or named ~= #K
     .. '2000 KEYS of the steps')
 end
 
-local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
-local now_stamp = now % SPAN
 local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
-local stamp = pack('>I5', now_stamp)
 local broken = 0
-
--- How long ago the stamp at this place of the bytes was made; below zero if the clock has stepped back since.
-local function age(bytes, at)
-  return (now_stamp - unpack_at('>I5', bytes, at) + HALF_SPAN) % SPAN - HALF_SPAN
-end
-
--- How many entries come before the first with an age below `bound`.
-local function before(bound, entries)
-  local low, high = -1, #entries / ENTRY
-  while high - low > 1 do
-    local middle = floor((low + high) / 2)
-    if age(entries, middle * ENTRY + 9) < bound then
-      high = middle
-    else
-      low = middle
-    end
-  end
-  return high
-end
 
 -- Stamps in the future, left by a clock that stepped back, become `now`.
 local function mended(entries)
   if entries == '' or age(entries, #entries - 4) >= 0 then
     return entries
   end
-  local past = before(0, entries) * ENTRY
+  local past = before(0, entries, ENTRY) * ENTRY
   local of_now = string.gsub(stamp, '%%', '%%%%')
   return sub(entries, 1, past) .. string.gsub(sub(entries, past + 1), '(........).....', '%1' .. of_now)
 end
@@ -117,18 +87,11 @@ local trails = {}
 local function read(key)
   local trail = trails[key]
   if not trail then
-    -- A value of another type answers with an error.
-    local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
-    if is_refused(value) then
-      call('GETRANGE', key, '0', '0')
-    end
-    if value == '' then
-      value = false
-    end
+    local value, is_long = read_value(key, MOST_BYTES)
     trail = parse(value)
     if not trail then
       broken = broken + (value and 1 or 0)
-      trail = { entries = '', sketched = false, reported = 0, first = 0, dropped = value }
+      trail = { entries = '', sketched = false, reported = 0, first = 0, dropped = value, is_long = is_long }
     end
     trail.key, trail.added = key, {}
     trail.is_new, trail.size = not value, type(value) == 'string' and #value
@@ -139,20 +102,9 @@ local function read(key)
   return trail
 end
 
--- Removes what is nothing of ours: a large one on another thread, and a long string not at once, since the server frees such
--- before it goes on.
-local function drop(key, is_long)
-  if is_long then
-    call('RENAME', key, key .. ':dropped')
-    call('PEXPIRE', key .. ':dropped', SLACK_MS)
-  else
-    call('UNLINK', key)
-  end
-end
-
 -- How many items of the trail lie in the window.
 local function held_in(trail, window)
-  return #trail.entries / ENTRY - before(window, trail.entries)
+  return #trail.entries / ENTRY - before(window, trail.entries, ENTRY)
 end
 
 local function is_in_episode(trail, threshold, window)
@@ -162,10 +114,7 @@ end
 -- The same of a trail of count_failures.lua, which keeps as many failures as its threshold: whether the one that is half of
 -- them back from the newest lies in the window.
 local function is_failing(key, threshold, window)
-  local header = try('GETRANGE', key, '0', '22')
-  if is_refused(header) then
-    call('GETRANGE', key, '0', '0')
-  end
+  local header = read_value(key, FAILURES_HEADER - 1)
   if type(header) ~= 'string' or #header < FAILURES_HEADER then
     return false
   end
@@ -187,7 +136,7 @@ end
 -- Counts an item; whether it is an incident.
 local function count(trail, threshold, window, item)
   local all = mended(trail.entries)
-  local from = before(window, all) * ENTRY
+  local from = before(window, all, ENTRY) * ENTRY
   local entries = sub(all, from + 1)
   if #entries / ENTRY * 2 < threshold then
     trail.reported, trail.sketched, trail.begins, trail.added = 0, false, false, {}
@@ -223,16 +172,6 @@ local function count(trail, threshold, window, item)
   end
   trail.reported = now
   return true
-end
-
--- When a trail expires whose newest item was seen then, milliseconds.
-local function expiry_of(newest, window)
-  return ceil((newest + window) / 1000) + SLACK_MS
-end
-
--- What the ledger holds of a trail, with what counts towards a ban for the same failures.
-local function slot(trail, size, newest)
-  return key_until(expiry_of(newest, trail.window), trail.window / 1000, #trail.key + size + EVIDENCE)
 end
 
 local function is_long_sketch(key)
@@ -300,12 +239,13 @@ for _, trail in ipairs(order) do
   local header = pack('>I2BI7I7', MAGIC, trail.sketched and 1 or 0, trail.reported, trail.first)
   local expiry = string.format('%.0f', expiry_of(now, trail.window))
   if trail.dropped then
-    drop(trail.key, type(trail.dropped) == 'string' and #trail.dropped > MOST_BYTES)
+    drop(trail.key, trail.is_long)
   end
   local value = header .. trail.entries
   call('SET', trail.key, value, 'PXAT', expiry)
-  local was = trail.newest and slot(trail, trail.size + (trail.had_sketch and SKETCH or 0), trail.newest)
-  enter(ledger, was, slot(trail, #value + (trail.sketched and SKETCH or 0), now))
+  local was = trail.newest
+    and trail_until(trail.newest, trail.window, trail.key, trail.size + (trail.had_sketch and SKETCH or 0))
+  enter(ledger, was, trail_until(now, trail.window, trail.key, #value + (trail.sketched and SKETCH or 0)))
   if #trail.added > 0 then
     sketch(trail)
     call('PEXPIREAT', trail.sketch, expiry)

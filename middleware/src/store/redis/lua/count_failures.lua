@@ -23,18 +23,11 @@
 -- is written expires no sooner than its newest stamp leaves the window. Of a key no more is read than a trail can be.
 
 local MAGIC = 0x9a02
-local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local PLAN = 8
 local HEADER = 23
 local MOST_ROUTES = 8
 local MOST_STAMPS = 1000
 local MOST_BYTES = HEADER + MOST_ROUTES * 256 + MOST_STAMPS * 5
-local SLACK_MS = 1000
-local EVIDENCE = 140
-
-local call, try = redis.call, redis.pcall
-local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
-local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local plan, keys, budget = ARGV[1], #KEYS - 1, tonumber(ARGV[2])
 if keys < 1 or keys > 1000 or #ARGV < 3 or not budget or #plan ~= keys * PLAN then
@@ -42,49 +35,15 @@ if keys < 1 or keys > 1000 or #ARGV < 3 or not budget or #plan ~= keys * PLAN th
     .. 'and routes')
 end
 
-local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
-local now_stamp = now % SPAN
-local stamp = pack('>I5', now_stamp)
 local ledger = open_ledger(KEYS[1], budget, ceil(now / 1000))
 local reply = { 0 }
-
--- Removes what is no trail of ours: a large one on another thread, and a long string not at once, since the server frees such
--- before it goes on.
-local function drop(key, value)
-  if type(value) == 'string' and #value > MOST_BYTES then
-    call('RENAME', key, key .. ':dropped')
-    call('PEXPIRE', key .. ':dropped', SLACK_MS)
-  else
-    call('UNLINK', key)
-  end
-end
-
--- How long ago the stamp at this place of the bytes was made; below zero if the clock has stepped back since.
-local function age(stamps, position)
-  return (now_stamp - unpack_at('>I5', stamps, position) + HALF_SPAN) % SPAN - HALF_SPAN
-end
-
--- How many stamps come before the first with an age below `bound`, as the last one's is.
-local function before(bound, stamps)
-  local low, high = -1, #stamps / 5 - 1
-  while high - low > 1 do
-    local middle = floor((low + high) / 2)
-    if age(stamps, 5 * middle + 1) < bound then
-      high = middle
-    else
-      low = middle
-    end
-  end
-  return high
-end
 
 local made
 
 -- Stamps in the future, left by a clock that stepped back, become `now`.
 local function mended(stamps)
   made = made or string.rep(stamp, MOST_STAMPS)
-  local past = 5 * before(0, stamps)
+  local past = 5 * before(0, stamps, 5)
   return sub(stamps, 1, past) .. sub(made, past + 1, #stamps)
 end
 
@@ -117,36 +76,19 @@ local function parse(value)
 end
 
 local function read(key)
-  -- A value of another type answers with an error.
-  local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
-  if is_refused(value) then
-    call('GETRANGE', key, '0', '0')
-  end
-  if value == '' then
-    value = false
-  end
+  local value, is_long = read_value(key, MOST_BYTES)
   local trail = parse(value)
   if not trail then
     if value then
       reply[1] = reply[1] + 1
     end
     trail = {
-      reported = 0, first = 0, total = 0, routes = {}, stamps = '', dropped = value,
+      reported = 0, first = 0, total = 0, routes = {}, stamps = '', dropped = value, is_long = is_long,
       refused = not value and not has_room(ledger),
     }
   end
   trail.size = type(value) == 'string' and #value
   return trail
-end
-
--- When a trail expires whose newest failure was then, milliseconds.
-local function expiry_of(newest, window)
-  return ceil((newest + window) / 1000) + SLACK_MS
-end
-
--- What the ledger holds of a trail, with what counts towards a ban for the same failures.
-local function slot(key, size, newest, window)
-  return key_until(expiry_of(newest, window), window / 1000, #key + size + EVIDENCE)
 end
 
 local function remember(routes, route)
@@ -166,7 +108,7 @@ local function count(trail, threshold, window, route)
   local stamps, size = trail.stamps, #trail.stamps
   local from = size + 1
   if size > 0 and age(stamps, size - 4) < window then
-    from = age(stamps, 1) < window and 1 or 5 * before(window, stamps) + 1
+    from = age(stamps, 1) < window and 1 or 5 * before(window, stamps, 5) + 1
   end
   local held = (size - from + 1) / 5
   if held * 2 < threshold then
@@ -210,7 +152,7 @@ for i = 1, keys do
     return redis.error_reply('ERR count_failures misses a route')
   end
   if trail.size and not trail.window and trail.stamps ~= '' then
-    trail.was = slot(key, trail.size, now - age(trail.stamps, #trail.stamps - 4), window)
+    trail.was = trail_until(now - age(trail.stamps, #trail.stamps - 4), window, key, trail.size)
   end
   if trail.refused then
     for _, number in ipairs({ i - 1, 0, 0, 0 }) do
@@ -231,7 +173,7 @@ for _, key in ipairs(order) do
   local trail, routes = trails[key], {}
   if not trail.refused then
     if trail.dropped then
-      drop(key, trail.dropped)
+      drop(key, trail.is_long)
     end
     for i, route in ipairs(trail.routes) do
       routes[i] = pack('B', #route) .. route
@@ -240,7 +182,7 @@ for _, key in ipairs(order) do
     local header = pack('>I2I7I7I5I2', MAGIC, trail.reported, trail.first, trail.total, #routes)
     local value = header .. routes .. trail.stamps
     call('SET', key, value, 'PXAT', string.format('%.0f', expiry_of(now, trail.window)))
-    enter(ledger, trail.was, slot(key, #value, now, trail.window))
+    enter(ledger, trail.was, trail_until(now, trail.window, key, #value))
   end
 end
 write_ledger(ledger)

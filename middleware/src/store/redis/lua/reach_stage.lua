@@ -30,11 +30,6 @@ local REFUSED = 255
 local OLDEST = 30 * 1000000
 local MOST_BYTES = HEADER + (STAGES - 1) * MOMENT
 local KEPT_MS = 60000
-local SLACK_MS = 1000
-
-local call, try = redis.call, redis.pcall
-local pack, unpack_at = struct.pack, struct.unpack
-local ceil, max, min = math.ceil, math.max, math.min
 
 local window, plan, keys, budget = tonumber(ARGV[1]), ARGV[2], #KEYS - 1, tonumber(ARGV[3])
 if keys < 1 or not budget or keys > 1000 or not window or window < 60000000 or window > 2592000000000 or #plan ~= keys * PLAN then
@@ -42,8 +37,6 @@ if keys < 1 or not budget or keys > 1000 or not window or window < 60000000 or w
     .. 'budget')
 end
 
-local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
 local now_ms = ceil(now / 1000)
 local ledger = open_ledger(KEYS[1], budget, now_ms)
 local reply = { 0 }
@@ -75,32 +68,16 @@ local function parse(value)
   return journey
 end
 
--- Removes what is no journey of ours: a large one on another thread, and a long string not at once, since the server frees such
--- before it goes on.
-local function drop(key, value)
-  if type(value) == 'string' and #value > MOST_BYTES then
-    call('RENAME', key, key .. ':dropped')
-    call('PEXPIRE', key .. ':dropped', SLACK_MS)
-  else
-    call('UNLINK', key)
-  end
-end
-
 local function read(key)
-  -- A value of another type answers with an error.
-  local value = try('GETRANGE', key, '0', string.format('%.0f', MOST_BYTES))
-  if is_refused(value) then
-    call('GETRANGE', key, '0', '0')
-  end
-  if value == '' then
-    value = false
-  end
+  local value, is_long = read_value(key, MOST_BYTES)
   local journey = parse(value)
   if not journey then
     if value then
       reply[1] = reply[1] + 1
     end
-    journey = { counted = 0, floor = 0, dropped = value, refused = not value and not has_room(ledger) }
+    journey = {
+      counted = 0, floor = 0, dropped = value, is_long = is_long, refused = not value and not has_room(ledger),
+    }
   elseif journey.counted > 0 then
     journey.was = slot(key, #value, journey.counted, journey.floor)
   end
@@ -163,14 +140,14 @@ for i = 1, keys do
     journeys[key] = journey
     order[#order + 1] = key
   end
-  local stage, age = unpack_at('>BI5', plan, (i - 1) * PLAN + 1)
+  local stage, ago = unpack_at('>BI5', plan, (i - 1) * PLAN + 1)
   if stage >= STAGES then
     return redis.error_reply('ERR reach_stage wants stages below 16')
   end
   if journey.refused then
     reply[#reply + 1] = REFUSED
   else
-    local before, steps = reach(journey, stage, now - min(age, OLDEST))
+    local before, steps = reach(journey, stage, now - min(ago, OLDEST))
     reply[#reply + 1] = before
     reply[#reply + 1] = journey.counted
     reply[#reply + 1] = journey.counted > 0 and max(journey.floor + window - now, 0) or 0
@@ -184,7 +161,7 @@ for _, key in ipairs(order) do
   local journey = journeys[key]
   if journey.changed then
     if journey.dropped then
-      drop(key, journey.dropped)
+      drop(key, journey.is_long)
     end
     local moments = {}
     for stage, moment in ipairs(journey) do
