@@ -339,3 +339,28 @@ fn every_link_leads_to_a_dashboard_or_a_section_of_the_runbooks() {
         problems
     });
 }
+
+#[test]
+fn what_a_rule_asks_of_the_shop_is_drawn_too() {
+    let metrics = |expression: String| {
+        let selectors = selectors(&expression).into_iter();
+        let named = selectors.filter_map(|selector| selector.metric);
+        named.filter(|metric| metric.starts_with("webstore_"))
+    };
+    let queries = Dashboard::all();
+    let queries = queries.iter().flat_map(Dashboard::queries);
+    let drawn: BTreeSet<_> = queries
+        .filter(|query| query.language == Language::PromQl && query.place == Place::Panel)
+        .flat_map(|query| metrics(query.expression))
+        .collect();
+    let rules = repository::yaml("prometheus/rules.yml");
+    let rules = list(&rules["groups"])
+        .iter()
+        .flat_map(|group| list(&group["rules"]));
+    let judged: BTreeSet<_> = rules
+        .flat_map(|rule| metrics(text(&rule["expr"])))
+        .collect();
+    assert!(judged.len() > 5, "{judged:?}");
+    let missing: Vec<_> = judged.difference(&drawn).collect();
+    assert!(missing.is_empty(), "no panel asks for {missing:?}");
+}
