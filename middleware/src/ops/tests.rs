@@ -98,6 +98,12 @@ impl Events {
         }
     }
 
+    /// What the page writes next; `None` at the end.
+    async fn frame(&mut self) -> Option<Bytes> {
+        let frame = self.body.frame().await?.unwrap();
+        Some(frame.into_data().unwrap())
+    }
+
     /// The next event's name and data; `None` at the end.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
@@ -113,8 +119,7 @@ impl Events {
                 self.text = rest.to_owned();
                 return Some((name, data));
             }
-            let frame = self.body.frame().await?.unwrap();
-            let data = frame.into_data().unwrap();
+            let data = self.frame().await?;
             self.text.push_str(str::from_utf8(&data).unwrap());
         }
     }

@@ -30,6 +30,11 @@ fn hand_store() -> (Hand, MemoryStore) {
     )
 }
 
+fn one_a_minute() -> RateLimitLayerBuilder {
+    let (_, store) = hand_store();
+    RateLimitLayer::embedded(store).policy(Policy::ip().quota(quota("1/1m")))
+}
+
 /// Answers with the extensions that it found.
 fn echo(request: Request<Body>) -> Ready<Result<Response<Body>, Infallible>> {
     let mut response = Response::new(Full::from("inner"));
@@ -285,11 +290,7 @@ async fn routes_costs_and_exemptions_choose_what_a_request_meets() {
 
 #[tokio::test]
 async fn grpc_is_answered_in_its_own_terms() {
-    let (_, store) = hand_store();
-    let layer = RateLimitLayer::embedded(store)
-        .policy(Policy::ip().quota(quota("1/1m")))
-        .build()
-        .unwrap();
+    let layer = one_a_minute().build().unwrap();
     let mut service = layer.layer(tower::service_fn(echo));
     send(&mut service, request(1, None)).await;
     let mut call = request(1, None);
@@ -313,9 +314,7 @@ async fn grpc_is_answered_in_its_own_terms() {
 
 #[tokio::test]
 async fn a_service_can_write_its_own_refusals() {
-    let (_, store) = hand_store();
-    let layer = RateLimitLayer::embedded(store)
-        .policy(Policy::ip().quota(quota("1/1m")))
+    let layer = one_a_minute()
         .reject_with(|rejection| {
             let mut response = Response::new(Bytes::from(format!("no: {:?}", rejection.policies)));
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -349,11 +348,7 @@ async fn handlers_can_read_the_decision() {
 
 #[tokio::test]
 async fn without_a_client_layer_all_requests_are_one_client() {
-    let (_, store) = hand_store();
-    let layer = RateLimitLayer::embedded(store)
-        .policy(Policy::ip().quota(quota("1/1m")))
-        .build()
-        .unwrap();
+    let layer = one_a_minute().build().unwrap();
     let mut service = layer.layer(tower::service_fn(echo));
     assert_eq!(
         send(&mut service, Request::new(Full::default()))
@@ -371,11 +366,7 @@ async fn without_a_client_layer_all_requests_are_one_client() {
 
 #[tokio::test]
 async fn a_refused_request_gives_back_what_the_inner_service_reserved() {
-    let (_, store) = hand_store();
-    let layer = RateLimitLayer::embedded(store)
-        .policy(Policy::ip().quota(quota("1/1m")))
-        .build()
-        .unwrap();
+    let layer = one_a_minute().build().unwrap();
     let one_at_a_time = tower::limit::ConcurrencyLimit::new(tower::service_fn(echo), 1);
     let mut service = layer.layer(one_at_a_time);
     let mut other = service.clone();

@@ -381,23 +381,9 @@ async fn all_streams_share_one_text_and_a_slow_one_is_told_the_newest() {
     }
     let mut last = Bytes::new();
     for _ in 0..5 {
-        last = reader
-            .body
-            .frame()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_data()
-            .unwrap();
+        last = reader.frame().await.unwrap();
     }
-    let newest = slow
-        .body
-        .frame()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
+    let newest = slow.frame().await.unwrap();
     assert_eq!(newest, last);
     assert_eq!(newest.as_ptr(), last.as_ptr(), "a copy was made");
     assert!(newest.starts_with(b"id: 5\n"), "{newest:?}");

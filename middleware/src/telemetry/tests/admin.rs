@@ -42,6 +42,14 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// A connection on which a head begins and does not end.
+    pub(super) async fn half_asked(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        let half = b"GET /healthz HTTP/1.1\r\n";
+        stream.write_all(half).await.unwrap();
+        stream
+    }
+
     pub(super) async fn ask(&self, method: &str, path: &str) -> Answer {
         ask(self.address, method, path).await
     }
@@ -243,12 +251,7 @@ async fn clients_that_hold_every_connection_delay_others_by_a_moment_only() {
     let server = Server::start(telemetry().admin()).await;
     let mut held = Vec::new();
     for _ in 0..64 {
-        let mut stream = server.connect().await;
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\n")
-            .await
-            .unwrap();
-        held.push(stream);
+        held.push(server.half_asked().await);
     }
     let answer = server.ask("GET", "/healthz").await;
     assert_eq!(answer.status(), "200");
@@ -348,8 +351,7 @@ async fn shutdown_finishes_the_answer_under_way_and_waits_for_no_idle_client() {
     let (mut begun, go) = stall(&telemetry);
     let server = Server::start(telemetry.admin()).await;
     let address = server.address;
-    let mut idle = server.connect().await;
-    idle.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut idle = server.half_asked().await;
     let scrape = tokio::spawn(async move { ask(address, "GET", "/metrics").await });
     begun.recv().await.unwrap();
 

@@ -142,12 +142,7 @@ async fn open_pages_leave_all_connections_to_scrapes() {
     // All connections but one are held by clients that do not finish their heads, until time passes.
     let mut held = Vec::new();
     for _ in 0..15 {
-        let mut stream = server.connect().await;
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\n")
-            .await
-            .unwrap();
-        held.push(stream);
+        held.push(server.half_asked().await);
     }
     let scrape = standing_still(server.ask("GET", "/metrics")).await;
     assert_eq!(scrape.status(), "200");

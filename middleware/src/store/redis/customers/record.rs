@@ -136,7 +136,7 @@ fn digits(field: &Value) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn text(text: &str) -> Value {
@@ -174,24 +174,29 @@ mod tests {
         assert_eq!(found, Ok(expected.into()));
     }
 
-    #[test]
-    fn refuses_what_the_scripts_never_answer() {
-        let ints = |numbers: &[i64]| {
-            let values = numbers.iter().copied().map(Value::Int);
-            Value::Array(values.collect())
-        };
-        // Spend is text: Lua's numbers end at 53 bits.
-        let no_text = ints(&[0, 1, 5, 7, 2, 9]);
-        assert_eq!(applied(no_text, 1), Err(MalformedReply));
-        for reply in [
-            Value::Nil,
+    pub(crate) fn ints(numbers: &[i64]) -> Value {
+        let values = numbers.iter().copied().map(Value::Int);
+        Value::Array(values.collect())
+    }
+
+    /// What no script of the customers answers.
+    pub(crate) fn never_answered() -> [Value; 6] {
+        [
             Value::Okay,
             ints(&[]),
             ints(&[-1]),
             ints(&[0, 1, 5, 7]),
             ints(&[0, 2, -1, -1, 0, 0]),
             ints(&[0, 0, 1, 2, 3, 4, 5]),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn refuses_what_the_scripts_never_answer() {
+        // Spend is text: Lua's numbers end at 53 bits.
+        let no_text = ints(&[0, 1, 5, 7, 2, 9]);
+        assert_eq!(applied(no_text, 1), Err(MalformedReply));
+        for reply in never_answered().into_iter().chain([Value::Nil]) {
             assert_eq!(applied(reply.clone(), 1), Err(MalformedReply), "{reply:?}");
             assert_eq!(export(reply.clone()), Err(MalformedReply), "{reply:?}");
         }

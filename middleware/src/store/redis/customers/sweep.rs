@@ -326,6 +326,7 @@ fn checked(reply: Value) -> Result<Answer<Checked>, MalformedReply> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::tests::never_answered;
     use super::*;
 
     #[test]
@@ -345,18 +346,7 @@ mod tests {
 
     #[test]
     fn refuses_what_the_scripts_never_answer() {
-        let ints = |numbers: &[i64]| {
-            let values = numbers.iter().copied().map(Value::Int);
-            Value::Array(values.collect())
-        };
-        for reply in [
-            Value::Okay,
-            ints(&[]),
-            ints(&[-1]),
-            ints(&[0, 1, 5, 7]),
-            ints(&[0, 2, -1, -1, 0, 0]),
-            ints(&[0, 0, 1, 2, 3, 4, 5]),
-        ] {
+        for reply in never_answered() {
             assert_eq!(checked(reply.clone()), Err(MalformedReply), "{reply:?}");
             assert_eq!(begun(reply.clone()), Err(MalformedReply), "{reply:?}");
         }
