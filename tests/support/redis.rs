@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
+use crate::time::until;
 use crate::{SOON, repository};
 
 /// The user that palisade's tests connect as, with the permissions of `docs/operations.md` and no others.
@@ -130,6 +131,24 @@ impl RedisServer {
         self.signal("-CONT");
     }
 
+    /// Fails: hangs, or dies.
+    pub fn fail(&mut self, hangs: bool) {
+        if hangs {
+            self.pause();
+        } else {
+            self.kill();
+        }
+    }
+
+    /// Is there again after it [failed](Self::fail).
+    pub fn recover(&mut self) {
+        if self.process.is_some() {
+            self.resume();
+        } else {
+            self.restart();
+        }
+    }
+
     /// What `redis-cli` prints for a command, trimmed.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
@@ -241,9 +260,5 @@ fn answers(port: u16) -> bool {
 /// # Panics
 /// It is still open after [`SOON`].
 pub async fn until_closed(health: &palisade::store::redis::StoreHealth) {
-    let started = Instant::now();
-    while health.is_breaker_open() {
-        assert!(started.elapsed() < SOON, "still open: {health:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the breaker is closed", async || !health.is_breaker_open()).await;
 }

@@ -1,6 +1,8 @@
-//! The time of a test's own runtime, apart from the wall clock's. For a runtime of one thread.
+//! The time of a test's own runtime, apart from the wall clock's, for a runtime of one thread; and what of the wall clock's a
+//! verdict may hang on.
 
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::SOON;
 
@@ -18,6 +20,26 @@ pub async fn standing_still<T>(waiting: impl Future<Output = T>) -> T {
     tokio::time::resume();
     drop(end);
     done
+}
+
+/// The slowest of the quickest fifth: those had a core to themselves, also on a busy machine with fewer cores than processes,
+/// where the median of either side of a comparison is now and then half as long again as the other's.
+#[must_use]
+pub fn undisturbed(mut latencies: Vec<Duration>) -> Duration {
+    latencies.sort();
+    latencies[latencies.len() / 5]
+}
+
+/// Waits until this holds.
+///
+/// # Panics
+/// It still does not after [`SOON`].
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < SOON, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Lets every task of this thread's runtime do all that it can do now, sockets included.

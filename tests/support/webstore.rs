@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::SOON;
 use crate::http::Client;
 use crate::metrics::Scrape;
 
 /// What a configuration starts with when its test is not about the deadline of a store call: no busy machine is
 /// late for the longest that may be set.
 pub const PATIENT: &str = "[store]\ndeadline = '10s'\n";
+
+const BREAKER: &str = "webstore_store_breaker_open";
 
 /// A running webstore on free ports; killed when dropped.
 pub struct Webstore {
@@ -155,6 +158,25 @@ impl Webstore {
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Waits until the breaker opens.
+    ///
+    /// # Panics
+    /// It is still closed after [`SOON`].
+    pub async fn until_breaker_opens(&self) {
+        let open = |scrape: &Scrape| scrape.sum(BREAKER, &[]) == 1.0;
+        self.scrape_until("the breaker is open", SOON, open).await;
+    }
+
+    /// Waits until the breaker closes.
+    ///
+    /// # Panics
+    /// It is still open after [`SOON`].
+    pub async fn until_breaker_closes(&self) {
+        let closed = |scrape: &Scrape| scrape.sum(BREAKER, &[]) == 0.0;
+        self.scrape_until("the breaker is closed", SOON, closed)
+            .await;
     }
 
     /// The lines that it has logged so far.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +26,7 @@ use palisade::store::memory::MemoryStore;
 use palisade::suspicion::{FailureResult, SuspicionLayer};
 use palisade::telemetry::Telemetry;
 use palisade_tests::http::Client;
+use palisade_tests::time::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::ServiceBuilder;
@@ -35,7 +36,7 @@ use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
-use super::{SOON, ended, listen, measured, until_ended};
+use super::{ended, listen, measured, trailing, until_ended};
 
 async fn serve(app: Router) -> SocketAddr {
     let (listener, address) = listen().await;
@@ -128,11 +129,8 @@ async fn layers_that_are_put_together_by_hand_do_what_a_stack_does() {
     assert_eq!(refused.status, 429);
     assert_eq!(refused.json()["status"], 429);
     assert_eq!(stages.counts().map(|stage| stage.count).sum::<u64>(), 1);
-    let start = Instant::now();
-    while failures.failures(FailureResult::Counted) < 1 {
-        assert!(start.elapsed() < SOON);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let counted = async || failures.failures(FailureResult::Counted) >= 1;
+    until("the failure is counted", counted).await;
     until_ended(&telemetry, 3.0, &[]).await;
     assert_eq!(
         ended(&telemetry, &[("http_response_status_code", "429")]).await,
@@ -365,15 +363,7 @@ async fn an_upgraded_connection_is_the_handlers_own() {
 #[tokio::test]
 async fn http_2_without_tls_is_served_with_its_trailers() {
     let (telemetry, stack) = measured(Stack::builder());
-    let handler = async || {
-        let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
-        sender.send_data(Bytes::from("hello")).await.unwrap();
-        let mut trailers = http::HeaderMap::new();
-        trailers.insert("x-sum", 42.into());
-        sender.send_trailers(trailers).await.unwrap();
-        Body::new(channel)
-    };
-    let address = serve(Router::new().route("/", get(handler)).layer(stack)).await;
+    let address = serve(Router::new().route("/", get(trailing)).layer(stack)).await;
     let pool = Pool::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http::<Empty<Bytes>>();

@@ -25,7 +25,7 @@ use palisade::telemetry::{HttpMetricsLayer, Measure, Telemetry};
 use palisade_tests::http::Client;
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
-use super::{ended, listen, measured, until_ended};
+use super::{ended, listen, measured, trailing, until_ended};
 
 /// Serves HTTP/1.1 and HTTP/2 on a port of its own.
 async fn serve<S, B>(service: S) -> SocketAddr
@@ -61,14 +61,6 @@ where
 
 /// What is behind the proxies.
 async fn backend() -> SocketAddr {
-    let trailing = async || {
-        let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
-        sender.send_data(Bytes::from("hello")).await.unwrap();
-        let mut trailers = http::HeaderMap::new();
-        trailers.insert("x-sum", 42.into());
-        sender.send_trailers(trailers).await.unwrap();
-        Body::new(channel)
-    };
     let app = Router::new()
         .route("/", get(async || "hello"))
         .route("/nothing", get(async || StatusCode::NO_CONTENT))

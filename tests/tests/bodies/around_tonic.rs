@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -16,6 +15,7 @@ use palisade::observe::{End, Exchange};
 use palisade::stack::Stack;
 use palisade::suspicion::{BanReason, IncidentKind};
 use palisade::telemetry::Telemetry;
+use palisade_tests::time::until;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 use tower::{Service, ServiceBuilder, service_fn};
 
-use super::{SOON, ended, measured, until_ended};
+use super::{ended, measured, until_ended};
 
 /// Messages are text: no code generator is needed.
 #[derive(Clone, Copy, Default)]
@@ -185,20 +185,14 @@ impl Served {
 
     /// What was told so far, once so many calls have ended.
     async fn told(&self, calls: usize) -> Vec<(End, Option<u8>)> {
-        let start = Instant::now();
-        while self.told.lock().unwrap().len() < calls {
-            assert!(start.elapsed() < SOON);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let ended = async || self.told.lock().unwrap().len() >= calls;
+        until("so many calls have ended", ended).await;
         self.told.lock().unwrap().clone()
     }
 
     async fn until_incident(&self, kind: IncidentKind) {
-        let start = Instant::now();
-        while self.incidents.incidents(kind) == 0 {
-            assert!(start.elapsed() < SOON, "no {kind}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let found = async || self.incidents.incidents(kind) > 0;
+        until(&format!("an incident of {kind}"), found).await;
     }
 }
 
@@ -422,11 +416,8 @@ async fn twelve_calls_for_what_there_is_not_are_scanning_and_ban_by_the_methods_
             }
             served.until_incident(scanning).await;
             let bans = || served.incidents.bans(BanReason::Incident(scanning));
-            let start = Instant::now();
-            while is_banned && bans() == 0 {
-                assert!(start.elapsed() < SOON, "{search:?}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let told = async || !is_banned || bans() > 0;
+            until(&format!("a ban for {search:?}"), told).await;
             let greeted = unary(&mut client, GREET, "ada").await;
             assert_eq!(greeted.is_err(), is_banned, "{search:?}: {greeted:?}");
         }

@@ -11,16 +11,17 @@ mod outcomes;
 mod script;
 mod unchanged;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::Channel;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::{HttpMetricsLayer, Telemetry};
 use palisade_tests::metrics::Scrape;
+use palisade_tests::time::until;
 use tokio::net::TcpListener;
-
-/// Generous: what is waited for takes some milliseconds.
-const SOON: Duration = Duration::from_secs(30);
 
 /// A stack that measures, and where its metrics are.
 fn measured(builder: StackBuilder) -> (Telemetry, Stack<HttpMetricsLayer>) {
@@ -42,11 +43,8 @@ async fn ended(telemetry: &Telemetry, labels: &[(&str, &str)]) -> f64 {
 
 /// Waits until so many requests ended with these labels, and checks that none is in flight or ended otherwise.
 async fn until_ended(telemetry: &Telemetry, count: f64, labels: &[(&str, &str)]) {
-    let start = Instant::now();
-    while ended(telemetry, labels).await < count {
-        assert!(start.elapsed() < SOON, "still not: {labels:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let enough = async || ended(telemetry, labels).await >= count;
+    until(&format!("{count} requests ended with {labels:?}"), enough).await;
     assert_eq!(ended(telemetry, labels).await, count, "{labels:?}");
     let scrape = scrape(telemetry).await;
     assert_eq!(scrape.sum("http_server_active_requests", &[]), 0.0);
@@ -56,4 +54,14 @@ async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// Answers with a body and a trailer.
+async fn trailing() -> Body {
+    let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
+    sender.send_data(Bytes::from("hello")).await.unwrap();
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", 42.into());
+    sender.send_trailers(trailers).await.unwrap();
+    Body::new(channel)
 }

@@ -86,6 +86,16 @@ const fn get(from: &'static str, path: &'static str) -> Step {
     step(from, "GET", path, "", "")
 }
 
+/// Ada orders.
+const fn order(body: &'static str) -> Step {
+    step("192.0.2.2", "POST", "/us/orders", ADA, body)
+}
+
+/// A login of somebody with a wrong password.
+const fn guess(from: &'static str, body: &'static str) -> Step {
+    step(from, "POST", "/login", "", body)
+}
+
 const fn step(
     from: &'static str,
     method: &'static str,
@@ -133,35 +143,11 @@ const SHOPPING: &[Step] = &[
     ),
     // A customer orders, twice; the second is a VIP's.
     step("192.0.2.2", "POST", "/us/cart", ADA, CART),
-    step(
-        "192.0.2.2",
-        "POST",
-        "/us/orders",
-        ADA,
-        r#"{"order_id":"a1","payment_method":"paypal"}"#,
-    ),
-    step(
-        "192.0.2.2",
-        "POST",
-        "/us/orders",
-        ADA,
-        r#"{"order_id":"a1","payment_method":"paypal"}"#,
-    ),
-    step(
-        "192.0.2.2",
-        "POST",
-        "/us/orders",
-        ADA,
-        r#"{"order_id":"a2","payment_method":"paypal"}"#,
-    ),
+    order(r#"{"order_id":"a1","payment_method":"paypal"}"#),
+    order(r#"{"order_id":"a1","payment_method":"paypal"}"#),
+    order(r#"{"order_id":"a2","payment_method":"paypal"}"#),
     step("192.0.2.2", "POST", "/us/cart", ADA, CART),
-    step(
-        "192.0.2.2",
-        "POST",
-        "/us/orders",
-        ADA,
-        r#"{"order_id":"a3","payment_method":"credit_card"}"#,
-    ),
+    order(r#"{"order_id":"a3","payment_method":"credit_card"}"#),
     step("192.0.2.2", "GET", "/us/products", ADA, ""),
     step("192.0.2.2", "GET", "/us/products", ADA, ""),
     // A user's limit, with the address's room unspent by denials; then the same by gRPC.
@@ -196,23 +182,11 @@ const FLOOD_OF_GRPC: &[Step] = &[
 ];
 
 const GUESSING: &[Step] = &[
-    step("203.0.113.1", "POST", "/login", "", WRONG),
-    step(
-        "203.0.113.1",
-        "POST",
-        "/login",
-        "",
-        r#"{"user":"bob","password":"x"}"#,
-    ),
-    step(
-        "203.0.113.1",
-        "POST",
-        "/login",
-        "",
-        r#"{"user":"cy","password":"x"}"#,
-    ),
-    step("203.0.113.2", "POST", "/login", "", WRONG),
-    step("203.0.113.3", "POST", "/login", "", WRONG),
+    guess("203.0.113.1", WRONG),
+    guess("203.0.113.1", r#"{"user":"bob","password":"x"}"#),
+    guess("203.0.113.1", r#"{"user":"cy","password":"x"}"#),
+    guess("203.0.113.2", WRONG),
+    guess("203.0.113.3", WRONG),
 ];
 
 const SCANNING: &[Step] = &[

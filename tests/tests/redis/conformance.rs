@@ -12,6 +12,8 @@ use palisade::store::redis::RedisStore;
 use palisade_tests::redis::RedisServer;
 use tokio::task::JoinSet;
 
+use super::charge;
+
 const POLICIES: [&str; 3] = ["a", "b", "c"];
 
 /// Runs a test on every store.
@@ -32,16 +34,6 @@ fn key(name: &str) -> PartitionKey {
 
 fn quota(limit: u32, window: Duration) -> Quota {
     Quota::new(limit, window).unwrap()
-}
-
-fn charge(policy: usize, key: &PartitionKey, quota: Quota) -> Charge<'_> {
-    Charge {
-        policy,
-        key,
-        quota,
-        cost: 1,
-        enforced: true,
-    }
 }
 
 async fn admit(limits: &Arc<dyn Admit>, charges: &[Charge<'_>]) -> Verdict {

@@ -8,3 +8,16 @@ mod preflight;
 mod store_redis;
 mod suspicion_flood;
 mod unblock;
+
+use palisade::rate_limit::store::Charge;
+use palisade::rate_limit::{PartitionKey, Quota};
+
+fn charge(policy: usize, key: &PartitionKey, quota: Quota) -> Charge<'_> {
+    Charge {
+        policy,
+        key,
+        quota,
+        cost: 1,
+        enforced: true,
+    }
+}

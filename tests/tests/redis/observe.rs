@@ -5,7 +5,7 @@ use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response};
@@ -16,9 +16,9 @@ use palisade::observe::{Class, Exchange, PolicyResult};
 use palisade::segment::Segment;
 use palisade::stack::Stack;
 use palisade::telemetry::Telemetry;
-use palisade_tests::SOON;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// Of one exchange: result, policies, status, segment, class.
@@ -268,15 +268,12 @@ async fn a_measured_stack_tells_the_services_own_observers_too() {
         request.extensions_mut().insert(peer);
         service.oneshot(request).await.unwrap();
     }
-    let started = Instant::now();
     let measured = async |name: &str| {
         let scrape = telemetry.prometheus().unwrap().scrape().await.unwrap();
         Scrape::parse(str::from_utf8(&scrape).unwrap()).sum(name, &[]) as u32
     };
-    while measured("shop_funnel_step_duration_seconds_count").await == 0 {
-        assert!(started.elapsed() < SOON, "no step is measured");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let stepped = async || measured("shop_funnel_step_duration_seconds_count").await > 0;
+    until("a step is measured", stepped).await;
     assert_eq!(*steps.lock().unwrap(), 1);
     let told = *calls.lock().unwrap();
     assert!(told >= 2, "{told} calls");

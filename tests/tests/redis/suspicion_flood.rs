@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use palisade::body::Body;
@@ -16,9 +16,8 @@ use palisade::store::redis::RedisStore;
 use palisade::suspicion::{
     BanReason, Bans, FailureResult, IncidentKind, SuspicionLayer, SuspicionTally,
 };
-use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
-use palisade_tests::time::standing_still;
+use palisade_tests::time::{standing_still, until};
 use tower::{Layer, Service};
 
 use crate::store_redis::fill;
@@ -55,14 +54,6 @@ fn sum(tally: &SuspicionTally) -> u64 {
         .iter()
         .map(|fate| tally.failures(*fate))
         .sum()
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < SOON, "still not: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// One thread, so that nobody takes from the queue while the flood is on.
@@ -108,8 +99,8 @@ async fn a_flood_fills_the_queue_and_no_more_delays_nobody_and_hides_no_guesses(
             20_010 - QUEUE
         );
         assert_eq!(health.is_breaker_open(), breaker_open);
-        until("each is counted or dropped", || sum(&tally) == sent).await;
-        until("the breaker is open", || health.is_breaker_open()).await;
+        until("each is counted or dropped", async || sum(&tally) == sent).await;
+        until("the breaker is open", async || health.is_breaker_open()).await;
         // The ten guesses took the places of other failures.
         assert_eq!(tally.incidents(IncidentKind::CredentialStuffing), 1);
     }
@@ -138,7 +129,7 @@ async fn a_guesser_for_whom_redis_has_no_room_is_found_by_the_process_that_he_me
     let [known, new] = [1, 2].map(|n| Ipv4Addr::new(203, 0, 113, n));
     let counted = |counted: u64| {
         let tally = &tally;
-        until("each is counted", move || sum(tally) == counted)
+        until("each is counted", async move || sum(tally) == counted)
     };
     fail(&mut service, known, StatusCode::UNAUTHORIZED);
     counted(1).await;
@@ -183,7 +174,7 @@ async fn a_scanner_for_whom_redis_has_no_room_is_banned_by_the_process_that_he_m
         assert_eq!(status, StatusCode::NOT_FOUND);
     }
     let banned = BanReason::Incident(IncidentKind::EndpointScanning);
-    until("the scanner is banned", || tally.bans(banned) == 1).await;
+    until("the scanner is banned", async || tally.bans(banned) == 1).await;
     let status = ask("/".to_owned(), StatusCode::OK).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(server.cli(&["KEYS", "*"]), "palisade:ledger:failures");

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -10,8 +10,8 @@ use http_body_util::Full;
 use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::stack::Stack;
-use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// A stack is a process: it remembers for itself.
@@ -45,11 +45,8 @@ async fn send(stack: &Stack, address: &str, user: Option<&str>) -> StatusCode {
 }
 
 async fn until_let_in(stack: &Stack, address: &str, user: Option<&str>) {
-    let start = Instant::now();
-    while send(stack, address, user).await != StatusCode::OK {
-        assert!(start.elapsed() < SOON, "{address} is kept out");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let let_in = async || send(stack, address, user).await == StatusCode::OK;
+    until(&format!("{address} is let in"), let_in).await;
 }
 
 #[tokio::test]

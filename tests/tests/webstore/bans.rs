@@ -10,6 +10,7 @@ use palisade_tests::SOON;
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// Clients behind a trusted proxy, none of them near its limit.
@@ -69,10 +70,8 @@ async fn scan(webstore: &Webstore, client: &Client, headers: &[(&str, &str)], fa
 /// Asks until the client may shop again; for how long that took.
 async fn freed(client: &Client, address: &str) -> Duration {
     let start = Instant::now();
-    while shops(client, address).await != 200 {
-        assert!(start.elapsed() < SOON, "{address} is still banned");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let served = async || shops(client, address).await == 200;
+    until(&format!("{address} is served"), served).await;
     start.elapsed()
 }
 
@@ -351,11 +350,7 @@ async fn known_bans_hold_while_redis_is_killed_or_hangs_and_nobody_waits_past_th
         let client = webstore.client();
         let headers = [("x-forwarded-for", SCANNER)];
         scan(&webstore, &client, &headers, 10).await;
-        if hangs {
-            redis.pause();
-        } else {
-            redis.kill();
-        }
+        redis.fail(hangs);
         let start = Instant::now();
         // Longer than an answer of the store is good for.
         while start.elapsed() < Duration::from_millis(1_500) {
@@ -377,16 +372,8 @@ async fn known_bans_hold_while_redis_is_killed_or_hangs_and_nobody_waits_past_th
             .scrape_until("the third is banned", SOON, |scrape| bans(scrape) > before)
             .await;
         assert_eq!(shops(&client, "203.0.113.3").await, 429);
-        if hangs {
-            redis.resume();
-        } else {
-            redis.restart();
-        }
-        webstore
-            .scrape_until("the breaker is closed", SOON, |scrape| {
-                scrape.sum("webstore_store_breaker_open", &[]) == 0.0
-            })
-            .await;
+        redis.recover();
+        webstore.until_breaker_closes().await;
         assert_eq!(shops(&client, "203.0.113.3").await, 429);
         assert_eq!(shops(&client, OTHER).await, 200);
     }

@@ -8,6 +8,7 @@ use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::{undisturbed, until};
 use palisade_tests::webstore::{PATIENT, Webstore};
 use tokio::task::JoinHandle;
 
@@ -54,11 +55,9 @@ impl Load {
 
     /// Waits until so many more requests were answered.
     async fn answers(&self, more: usize) {
-        let (start, wanted) = (Instant::now(), self.answered.load(Ordering::Relaxed) + more);
-        while self.answered.load(Ordering::Relaxed) < wanted {
-            assert!(start.elapsed() < SOON, "hardly any traffic");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let answered = || self.answered.load(Ordering::Relaxed);
+        let wanted = answered() + more;
+        until("there is traffic", async || answered() >= wanted).await;
     }
 
     /// Ends the traffic, of which every request must have been answered with 200.
@@ -82,14 +81,6 @@ fn breaker_open(scrape: &Scrape) -> bool {
     scrape.sum("webstore_store_breaker_open", &[]) == 1.0
 }
 
-async fn until_closed(webstore: &Webstore) {
-    webstore
-        .scrape_until("the breaker is closed", SOON, |scrape| {
-            !breaker_open(scrape)
-        })
-        .await;
-}
-
 /// Breaks Redis under load and mends it again; no request fails, the metrics tell, the limits come back.
 async fn survives(
     config: &str,
@@ -111,7 +102,7 @@ async fn survives(
     assert!(count(&without, "fallback_admitted") >= count(&tripped, "fallback_admitted") + 200.0);
 
     mend_it(&mut redis).await;
-    until_closed(&webstore).await;
+    webstore.until_breaker_closes().await;
     let before = count(&webstore.scrape().await, "admitted");
     webstore
         .scrape_until("Redis decides again", SOON, |scrape| {
@@ -176,12 +167,6 @@ async fn a_redis_out_of_memory_fails_no_request() {
     survives(&format!("{PATIENT}{CONFIG}"), full, roomy).await;
 }
 
-/// The slowest of the quickest fifth: those had a core to themselves, also on a busy machine.
-fn undisturbed(mut latencies: Vec<Duration>) -> Duration {
-    latencies.sort();
-    latencies[latencies.len() / 5]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hang_delays_a_request_by_at_most_the_deadline_and_not_at_all_once_the_breaker_is_open() {
     // Long against what a busy machine takes for a request.
@@ -213,7 +198,7 @@ async fn a_hang_delays_a_request_by_at_most_the_deadline_and_not_at_all_once_the
             open.push(get().await);
         }
         redis.resume();
-        until_closed(&webstore).await;
+        webstore.until_breaker_closes().await;
     }
     // The contract: an open breaker adds less than a millisecond.
     let (healthy, open) = (undisturbed(healthy), undisturbed(open));
@@ -243,7 +228,7 @@ async fn starts_with_redis_down_and_uses_it_once_it_is_there() {
     assert!(breaker_open(&without));
     assert_eq!(count(&without, "fallback_admitted"), 10.0);
     redis.restart();
-    until_closed(&webstore).await;
+    webstore.until_breaker_closes().await;
     assert_eq!(client.get("/us/products", &[]).await.status, 200);
     assert_eq!(count(&webstore.scrape().await, "admitted"), 1.0);
 }

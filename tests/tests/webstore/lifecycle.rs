@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use palisade_tests::SOON;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use palisade_tests::webstore::{PATIENT, Webstore};
 
 fn active(scrape: &Scrape) -> f64 {
@@ -91,11 +91,8 @@ async fn sigterm_lets_a_request_in_flight_finish_and_exits_0() {
         .await;
     webstore.signal("TERM");
     // New connections are refused once it drains, and the old request still finishes.
-    let start = Instant::now();
-    while TcpStream::connect(&webstore.shop).is_ok() {
-        assert!(start.elapsed() < SOON, "it still accepts connections");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let closed = async || TcpStream::connect(&webstore.shop).is_err();
+    until("it accepts no connections", closed).await;
     stream.write_all(&body[10..]).unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();

@@ -1,6 +1,5 @@
 //! What each loss of a log can add to one window: a quota, and no more.
 
-use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::webstore::Webstore;
@@ -53,11 +52,7 @@ impl Processes {
 
     async fn until_redis_decides(&self) {
         for (webstore, _) in &self.0 {
-            webstore
-                .scrape_until("the breaker is closed", SOON, |scrape| {
-                    scrape.sum("webstore_store_breaker_open", &[]) == 0.0
-                })
-                .await;
+            webstore.until_breaker_closes().await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The live page of real processes, as a browser and as an attacker ask for it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use palisade_tests::SOON;
@@ -8,6 +8,7 @@ use palisade_tests::distance::Distance;
 use palisade_tests::events::{Events, lift, token};
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use palisade_tests::webstore::{PATIENT, Webstore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,12 +130,9 @@ async fn a_ban_appears_on_every_page_and_a_lift_on_one_holds_in_all() {
         let none = |now: &Value| now["bans"]["total"] == 0;
         page.until("no ban", SOON, none).await;
     }
-    let start = Instant::now();
     for shop in &shops {
-        while from(shop, SCANNER, "/us/products").await != 200 {
-            assert!(start.elapsed() < SOON, "the client is still banned");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let served = async || from(shop, SCANNER, "/us/products").await == 200;
+        until("the client is served", served).await;
     }
     let events = |now: &Value| now["events"][0]["event"] == "ban_lifted";
     pages[1]
@@ -259,11 +257,8 @@ async fn the_ninth_page_is_refused_and_scrapes_go_on() {
     assert_eq!(refused.header("retry-after"), "5");
     webstore.scrape().await;
     drop(pages.pop());
-    let start = Instant::now();
-    while Events::try_open(&webstore.admin).await.is_err() {
-        assert!(start.elapsed() < SOON, "no place becomes free");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let opens = async || Events::try_open(&webstore.admin).await.is_ok();
+    until("a place is free", opens).await;
 }
 
 #[tokio::test]

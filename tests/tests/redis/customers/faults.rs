@@ -34,11 +34,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_then_nothing_waits() 
         standing_still(kept.apply(&[seen("ada", NOW)]))
             .await
             .unwrap();
-        if hangs {
-            server.pause();
-        } else {
-            server.kill();
-        }
+        server.fail(hangs);
         // Goes on to the deadline at once.
         tokio::time::pause();
         for _ in 0..5 {
@@ -48,11 +44,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_then_nothing_waits() 
         assert!(store.health().is_breaker_open());
         assert_eq!(failures(&*kept).await, [Some(StoreErrorKind::Rejected); 5]);
         tokio::time::resume();
-        if hangs {
-            server.resume();
-        } else {
-            server.restart();
-        }
+        server.recover();
         palisade_tests::redis::until_closed(&store.health()).await;
         standing_still(kept.apply(&[seen("ada", NOW)]))
             .await

@@ -6,8 +6,8 @@ use palisade::segment::store::{CustomerStore, KeepCustomers};
 use palisade::segment::{Keeping, Population};
 use palisade::store::Analytics;
 use palisade::store::redis::RedisStore;
-use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 
 use super::{DAY, NOW, at, keep, order, patient, seen};
 
@@ -31,11 +31,8 @@ async fn the_lease_is_held_by_one_and_passes_on_when_its_holder_is_gone() {
         .parse()
         .unwrap();
     assert!((1..=3_000).contains(&lasts), "{lasts}");
-    let gone = Instant::now();
-    while other.sweep(at(NOW)).await.unwrap().is_none() {
-        assert!(gone.elapsed() < SOON, "still held");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let passed_on = async || other.sweep(at(NOW)).await.unwrap().is_some();
+    until("the lease is free", passed_on).await;
     assert!(holder.sweep(at(NOW)).await.unwrap().is_none());
 }
 
@@ -131,10 +128,8 @@ async fn a_record_is_kept_for_the_retention_from_the_write() {
     keep(&store).apply(&[seen("bob", NOW)]).await.unwrap();
     let written = Instant::now();
     kept.apply(&[seen("ada", NOW - 1_000)]).await.unwrap();
-    while population(&*kept).await.returning == 2 {
-        assert!(written.elapsed() < SOON, "still there");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let gone = async || population(&*kept).await.returning != 2;
+    until("a record is gone", gone).await;
     assert!(written.elapsed() >= Duration::from_millis(290));
     assert_eq!(population(&*kept).await.returning, 1);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use palisade::client::Network;
-use palisade::rate_limit::store::{Charge, Gate, Logs, Store};
+use palisade::rate_limit::store::{Gate, Logs, Store};
 use palisade::rate_limit::{PartitionKey, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::store::{BanStore, Evidence};
@@ -13,6 +13,7 @@ use palisade_tests::time::standing_still;
 
 use super::bans::client;
 use super::patient;
+use crate::charge;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -154,11 +155,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
             .unwrap();
         let imposed = standing_still(store.impose_for(client(1), MINUTE)).await;
         imposed.unwrap();
-        if hangs {
-            server.pause();
-        } else {
-            server.kill();
-        }
+        server.fail(hangs);
         // Goes on to the deadline at once.
         tokio::time::pause();
         for _ in 0..5 {
@@ -169,11 +166,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_and_is_not_waited_for() {
         let rejected = store.lift(client(1)).await.unwrap_err();
         assert_eq!(rejected.kind(), StoreErrorKind::Rejected);
         tokio::time::resume();
-        if hangs {
-            server.resume();
-        } else {
-            server.restart();
-        }
+        server.recover();
         palisade_tests::redis::until_closed(&store.health()).await;
         let banned = standing_still(store.banned_for(client(1))).await.unwrap();
         assert_eq!(banned.is_some(), hangs);
@@ -186,13 +179,7 @@ async fn what_is_imposed_closes_the_gate_of_the_call_that_charges_until_it_is_li
     let store = patient(&server).build().unwrap();
     let limits = store.bind(&[Logs::of("ip", MINUTE)]);
     let key = PartitionKey::from(client(1));
-    let charge = Charge {
-        policy: 0,
-        key: &key,
-        quota: super::quota(5, 60),
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(0, &key, super::quota(5, 60));
     let gate = Gate {
         client: client(1),
         enforced: true,

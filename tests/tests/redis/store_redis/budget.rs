@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use palisade::client::{Network, Route, Secret};
 use palisade::funnel::store::{Journeys, Progress, Reach, VisitStore, Visitor};
-use palisade::rate_limit::store::{Charge, Logs, Store};
+use palisade::rate_limit::store::{Logs, Store};
 use palisade::store::Analytics;
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::IncidentKind;
@@ -16,6 +16,7 @@ use palisade_tests::redis::RedisServer;
 use tokio::task::JoinSet;
 
 use super::{patient, quota};
+use crate::charge;
 
 /// The most reaches, and the most failed requests, that a call may carry.
 const REACHES: u32 = 160;
@@ -64,13 +65,7 @@ async fn admitted(store: &RedisStore, clients: impl Iterator<Item = Network>) ->
         for key in clients {
             let (limits, key) = (Arc::clone(&limits), key.clone());
             asked.spawn(async move {
-                let charge = Charge {
-                    policy: 0,
-                    key: &key,
-                    quota: quota(1, HOUR.as_secs()),
-                    cost: 1,
-                    enforced: true,
-                };
+                let charge = charge(0, &key, quota(1, HOUR.as_secs()));
                 limits.admit(&[charge]).await
             });
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use palisade::rate_limit::store::Charge;
 use palisade_tests::redis::RedisServer;
 
 use super::script::log_of;
 use super::{Request, limits, patient, quota, text};
+use crate::charge;
 
 const IP_LOG: &str = "palisade:rate:ip:60s:ip:{192.0.2.1}";
 const USER_LOG: &str = "palisade:rate:user:60s:text:{ada}";
@@ -288,13 +288,7 @@ async fn a_request_that_goes_away_takes_nothing_along() {
     let store = patient(&server).build().unwrap();
     let limits = limits(&store);
     let key = text("ada");
-    let charge = Charge {
-        policy: 1,
-        key: &key,
-        quota: quota(1000, 60),
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(1, &key, quota(1000, 60));
     for _ in 0..50 {
         // Dropped before it is sent, and while others of its batch wait.
         drop(limits.admit(&[charge]));
@@ -316,12 +310,6 @@ async fn answers_requests_without_charges_and_with_unknown_policies() {
     let verdict = limits.admit(&[]).await.unwrap();
     assert!(verdict.admitted && verdict.tiers.is_empty());
     let key = text("ada");
-    let charge = Charge {
-        policy: 2,
-        key: &key,
-        quota: quota(1, 60),
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(2, &key, quota(1, 60));
     assert!(limits.admit(&[charge]).await.is_err());
 }

@@ -10,13 +10,13 @@ use palisade::rate_limit::StoreErrorKind;
 use palisade::rate_limit::store::Admit;
 use palisade::store::redis::RedisStore;
 use palisade::store::{Operation, Outcome};
-use palisade_tests::SOON;
 use palisade_tests::distance::Distance;
 use palisade_tests::redis::{RedisServer, until_closed};
-use palisade_tests::time::{let_all_run, standing_still};
+use palisade_tests::time::{let_all_run, standing_still, until};
 use tokio::time::Instant;
 
 use super::{Request, limits};
+use crate::charge;
 
 /// A call that is to be answered takes none of it, for time stands still meanwhile. While a server hangs, paused time goes
 /// on to the deadline at once.
@@ -27,6 +27,12 @@ fn store(server: &RedisServer) -> RedisStore {
         .deadline(DEADLINE)
         .build()
         .unwrap()
+}
+
+fn on(server: RedisServer) -> (RedisServer, RedisStore, Arc<dyn Admit>) {
+    let store = store(&server);
+    let limits = limits(&store);
+    (server, store, limits)
 }
 
 /// Asks a server that answers, however late.
@@ -41,6 +47,11 @@ async fn ask(limits: &Arc<dyn Admit>) -> Result<bool, StoreErrorKind> {
         .await
         .map(|verdict| verdict.admitted)
         .map_err(|error| error.kind())
+}
+
+/// Asks, and goes away while the call is under way.
+async fn leave(limits: &Arc<dyn Admit>) {
+    let _ = tokio::time::timeout(Duration::ZERO, ask(limits)).await;
 }
 
 /// Asks until the breaker opens, at the fifth failure in a row.
@@ -72,9 +83,7 @@ async fn assert_returns(store: &RedisStore, limits: &Arc<dyn Admit>) {
 
 #[tokio::test]
 async fn a_killed_server_fails_at_once_and_is_used_again_when_it_returns() {
-    let mut server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (mut server, store, limits) = on(RedisServer::start());
     assert_eq!(admit(&limits).await, Ok(true));
     server.kill();
     // Refused connections do not wait for the deadline: time stands still.
@@ -85,9 +94,7 @@ async fn a_killed_server_fails_at_once_and_is_used_again_when_it_returns() {
 
 #[tokio::test]
 async fn a_hung_server_delays_each_request_by_the_deadline_until_the_breaker_opens() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (server, store, limits) = on(RedisServer::start());
     assert_eq!(admit(&limits).await, Ok(true));
     server.pause();
     tokio::time::pause();
@@ -160,9 +167,7 @@ async fn one_slow_call_is_one_failure_and_each_request_one_timeout_on_a_thread_t
 
 #[tokio::test]
 async fn one_slow_call_opens_no_breaker_however_many_requests_wait_for_it() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (server, store, limits) = on(RedisServer::start());
     assert_eq!(admit(&limits).await, Ok(true));
     server.pause();
     tokio::time::pause();
@@ -222,17 +227,11 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn a_blocked_thread_keeps_no_other_runtime_waiting_past_the_deadline() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (_server, _store, limits) = on(RedisServer::start());
     let first = runtime();
     assert_eq!(first.block_on(admit(&limits)), Ok(true));
     // A lane is started on the first runtime, which then drives nothing any more.
-    first.block_on(async {
-        let ada = Request::of("192.0.2.1", "ada");
-        let pending = ada.admit(&limits);
-        let _ = tokio::time::timeout(Duration::ZERO, pending).await;
-    });
+    first.block_on(leave(&limits));
     let (answer, waited) = runtime().block_on(async {
         tokio::time::pause();
         let asked = Instant::now();
@@ -248,9 +247,7 @@ fn a_blocked_thread_keeps_no_other_runtime_waiting_past_the_deadline() {
 
 #[tokio::test]
 async fn a_server_that_hung_up_while_idle_costs_no_request() {
-    let mut server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (mut server, _store, limits) = on(RedisServer::start());
     for _ in 0..3 {
         assert_eq!(admit(&limits).await, Ok(true));
         server.restart();
@@ -262,9 +259,7 @@ async fn a_server_that_hung_up_while_idle_costs_no_request() {
 
 #[tokio::test]
 async fn starts_while_the_server_is_down() {
-    let mut server = RedisServer::stopped();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (mut server, store, limits) = on(RedisServer::stopped());
     open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
     assert!(store.check().await.is_err());
     server.restart();
@@ -274,9 +269,7 @@ async fn starts_while_the_server_is_down() {
 
 #[tokio::test]
 async fn a_replica_is_left_until_it_is_a_master() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (server, store, limits) = on(RedisServer::start());
     assert_eq!(admit(&limits).await, Ok(true));
     // Of a master that does not exist: it stays read-only.
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
@@ -288,9 +281,7 @@ async fn a_replica_is_left_until_it_is_a_master() {
 
 #[tokio::test]
 async fn a_server_out_of_memory_fails_until_it_has_some() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (server, store, limits) = on(RedisServer::start());
     assert_eq!(admit(&limits).await, Ok(true));
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     open_breaker(&store, &limits, &[StoreErrorKind::Failed]).await;
@@ -315,17 +306,8 @@ async fn counts_every_request_and_probe_by_how_it_ended() {
     for _ in 0..3 {
         admit(&limits).await.unwrap_err();
     }
-    let until = |wanted: (Operation, Outcome)| {
-        let seen = Arc::clone(&seen);
-        async move {
-            let started = std::time::Instant::now();
-            while !seen.lock().unwrap().contains(&wanted) {
-                assert!(started.elapsed() < SOON, "{wanted:?} never came");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    };
-    until((Operation::Probe, Outcome::Error)).await;
+    let told = |wanted| seen.lock().unwrap().contains(&(Operation::Probe, wanted));
+    until("a probe failed", async || told(Outcome::Error)).await;
     server.restart();
     let failed_probes = || {
         let seen = seen.lock().unwrap();
@@ -333,7 +315,7 @@ async fn counts_every_request_and_probe_by_how_it_ended() {
         seen.iter().filter(failed).count()
     };
     let before = failed_probes();
-    until((Operation::Probe, Outcome::Ok)).await;
+    until("a probe succeeded", async || told(Outcome::Ok)).await;
     // The contract's two seconds, of which the interval of the probes is one at most: the first probe after the return
     // finds the server, and one may have been under way.
     assert!(failed_probes() <= before + 1);
@@ -370,31 +352,22 @@ async fn a_dropped_store_ends_its_probes() {
         .build()
         .unwrap();
     admit(&limits(&store)).await.unwrap_err();
-    while probes.load(Ordering::Relaxed) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("a probe", async || probes.load(Ordering::Relaxed) > 0).await;
     drop(store);
     // The observer lives in the store, so it is the last to know.
-    let started = std::time::Instant::now();
-    while Arc::strong_count(&probes) > 1 {
-        assert!(started.elapsed() < SOON, "the store was never freed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the store is freed", async || {
+        Arc::strong_count(&probes) == 1
+    })
+    .await;
 }
 
 #[test]
 fn serves_another_runtime_after_its_first_was_shut_down_midway() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (_server, _store, limits) = on(RedisServer::start());
     let first = runtime();
     assert_eq!(first.block_on(admit(&limits)), Ok(true));
     // Under way, and never finished.
-    first.block_on(async {
-        let ada = Request::of("192.0.2.1", "ada");
-        let pending = ada.admit(&limits);
-        let _ = tokio::time::timeout(Duration::ZERO, pending).await;
-    });
+    first.block_on(leave(&limits));
     drop(first);
     let second = runtime();
     // At most one request meets the connection that went with its runtime.
@@ -404,9 +377,7 @@ fn serves_another_runtime_after_its_first_was_shut_down_midway() {
 
 #[test]
 fn an_open_breaker_does_not_outlive_the_runtime_of_its_probes() {
-    let mut server = RedisServer::stopped();
-    let store = store(&server);
-    let limits = limits(&store);
+    let (mut server, store, limits) = on(RedisServer::stopped());
     runtime().block_on(open_breaker(&store, &limits, &[StoreErrorKind::Failed]));
     server.restart();
     assert_eq!(runtime().block_on(admit(&limits)), Ok(true));
@@ -417,13 +388,7 @@ fn fails_outside_a_runtime_without_a_panic() {
     let server = RedisServer::stopped();
     let limits = limits(&store(&server));
     let key = super::text("ada");
-    let charge = palisade::rate_limit::store::Charge {
-        policy: 0,
-        key: &key,
-        quota: super::quota(1, 60),
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(0, &key, super::quota(1, 60));
     let palisade::rate_limit::store::Reply::Ready(Err(error)) = limits.admit(&[charge]) else {
         panic!("asked without a runtime");
     };

@@ -15,7 +15,7 @@ use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
 use super::model::Random;
-use super::script::EPOCH;
+use super::script::{CLOCK, EPOCH, load};
 
 const SOURCE: &str = lua!("refused", "ledger", "kept", "count_failures");
 const SECOND: u64 = 1_000_000;
@@ -47,15 +47,7 @@ pub(crate) struct Script {
 impl Script {
     /// The script with a clock in its last two arguments.
     pub(crate) fn on(server: &RedisServer) -> Self {
-        assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
-        let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
-        let client = redis::Client::open(server.admin_url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let sha = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(source)
-            .query(&mut connection)
-            .unwrap();
+        let (connection, sha) = load(server, SOURCE, &[CLOCK]);
         Self { connection, sha }
     }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use palisade::client::Network;
 use palisade::rate_limit::Quota;
-use palisade::rate_limit::store::{Admit, Charge, Gate, Verdict};
+use palisade::rate_limit::store::{Admit, Gate, Verdict};
 use palisade_tests::redis::RedisServer;
 
 use super::{limits, patient, quota, text};
+use crate::charge;
 
 const BAN: &str = "palisade:ban:192.0.2.1";
 
@@ -36,13 +37,7 @@ fn micros_from_now(seconds: u64) -> u64 {
 
 async fn admit(limits: &Arc<dyn Admit>, gate: Gate, quota: Quota) -> Verdict {
     let key = text("ada");
-    let charge = Charge {
-        policy: 1,
-        key: &key,
-        quota,
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(1, &key, quota);
     limits.admit_through(gate, &[charge]).await.unwrap()
 }
 
@@ -135,13 +130,7 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
         let limits = Arc::clone(&limits);
         asked.push(tokio::spawn(async move {
             let key = text("grace");
-            let charge = Charge {
-                policy: 1,
-                key: &key,
-                quota: quota(1_000, 60),
-                cost: 1,
-                enforced: true,
-            };
+            let charge = charge(1, &key, quota(1_000, 60));
             if i % 2 == 0 {
                 limits.admit_through(gate(true), &[charge]).await
             } else {
@@ -158,13 +147,7 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
     let verdict = admit(&limits, gate(false), quota(1_000, 60)).await;
     assert_eq!(verdict.tiers[0].remaining, 999);
     let key = text("grace");
-    let charge = Charge {
-        policy: 1,
-        key: &key,
-        quota: quota(1_000, 60),
-        cost: 1,
-        enforced: true,
-    };
+    let charge = charge(1, &key, quota(1_000, 60));
     let verdict = limits.admit(&[charge]).await.unwrap();
     assert_eq!(verdict.tiers[0].remaining, 1_000 - 100 - 1);
 }

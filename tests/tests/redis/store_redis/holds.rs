@@ -7,7 +7,7 @@ use palisade_tests::redis::RedisServer;
 use redis::Connection;
 use tokio::task::JoinSet;
 
-use super::script::{Ask, SOURCE, log_of, plan_of};
+use super::script::{Ask, SOURCE, load, log_of, plan_of};
 use super::{Request, limits, patient, quota};
 
 /// What a call may take of the server's time, by its own measure, in microseconds: on a machine on which it takes [`USUAL`] for
@@ -38,15 +38,10 @@ struct Server {
 impl Server {
     fn start(source: &str) -> Self {
         let server = RedisServer::start();
-        let client = redis::Client::open(server.admin_url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let load = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(source)
-            .query(&mut connection);
+        let (connection, sha) = load(&server, source, &[]);
         Self {
-            sha: load.unwrap(),
             connection,
+            sha,
             ledger: None,
             _server: server,
         }

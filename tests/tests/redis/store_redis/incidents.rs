@@ -158,11 +158,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
         let failed = [failed(1, 404, "/")];
         let counted = standing_still(store.count(&all_kinds(), &failed)).await;
         counted.unwrap();
-        if hangs {
-            server.pause();
-        } else {
-            server.kill();
-        }
+        server.fail(hangs);
         // Goes on to the deadline at once.
         tokio::time::pause();
         for _ in 0..5 {
@@ -176,11 +172,7 @@ async fn a_server_that_dies_or_hangs_opens_the_breaker_that_the_limits_share() {
             palisade::rate_limit::StoreErrorKind::Rejected
         );
         tokio::time::resume();
-        if hangs {
-            server.resume();
-        } else {
-            server.restart();
-        }
+        server.recover();
         palisade_tests::redis::until_closed(&store.health()).await;
         let counted = standing_still(store.count(&all_kinds(), &failed)).await;
         counted.unwrap();

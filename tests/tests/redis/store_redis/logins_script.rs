@@ -5,6 +5,7 @@ use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
 use super::failures::{Failure, number};
+use super::script::load;
 
 const SOURCE: &str = lua!("refused", "ledger", "kept", "count_distinct");
 pub(crate) const SECOND: u64 = 1_000_000;
@@ -76,22 +77,11 @@ pub(crate) struct Script {
 impl Script {
     /// The script with a clock in its last two arguments.
     pub(crate) fn on(server: &RedisServer) -> Self {
-        let source = [
+        let others = [
             ("call('TIME')", "{ARGV[3], ARGV[4]}"),
             ("#ARGV ~= 2", "#ARGV ~= 4"),
-        ]
-        .into_iter()
-        .fold(SOURCE.to_owned(), |source, (from, to)| {
-            assert_eq!(source.matches(from).count(), 1, "{from}");
-            source.replace(from, to)
-        });
-        let client = redis::Client::open(server.admin_url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let sha = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(source)
-            .query(&mut connection)
-            .unwrap();
+        ];
+        let (connection, sha) = load(server, SOURCE, &others);
         Self { connection, sha }
     }
 

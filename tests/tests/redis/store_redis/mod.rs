@@ -31,6 +31,7 @@ mod model;
 mod script;
 mod unfit;
 mod visits;
+mod visits_shared;
 
 pub(crate) use budget::fill;
 

@@ -5,6 +5,9 @@ use redis::{Connection, Value};
 
 pub(crate) const SOURCE: &str = lua!("refused", "admit_request");
 
+/// A clock in a script's last two arguments.
+pub(crate) const CLOCK: (&str, &str) = ("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+
 /// Past any real time, so that no expiry falls due while a test steps its clock back by days.
 pub(crate) const EPOCH: u64 = 4_000_000_000_000_000;
 
@@ -61,10 +64,27 @@ pub(crate) fn plan_of(requests: &[Vec<Ask>]) -> Vec<u8> {
     plan
 }
 
+/// Loads a script of which this much is another, each of it there once.
+pub(crate) fn load(
+    server: &RedisServer,
+    source: &str,
+    others: &[(&str, &str)],
+) -> (Connection, String) {
+    let source = others.iter().fold(source.to_owned(), |source, (from, to)| {
+        assert_eq!(source.matches(from).count(), 1, "{from}");
+        source.replace(from, to)
+    });
+    let client = redis::Client::open(server.admin_url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let mut load = redis::cmd("SCRIPT");
+    let sha = load.arg("LOAD").arg(source).query(&mut connection).unwrap();
+    (connection, sha)
+}
+
 impl Script {
     /// The script with a clock in `ARGV[2]` and `ARGV[3]`, and with what it reads counted.
     pub(crate) fn on(server: &RedisServer) -> Self {
-        let source = [
+        let others = [
             ("call('TIME')", "{ARGV[2], ARGV[3]}"),
             ("#ARGV ~= 1", "#ARGV ~= 3"),
             (
@@ -82,19 +102,8 @@ impl Script {
                 "reply[1] = dropped\n",
                 "reply[1] = dropped\nfilled = filled + 1\nreply[filled] = read\n",
             ),
-        ]
-        .into_iter()
-        .fold(SOURCE.to_owned(), |source, (from, to)| {
-            assert_eq!(source.matches(from).count(), 1, "{from}");
-            source.replace(from, to)
-        });
-        let client = redis::Client::open(server.admin_url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let sha = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(source)
-            .query(&mut connection)
-            .unwrap();
+        ];
+        let (connection, sha) = load(server, SOURCE, &others);
         Self { connection, sha }
     }
 

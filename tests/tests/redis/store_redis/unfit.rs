@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use palisade::client::Network;
-use palisade::rate_limit::StoreErrorKind;
+use palisade::rate_limit::store::Verdict;
+use palisade::rate_limit::{StoreError, StoreErrorKind};
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::store::BanStore;
 use palisade_tests::SOON;
@@ -35,10 +36,17 @@ fn cause(error: &dyn Error) -> String {
     error.source().map_or_else(String::new, ToString::to_string)
 }
 
+async fn ask(store: &RedisStore) -> Result<Verdict, StoreError> {
+    Request::of("192.0.2.1", "ada").admit(&limits(store)).await
+}
+
+async fn decides(store: &RedisStore) -> bool {
+    ask(store).await.unwrap().admitted
+}
+
 /// Why a decision fails.
 async fn refusal(store: &RedisStore) -> String {
-    let answer = Request::of("192.0.2.1", "ada").admit(&limits(store)).await;
-    let error = answer.expect_err("it was decided");
+    let error = ask(store).await.expect_err("it was decided");
     assert_eq!(error.kind(), StoreErrorKind::Failed);
     cause(&error)
 }
@@ -80,35 +88,22 @@ async fn a_server_that_becomes_a_node_of_a_cluster_is_an_outage_until_it_is_none
         .breaker(5, Duration::from_millis(10))
         .build()
         .unwrap();
-    let bound = limits(&store);
-    assert!(
-        Request::of("192.0.2.1", "ada")
-            .admit(&bound)
-            .await
-            .unwrap()
-            .admitted
-    );
+    assert!(decides(&store).await);
     server.set_options(CLUSTER);
     server.restart();
     serve_all_slots(&server);
     // The first may meet the end of its connection.
-    let _ = Request::of("192.0.2.1", "ada").admit(&bound).await;
+    let _ = ask(&store).await;
     let refusal = refusal(&store).await;
     assert!(refusal.contains("Redis Cluster"), "{refusal}");
     while !store.health().is_breaker_open() {
-        let _ = Request::of("192.0.2.1", "ada").admit(&bound).await;
+        let _ = ask(&store).await;
     }
     assert!(probed(&store).await.unwrap().contains("Redis Cluster"));
     server.set_options(&["--save", ""]);
     server.restart();
     until_closed(&store.health()).await;
-    assert!(
-        Request::of("192.0.2.1", "ada")
-            .admit(&bound)
-            .await
-            .unwrap()
-            .admitted
-    );
+    assert!(decides(&store).await);
 }
 
 #[tokio::test]
@@ -139,14 +134,7 @@ async fn a_replica_is_named() {
 async fn a_master_that_becomes_a_replica_under_a_connection_is_named() {
     let server = RedisServer::start();
     let store = patient(&server).build().unwrap();
-    let bound = limits(&store);
-    assert!(
-        Request::of("192.0.2.1", "ada")
-            .admit(&bound)
-            .await
-            .unwrap()
-            .admitted
-    );
+    assert!(decides(&store).await);
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     let refusal = refusal(&store).await;
     assert!(refusal.contains("read-only replica"), "{refusal}");

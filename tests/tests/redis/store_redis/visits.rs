@@ -6,15 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::funnel::store::{Journeys, LocalVisitStore, Progress, Reach, VisitStore, Visitor};
-use palisade::rate_limit::StoreErrorKind;
+use palisade::funnel::store::{Journeys, LocalVisitStore, Progress, Reach, Visitor};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade_tests::redis::RedisServer;
 use redis::Connection;
 
 use super::model::Random;
-use super::patient;
-use super::script::EPOCH;
+use super::script::{CLOCK, EPOCH, load};
 
 const SOURCE: &str = lua!("refused", "ledger", "kept", "reach_stage");
 /// Bytes that no test takes.
@@ -24,7 +22,7 @@ const MINUTE: u64 = 60 * SECOND;
 
 /// A stage that a visitor reached so many microseconds ago.
 #[derive(Debug, Clone, Copy)]
-struct Reached {
+pub(crate) struct Reached {
     visitor: u64,
     stage: u8,
     age: u64,
@@ -35,12 +33,7 @@ struct Script(Connection, String);
 impl Script {
     /// The script with a clock in its last two arguments.
     fn on(server: &RedisServer) -> Self {
-        assert_eq!(SOURCE.matches("call('TIME')").count(), 1);
-        let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
-        let client = redis::Client::open(server.admin_url()).unwrap();
-        let mut connection = client.get_connection().unwrap();
-        let mut load = redis::cmd("SCRIPT");
-        let sha = load.arg("LOAD").arg(source).query(&mut connection).unwrap();
+        let (connection, sha) = load(server, SOURCE, &[CLOCK]);
         Self(connection, sha)
     }
 
@@ -179,7 +172,7 @@ fn visitor(n: u64) -> Visitor {
     Visitor::user(UserId::new(&format!("v{n}"), &Secret::from_bytes(b"s")))
 }
 
-fn reach(reached: &Reached) -> Reach {
+pub(crate) fn reach(reached: &Reached) -> Reach {
     Reach {
         visitor: visitor(reached.visitor),
         stage: reached.stage,
@@ -245,7 +238,7 @@ fn both_stores_and_the_reference_count_the_same_visitors() {
 }
 
 /// One reach of the visitor 0, now.
-fn now_at(stage: u8) -> Reached {
+pub(crate) fn now_at(stage: u8) -> Reached {
     Reached {
         visitor: 0,
         stage,
@@ -349,54 +342,6 @@ fn a_clock_that_stepped_back_keeps_nobody_waiting() {
     assert_eq!((progress[0].before, progress[0].counted()), (0, 1));
 }
 
-fn one_minute() -> Journeys {
-    Journeys::of(["browse", "view", "buy"], Duration::from_secs(60))
-}
-
-#[tokio::test]
-async fn two_stores_on_one_server_count_a_visitor_once() {
-    let server = RedisServer::start();
-    let stores = [(), ()].map(|()| patient(&server).build().unwrap());
-    let [a, b] = &stores;
-    let mut counted = 0;
-    for stage in 0..3 {
-        for store in [a, b] {
-            let reaches = [reach(&now_at(stage)), reach(&now_at(stage))];
-            let progress = store.reach(one_minute(), &reaches).await.unwrap();
-            assert_eq!(progress.len(), 2);
-            counted += progress.iter().map(|it| it.steps.len()).sum::<usize>();
-        }
-    }
-    assert_eq!(counted, 3);
-    assert_eq!(
-        server.cli(&["KEYS", "*:funnel:*"]),
-        "palisade:funnel:60s:01779474:v0"
-    );
-    assert_eq!(server.cli(&["DBSIZE"]), "2", "and the ledger");
-    assert!(a.reach(one_minute(), &[]).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn what_only_this_script_meets_leaves_the_breaker_closed_and_a_lost_server_opens_it() {
-    let mut server = RedisServer::start();
-    let store = patient(&server).build().unwrap();
-    let reaches = [reach(&now_at(0))];
-    store.reach(one_minute(), &reaches).await.unwrap();
-    server.cli(&["ACL", "SETUSER", "palisade", "resetkeys", "~elsewhere:*"]);
-    for _ in 0..10 {
-        let error = store.reach(one_minute(), &reaches).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Failed);
-    }
-    assert!(!store.health().is_breaker_open());
-    server.kill();
-    for _ in 0..5 {
-        store.reach(one_minute(), &reaches).await.unwrap_err();
-    }
-    assert!(store.health().is_breaker_open());
-    let error = store.reach(one_minute(), &reaches).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Rejected);
-}
-
 #[test]
 fn a_ledger_holds_what_the_journeys_take_however_they_grow() {
     let server = RedisServer::start();
@@ -451,22 +396,4 @@ fn there_is_room_again_when_the_keys_have_expired() {
         !full(&mut script, EPOCH + 2 * MINUTE + 8 * SECOND, 2),
         "known"
     );
-}
-#[tokio::test]
-async fn other_windows_and_other_stages_are_other_journeys() {
-    let server = RedisServer::start();
-    let store = patient(&server).build().unwrap();
-    let seconds = Duration::from_secs;
-    for journeys in [
-        Journeys::of(["browse", "view", "buy"], seconds(60)),
-        Journeys::of(["browse", "view", "buy"], seconds(120)),
-        Journeys::of(["browse", "buy"], seconds(60)),
-        Journeys::of(["view", "browse", "buy"], seconds(60)),
-    ] {
-        for stage in 0..2 {
-            let progress = store.reach(journeys, &[reach(&now_at(stage))]).await;
-            let progress = progress.unwrap().remove(0);
-            assert_eq!((progress.before, progress.counted()), (stage, stage + 1));
-        }
-    }
 }

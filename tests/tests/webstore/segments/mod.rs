@@ -15,6 +15,7 @@ use palisade_tests::SOON;
 use palisade_tests::http::Client;
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use palisade_tests::webstore::{PATIENT, Webstore};
 
 /// Limits that no test here meets, and a population that is counted each second.
@@ -80,12 +81,8 @@ fn field(redis: &RedisServer, user: &str, field: &str) -> String {
 
 /// Waits until a field of a user's record has a value.
 async fn until_field(redis: &RedisServer, user: &str, name: &str, value: &str) {
-    let start = std::time::Instant::now();
-    while field(redis, user, name) != value {
-        let found = field(redis, user, name);
-        assert!(start.elapsed() < SOON, "{name} is {found}, not {value}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let has_it = async || field(redis, user, name) == value;
+    until(&format!("{name} is {value}"), has_it).await;
 }
 
 fn user(name: &str) -> UserId {
