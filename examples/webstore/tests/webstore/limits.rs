@@ -132,6 +132,23 @@ fn behind_a_trusted_proxy_each_client_has_its_own_limit_and_cart() {
 }
 
 #[test]
+fn clients_of_ones_own_translator_are_told_apart_by_their_ipv4_addresses() {
+    let store = Webstore::configured(
+        "[client]\ntrusted_proxies = ['127.0.0.0/8']\nnat64_prefixes = ['2001:db8:64::/96']\n[rate_limit]\nip = '2/1m'",
+    );
+    let ask = |client: &str| {
+        let request = Request::get("/US/products").header("x-forwarded-for", client);
+        store.ask(request).status
+    };
+    // Of one /64, and the first of them also without the translator.
+    for client in ["2001:db8:64::198.51.100.1", "198.51.100.1"] {
+        assert_eq!(ask(client), 200);
+    }
+    assert_eq!(ask("2001:db8:64::198.51.100.1"), 429);
+    assert_eq!(ask("2001:db8:64::198.51.100.2"), 200);
+}
+
+#[test]
 fn the_admin_listener_exports_what_happened_and_is_never_limited() {
     let store = Webstore::configured("[rate_limit]\nip = '2/1m'");
     for (path, status) in [

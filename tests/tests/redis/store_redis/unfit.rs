@@ -1,6 +1,7 @@
 //! Servers that answer and cannot be used: a node of a Cluster, a replica, a user without a command, a renamed command.
 
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use palisade::client::Network;
@@ -11,6 +12,8 @@ use palisade::suspicion::store::BanStore;
 use palisade_tests::SOON;
 use palisade_tests::redis::{RedisServer, acl, until_closed};
 use palisade_tests::time::standing_still;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{Request, limits, patient};
 
@@ -115,6 +118,51 @@ async fn the_keys_of_a_probe_lie_in_different_slots() {
         let [a, b, c] = &slots;
         assert!(a != b && b != c && a != c, "{slots:?}");
     }
+}
+
+/// The port of a proxy that does not say of the server that it is a node of a Cluster.
+async fn hidden(server: &RedisServer) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = (Ipv4Addr::LOCALHOST, server.port());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (mut asks, mut hears) = client.into_split();
+            let (mut answers, mut takes) = TcpStream::connect(address).await.unwrap().into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut asks, &mut takes).await });
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = answers.read(&mut buffer).await {
+                    let word = buffer[..read].windows(7).position(|it| it == b"cluster");
+                    if let Some(at) = word {
+                        buffer[at..at + 7].copy_from_slice(b"unknown");
+                    }
+                    hears.write_all(&buffer[..read]).await.unwrap();
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_probe_asks_for_as_many_keys_as_the_requests_where_a_cluster_is_hidden() {
+    let server = RedisServer::start_with(&CLUSTER[2..]);
+    serve_all_slots(&server);
+    let (port, hidden) = (server.port(), hidden(&server).await);
+    let url = server.url().replace(&port.to_string(), &hidden.to_string());
+    let store = RedisStore::builder(&url)
+        .deadline(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let found = store.examine().await.unwrap();
+    assert_eq!((&*found.mode, found.unfit), ("unknown", None));
+    let refusal = refusal(&store).await;
+    assert!(refusal.contains("Redis Cluster"), "{refusal}");
+    let probed = probed(&store)
+        .await
+        .expect("a probe of another question than the requests'");
+    assert!(probed.contains("Redis Cluster"), "{probed}");
 }
 
 #[tokio::test]

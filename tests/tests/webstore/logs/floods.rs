@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode, Uri};
 use palisade::body::Body;
-use palisade::client::{Network, Peer, Route};
+use palisade::client::{Network, Peer, Route, Secret};
 use palisade::config::Config;
+use palisade::funnel::store::{Journeys, Reach, VisitStore, Visitor};
 use palisade::stack::{Stack, StackBuilder};
+use palisade::store::redis::RedisStore;
 use palisade::suspicion::{BanReason, FailureResult, IncidentKind};
+use palisade_tests::SOON;
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 use tower::{Layer, Service, service_fn};
@@ -325,6 +328,83 @@ async fn a_flood_of_failing_store_calls_is_a_line_for_each_that_does_without() {
     let expected = ["suspicion_fallback", "bans_fallback", "customers_delayed"];
     let unexpected = counts.keys().filter(|name| !expected.contains(*name));
     assert_eq!(unexpected.count(), 0, "{counts:?}");
+}
+
+#[tokio::test]
+async fn visitors_beyond_their_memory_are_a_line_and_a_server_that_does_not_tell_of_its_own_another()
+ {
+    let (written, _guard) = Written::warnings();
+    let server = RedisServer::start();
+    let secret = Secret::from_bytes(b"a secret of the tests");
+    let visit = |n: u32| Reach {
+        visitor: Visitor::anonymous(Network::of(n.to_be_bytes().into(), 64), &secret),
+        stage: 0,
+        age: Duration::ZERO,
+    };
+    let journeys = Journeys::of(["browse"], Duration::from_secs(86_400));
+    let store = |memory: &str| {
+        let store = RedisStore::builder(&server.url()).deadline(Duration::from_secs(10));
+        let store = store.analytics_memory(memory.parse().unwrap());
+        store.build().unwrap()
+    };
+    let bounded = store("1mb");
+    let mut refused = Vec::new();
+    for call in 0..30 {
+        let reaches: Vec<_> = (0..100).map(|n| visit(100 * call + n)).collect();
+        let progress = bounded.reach(journeys, &reaches).await.unwrap();
+        refused.push(progress.iter().filter(|it| it.refused).count());
+    }
+    refused.retain(|keys| *keys > 0);
+    assert!(refused.len() > 2, "{refused:?}");
+    let line = ["event", "kind", "keys"].map(|field| written.lines()[0][field].to_string());
+    let first = refused[0].to_string();
+    assert_eq!(
+        line,
+        [r#""analytics_over_budget""#, r#""visitors""#, &first]
+    );
+    assert_eq!(written.lines().len(), 1);
+
+    server.cli(&["ACL", "SETUSER", "palisade", "-info"]);
+    let blind = store("50%");
+    let started = Instant::now();
+    while written.lines().len() == 1 {
+        assert!(started.elapsed() < SOON, "nothing is told");
+        let _ = blind.reach(journeys, &[visit(1)]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let lines = written.lines();
+    let line = ["event", "bytes"].map(|field| lines[1][field].to_string());
+    assert_eq!(line, [r#""analytics_memory_unknown""#, "1073741824"]);
+    assert_eq!(lines.len(), 2);
+}
+
+#[tokio::test]
+async fn a_setting_that_no_request_meets_is_told_once_with_what_it_resembles() {
+    let (written, _guard) = Written::warnings();
+    let config = "[rate_limit]\nip = '1000000/1h'\n[rate_limit.policies.login]\nkey = 'ip'\n\
+                  quota = '5/1m'\nroutes = ['POST /logn']\n";
+    let stack = stack(config, |builder| {
+        builder.route(|_: &Method, _: &Uri, _: &Extensions| Some(Route::from("/login")))
+    });
+    let mut service = stack.layer(answering(StatusCode::OK));
+    for _ in 0..2_000 {
+        let mut request = request([192, 0, 2, 1]);
+        *request.method_mut() = Method::POST;
+        assert_eq!(at_once(&mut service, request), 200);
+    }
+    let lines = written.lines();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| ["event", "key", "value", "nearest"].map(|field| line[field].as_str()))
+        .collect();
+    let key = Some("rate_limit.policies.login.routes");
+    let expected = [
+        Some("route_unmet"),
+        key,
+        Some("POST /logn"),
+        Some("POST /login"),
+    ];
+    assert_eq!(told, [expected]);
 }
 
 #[tokio::test]
