@@ -280,3 +280,52 @@ async fn a_measured_stack_tells_the_services_own_observers_too() {
     let calls = measured("shop_store_operation_duration_seconds_count").await;
     assert_eq!(calls, told);
 }
+
+#[tokio::test]
+async fn observers_of_the_store_and_of_steps_that_panic_leave_limits_shared_and_the_others_told() {
+    let server = RedisServer::start();
+    let config = format!(
+        "[store]\ndeadline = '10s'\nredis_url = '{}'\n[rate_limit]\nip = '3/1h'\n[funnel]\nvisitors = '1h'\n",
+        server.url()
+    );
+    let results = Arc::<Mutex<Vec<PolicyResult>>>::default();
+    let (calls, steps) = (Arc::<Mutex<u32>>::default(), Arc::<Mutex<u32>>::default());
+    let process = || {
+        let told = Arc::clone(&results);
+        let (counted, stepped) = (Arc::clone(&calls), Arc::clone(&steps));
+        Stack::builder()
+            .config(Config::from_toml(&config).unwrap())
+            .funnel([Stage::new("browse"), Stage::new("buy")])
+            .observe(move |exchange: &Exchange<'_>| told.lock().unwrap().push(exchange.result))
+            .observe_store(|_, _, _| panic!("of the service's"))
+            .observe_store(move |_, _, _| *counted.lock().unwrap() += 1)
+            .observe_steps(|_, _, _| panic!("of the service's"))
+            .observe_steps(move |_, _, _| *stepped.lock().unwrap() += 1)
+            .build()
+            .unwrap()
+    };
+    let processes = [process(), process()];
+    for (stack, stage) in [
+        (0, "browse"),
+        (1, "buy"),
+        (0, "buy"),
+        (1, "buy"),
+        (0, "buy"),
+    ] {
+        let service = processes[stack].layer(service_fn(move |_: Request<()>| async move {
+            let mut response = Response::new(String::new());
+            response.extensions_mut().insert(Reached::stage(stage));
+            Ok::<_, Infallible>(response)
+        }));
+        service.oneshot(Service::request(None)).await.unwrap();
+    }
+    let (passed, denied) = (PolicyResult::Admitted, PolicyResult::Denied);
+    let expected = [passed, passed, passed, denied, denied];
+    assert_eq!(*results.lock().unwrap(), expected);
+    let started = Instant::now();
+    while *steps.lock().unwrap() == 0 {
+        assert!(started.elapsed() < SOON, "no step is told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(*calls.lock().unwrap() >= 5);
+}
