@@ -77,15 +77,19 @@ fn the_header_of_the_standard_is_read_too_and_a_translators_client_is_its_ipv4_a
     let logs = Logs::new();
     let mut log = String::new();
     let time = "[17/May/2015:10:05:03 +0000]";
-    for forwarded in [
-        r#"for=\"[64:ff9b::192.0.2.1]:443\";proto=https, for=10.0.0.2"#,
-        r"for=\x22[2001:db8:64::c000:201]\x22",
-        "for=192.0.2.1",
-        "-",
+    // The last proxy but one comes through the translator too.
+    for (proxy, forwarded) in [
+        (
+            "10.0.0.1",
+            r#"for=\"[64:ff9b::192.0.2.1]:443\";proto=https, for=10.0.0.2"#,
+        ),
+        ("10.0.0.1", r"for=\x22[2001:db8:64::c000:201]\x22"),
+        ("2001:db8:64::a00:3", "for=192.0.2.1"),
+        ("10.0.0.1", "-"),
     ] {
         let _ = writeln!(
             log,
-            r#"10.0.0.1 - - {time} "GET / HTTP/1.1" 200 5 "-" "-" "{forwarded}""#
+            r#"{proxy} - - {time} "GET / HTTP/1.1" 200 5 "-" "-" "{forwarded}""#
         );
     }
     logs.write("access.log", log);

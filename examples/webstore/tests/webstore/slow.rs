@@ -80,3 +80,24 @@ fn a_process_without_a_free_descriptor_says_so_once_and_accepts_again_when_it_ha
     // However often it tried meanwhile.
     assert!(!log.contains("accept_failed"), "{log}");
 }
+
+#[test]
+fn without_a_free_descriptor_who_waits_for_nothing_gives_way() {
+    let mut store = Webstore::with_open_files(128);
+    let mut held = store.connect();
+    assert_eq!(held.ask(Request::get("/US/products")).status, 200);
+    store.allow_open_files(3);
+    let mut waiting = store.connect();
+    waiting.send(Request::get("/US/products"));
+    store.wait_for_log("the listener cannot accept connections");
+    assert_eq!(held.rest(), "");
+    store.allow_open_files(128);
+    assert_eq!(waiting.response().status, 200);
+    let metrics = store.admin("/metrics").body;
+    let yielded = r#"webstore_server_connections_given_up_total{reason="yielded"} "#;
+    let yielded = metrics.lines().find_map(|line| line.strip_prefix(yielded));
+    assert!(
+        yielded.is_some_and(|it| it.parse::<u32>().unwrap() >= 1),
+        "{yielded:?}"
+    );
+}
