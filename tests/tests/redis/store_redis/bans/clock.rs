@@ -68,3 +68,49 @@ fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
     let convicted = memory.convict_now(&[evidence(&piece(4, 4))], &Sentence::default(), 0);
     assert_eq!(convicted.len(), 1);
 }
+
+#[test]
+fn a_conviction_bears_a_clock_that_stepped_back_before_anybody_asked_about_the_ban() {
+    let length = Duration::from_secs(600);
+    let server = RedisServer::start();
+    let mut scripts = Scripts::on(&server);
+    let hand = Hand::default();
+    let memory = MemoryStore::builder().clock(hand.clone()).build().unwrap();
+    let at = |now| hand.0.store(now, Ordering::Relaxed);
+
+    // A ban by hand in the middle of a longer one, which begins anew and never lasts for a day more.
+    let stepped = EPOCH - DAY;
+    let ends = stepped + micros(length);
+    let moment = Duration::from_secs(1);
+    scripts.impose(EPOCH, 1, BanReason::Manual, length);
+    let (_, told) = scripts.impose(stepped, 1, BanReason::Manual, moment);
+    assert_eq!(told, (0, 0, stepped, ends));
+    at(EPOCH);
+    memory.impose_for_now(client(1), length);
+    at(stepped);
+    assert_eq!(memory.impose_for_now(client(1), moment).left, length);
+
+    // Three things, one of them again after the step: a window from there they count no more.
+    let piece = |thing| Piece {
+        n: 2,
+        reason: BanReason::Incident(IncidentKind::Abuse),
+        threshold: 4,
+        window: 60 * SECOND,
+        thing,
+    };
+    let later = stepped + 60 * SECOND;
+    for (now, thing) in [
+        (EPOCH, 1),
+        (EPOCH + 1, 2),
+        (EPOCH + 2, 3),
+        (stepped, 1),
+        (later, 4),
+        (later, 5),
+    ] {
+        let (_, told) = scripts.convict(now, &[piece(thing)], [length].into_iter());
+        assert_eq!(told, [], "{thing} at {now}");
+        at(now);
+        let convicted = memory.convict_now(&[evidence(&piece(thing))], &Sentence::default(), 0);
+        assert!(convicted.is_empty(), "{thing} at {now}");
+    }
+}
