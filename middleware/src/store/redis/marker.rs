@@ -10,12 +10,15 @@ use redis::Value;
 
 use super::answer::{Answer, MalformedReply};
 use super::call::Call;
-use super::error::Failure;
+use super::error::{Cause, Failure, Refusal};
 use super::{Core, RedisStore};
 use crate::task::ticker::{self, Tick, Ticker};
 
 /// For how long a marker outlives its service.
 const TTL: Duration = Duration::from_secs(3_600);
+
+/// A name is no longer than this.
+const MOST_OF_A_NAME: usize = 63;
 
 /// What a store knows of its service, and of another one.
 pub(super) struct Marker {
@@ -55,16 +58,28 @@ impl Core {
     /// Whose marker there is; a free one is taken, and one's own refreshed.
     async fn meet(&self, service: &str) -> Result<Option<String>, Failure> {
         let key = self.prefix.service();
-        let mut get = Call::command("GET");
-        get.arg(&*key);
+        let mut get = Call::command("GETRANGE");
+        // No more than a name has, whatever the key holds.
+        get.arg(&*key).arg(0).arg(MOST_OF_A_NAME - 1);
         let read = |reply| match reply {
-            Value::Nil => Ok(Answer::from(None)),
-            Value::BulkString(bytes) => Ok(Answer::from(Some(named(&bytes)))),
+            Value::BulkString(bytes) => Ok(Answer::from(named(&bytes))),
             _ => Err(MalformedReply),
         };
-        let held = self.ask_apart(&get, self.deadline, read).await?;
-        if let Some(other) = held.filter(|held| held != service) {
-            return Ok(Some(other));
+        match self.ask_apart(&get, self.deadline, read).await {
+            Ok(held) if held.is_empty() || held == service => {}
+            Ok(other) => return Ok(Some(other)),
+            Err(Failure::Refused(Refusal {
+                cause: Cause::WrongType,
+                ..
+            })) => {
+                // No marker of any service. The server frees it on another thread, however large it is.
+                self.health.count_broken_logs(1);
+                let mut unlink = Call::command("UNLINK");
+                unlink.arg(&*key);
+                self.ask_apart(&unlink, self.deadline, |_| Ok(Answer::from(())))
+                    .await?;
+            }
+            Err(failure) => return Err(failure),
         }
         let mut set = Call::command("SET");
         set.arg(&*key)
@@ -113,5 +128,5 @@ impl Tick for Core {
 fn named(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let visible = text.chars().filter(char::is_ascii_graphic);
-    visible.take(63).collect()
+    visible.take(MOST_OF_A_NAME).collect()
 }

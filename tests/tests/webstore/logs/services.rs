@@ -75,3 +75,26 @@ async fn the_second_of_two_services_under_one_prefix_is_told_of_the_first_by_nam
     until("told", || told().len() == 2).await;
     assert_eq!(told(), [line, line]);
 }
+
+#[tokio::test]
+async fn a_marker_that_is_none_is_replaced_and_no_more_of_a_long_one_is_read_than_a_name() {
+    let (written, _guard) = Written::warnings();
+    let server = RedisServer::start();
+    server.cli(&["RPUSH", "p:service", "shop"]);
+    let _shop = service("shop", &server, "p:");
+    until("marked", || server.cli(&["GET", "p:service"]) == "shop").await;
+    assert!(server.cli(&["TTL", "p:service"]).parse::<u64>().unwrap() > 3_000);
+
+    server.cli(&["SETRANGE", "q:service", "100000000", "x"]);
+    server.cli(&["SETRANGE", "q:service", "0", "elsewhere"]);
+    let _shop = service("shop", &server, "q:");
+    until("told", || !written.lines().is_empty()).await;
+    let lines = written.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["other"], "elsewhere");
+    let sent = server.cli(&["INFO", "stats"]);
+    let sent = sent
+        .lines()
+        .find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+    assert!(sent.unwrap().trim().parse::<u64>().unwrap() < 10_000_000);
+}
