@@ -67,6 +67,15 @@ impl RouteFilter {
             .is_none_or(|only| only == method || (only == Method::GET && method == Method::HEAD))
     }
 
+    /// Whether it takes every request that the other one takes, as far as their texts show.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        let method = match &other.method {
+            Some(method) => self.takes_method(method),
+            None => self.method.is_none(),
+        };
+        method && self.takes(&other.template) && (self.open || !other.open)
+    }
+
     /// Whether some request would be taken by both.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         self.meets_method(other) && (self.takes(&other.template) || other.takes(&self.template))

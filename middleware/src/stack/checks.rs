@@ -12,6 +12,7 @@ use crate::client::unmet::Unmet;
 use crate::config::CountVisitors;
 use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter};
 use crate::rate_limit::{PartitionBy, Policy};
+use crate::suspicion::IncidentKind;
 
 /// Checks everything that is said. What the routes of requests must show is left for the client layer.
 ///
@@ -27,6 +28,8 @@ pub(super) fn check(said: &StackBuilder, has_secret: bool) -> Result<Option<Unme
     }
     check_users(said, has_secret);
     check_sections(said);
+    check_suspicion(said);
+    check_exempt_routes(said);
     let Some(routes) = &said.routes else {
         let filters = filters(said).map(|named| (named.key, named.filter));
         return Ok(Unmet::new(filters));
@@ -212,6 +215,64 @@ fn check_sections(said: &StackBuilder) {
             client.forwarded_header.as_str(),
             why,
         );
+    }
+}
+
+/// A kind that follows others, and bans that no kind leads to.
+fn check_suspicion(said: &StackBuilder) {
+    use IncidentKind::{
+        CredentialStuffing, CredentialStuffingSlow, DistributedStuffing, PasswordSpraying,
+        SuccessAfterFailures,
+    };
+    let suspicion = &said.config.suspicion;
+    let watch = |wanted: IncidentKind| {
+        let mut watches = suspicion.watches.iter();
+        watches.find_map(|(kind, watch)| (*kind == wanted).then_some(watch))
+    };
+    let before = [
+        CredentialStuffing,
+        CredentialStuffingSlow,
+        PasswordSpraying,
+        DistributedStuffing,
+    ];
+    if let Some(success) = watch(SuccessAfterFailures)
+        && before.into_iter().all(|kind| watch(kind).is_none())
+    {
+        let window = humantime::format_duration(success.threshold.window());
+        let why = "every kind of failure that it could follow is off";
+        without_effect("suspicion.success_after_failures", window, why);
+    }
+    let bans_nobody = |(kind, _): &(IncidentKind, _)| kind.is_of_an_account();
+    if let Some(bans) = &suspicion.bans
+        && suspicion.watches.iter().all(bans_nobody)
+    {
+        let first = humantime::format_duration(bans.sentence.first());
+        let why = "every kind that bans is off, so nobody is banned but by code";
+        without_effect("suspicion.bans.for", first, why);
+    }
+}
+
+/// Routes of a policy, or of a kind of failure, that are exempt from it.
+fn check_exempt_routes(said: &StackBuilder) {
+    let config = &said.config;
+    let policies = config.rate_limit.policies.iter().map(|policy| {
+        let key = format!("rate_limit.policies.{}.routes", policy.get_name());
+        (key, policy.get_routes(), &config.rate_limit.exempt)
+    });
+    let watches = config.suspicion.watches.iter().map(|(kind, watch)| {
+        let key = format!("suspicion.{kind}.routes");
+        (key, &*watch.routes, &config.suspicion.exempt)
+    });
+    for (key, routes, exempt) in policies.chain(watches) {
+        for route in routes {
+            if exempt
+                .get_routes()
+                .iter()
+                .any(|every| every.contains(route))
+            {
+                without_effect(&key, route, "an exemption takes each request of this route");
+            }
+        }
     }
 }
 
@@ -413,5 +474,39 @@ mod tests {
             [""; 0],
             "the defaults are nobody's settings"
         );
+    }
+
+    #[test]
+    fn a_setting_that_another_one_makes_void_is_told() {
+        let told = |key: &str, value: &str, why: &str| {
+            format!("WARN setting_without_effect key={key} value={value} why={why}")
+        };
+        let off = "[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\n";
+        let success = format!("{off}success_after_failures = '30m'");
+        let why = "every kind of failure that it could follow is off";
+        let key = "suspicion.success_after_failures";
+        assert_eq!(built(said(&success)), [told(key, "30m", why)]);
+        let after = format!("{success}\npassword_spraying = '5/5m'");
+        assert_eq!(built(said(&after)), [""; 0]);
+
+        let bans = "distributed_stuffing = '4/1h'\n[suspicion.bans]\nfor = '5m'";
+        let all_off = format!("{off}abuse = 'off'\nendpoint_scanning = 'off'\n{bans}");
+        let why = "every kind that bans is off, so nobody is banned but by code";
+        let key = "suspicion.bans.for";
+        assert_eq!(built(said(&all_off)), [told(key, "5m", why)]);
+        assert_eq!(built(said(&format!("{off}{bans}"))), [""; 0]);
+
+        let exempt = "[rate_limit.exempt]\nroutes = ['/log*', 'GET /{country}/products']\n";
+        let routes = policy("'POST /login', '/{country}/products', '/{country}/*', '/lo*'");
+        let why = "an exemption takes each request of this route";
+        let key = "rate_limit.policies.p.routes";
+        assert_eq!(
+            built(said(&format!("{exempt}{routes}"))),
+            [told(key, "POST /login", why)]
+        );
+        let scanning = "[suspicion]\nendpoint_scanning = { threshold = '10/5m', routes = ['GET /old/*'] }\n\
+                        exempt = { routes = ['/old/*'] }";
+        let key = "suspicion.endpoint_scanning.routes";
+        assert_eq!(built(said(scanning)), [told(key, "GET /old/*", why)]);
     }
 }
