@@ -93,11 +93,9 @@ fn read(arguments: &Doctor) -> Result<(Config, Settings), Failure> {
         Some(file) => Config::from_file(file)?,
     };
     let mut settings = Settings::of_file(file)?;
-    if let Some(url) = std::env::var("REDIS_URL")
-        .ok()
-        .filter(|url| !url.is_empty())
-    {
-        config.store.redis_url = Some(RedisUrl::from(url));
+    if let Some(url) = std::env::var_os("REDIS_URL").filter(|url| !url.is_empty()) {
+        // What is no text is refused like the empty URL, and not taken for an absent one.
+        config.store.redis_url = Some(RedisUrl::from(url.into_string().unwrap_or_default()));
         settings.set_redis_url_by_environment();
     }
     // Settings that are well by themselves may still contradict each other.

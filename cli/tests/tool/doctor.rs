@@ -246,6 +246,20 @@ fn no_password_is_printed_whatever_fails() {
             }
         }
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let url = [b"redis://:", PASSWORD.as_bytes(), b"\xff@db"].concat();
+        let mut command = palisade(&["doctor"]);
+        let output = command.env("REDIS_URL", std::ffi::OsStr::from_bytes(&url));
+        let output = output.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("REDIS_URL") && !said.contains(&PASSWORD[..9]),
+            "{said}"
+        );
+    }
     for config in [
         format!("[rate_limit]\nip = 'redis://:{PASSWORD}@db'"),
         format!("[store]\nredis_url = 'redis://:{PASSWORD}@db?protocol=resp2'"),

@@ -236,10 +236,11 @@ async fn configured(
         None => Config::default(),
         Some(file) => Config::from_file(file)?,
     };
-    let redis_url = std::env::var(REDIS_URL).ok().filter(|url| !url.is_empty());
+    let redis_url = std::env::var_os(REDIS_URL).filter(|url| !url.is_empty());
     let url_from_environment = redis_url.is_some();
     if let Some(url) = redis_url {
-        config.store.redis_url = Some(RedisUrl::from(url));
+        // What is no text is refused like the empty URL, and not taken for an absent one.
+        config.store.redis_url = Some(RedisUrl::from(url.into_string().unwrap_or_default()));
     }
     let memory = MemoryStore::new();
     let mut header = None;

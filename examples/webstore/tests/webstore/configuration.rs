@@ -171,6 +171,19 @@ fn a_redis_url_that_cannot_be_used_exits_2_and_its_password_stays_secret() {
     assert!(!stderr.contains("hunter2"), "{stderr}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_redis_url_that_is_no_text_exits_2() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let url = std::ffi::OsStr::from_bytes(b"redis://:hunter2\xff@localhost");
+    let output = command.env("REDIS_URL", url).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("REDIS_URL"), "{stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+}
+
 #[test]
 fn an_empty_secret_is_none_as_an_empty_redis_url_is() {
     let store = Webstore::with_empty_environment();
