@@ -102,10 +102,15 @@ pub async fn token(address: &str) -> String {
     token.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// Presses the button that lifts a ban.
+/// Presses the button that lifts a ban of a client.
 pub async fn lift(address: &str, client: &str) -> Reply {
+    lift_of(address, "client", client).await
+}
+
+/// Presses the button that lifts a ban, of a `client` or a `user`.
+pub async fn lift_of(address: &str, kind: &str, whom: &str) -> Reply {
     let token = token(address).await;
-    let body = serde_json::json!({ "client": client }).to_string();
+    let body = serde_json::json!({ kind: whom }).to_string();
     let origin = format!("http://{address}");
     let headers = [
         ("x-palisade-token", &*token),

@@ -18,6 +18,12 @@ pub trait Ask: Send + Sync + 'static {
     /// Preflight does nothing unless this is true of two of its layers. A single one asks by itself.
     fn waits(&self) -> bool;
 
+    /// The store whose bans this layer leaves to another to ask about, or asks about for another; `None` of a layer that does
+    /// neither. Preflight refuses layers that name two.
+    fn bans_in(&self) -> Option<&str> {
+        None
+    }
+
     /// Begins to ask about a request. What is known at once becomes an extension of the request, and so do the answers.
     fn ask(&self, request: &mut Parts) -> Asked;
 }

@@ -55,7 +55,7 @@ impl PreflightLayerBuilder {
     /// The layer.
     ///
     /// # Errors
-    /// Two layers of one room, which would take each other's answers.
+    /// Two layers of one room, which would take each other's answers, and bans that the limits' store does not know of.
     pub fn build(mut self) -> Result<PreflightLayer, ConfigError> {
         for (index, layer) in self.asked.iter().enumerate() {
             let room = layer.room();
@@ -63,6 +63,20 @@ impl PreflightLayerBuilder {
                 let allowed = "one layer of each room";
                 return Err(ConfigError::new("preflight", room, allowed));
             }
+        }
+        let mut places = self.asked.iter().filter_map(|layer| {
+            let place = layer.bans_in()?;
+            Some((layer.room(), place))
+        });
+        if let Some((room, place)) = places.next()
+            && let Some((other, elsewhere)) = places.find(|(_, other)| *other != place)
+        {
+            let value = format!("{room} with {place}");
+            let allowed = format!(
+                "the store of {other}, {elsewhere}: the question about a ban travels in the call of the limits, so build both \
+                 layers of clones of one store"
+            );
+            return Err(ConfigError::new("preflight", value, allowed));
         }
         if self.asked.iter().filter(|layer| layer.waits()).count() < 2 {
             return Ok(PreflightLayer::default());

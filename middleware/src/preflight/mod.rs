@@ -44,7 +44,7 @@
 //! 3. [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies. A banned client is not charged.
 //!
 //! **Bans and limits must share one store.** The question about the ban travels in the call of the limits, so the store of
-//! the limits answers it. If the bans are kept in another store, or under another prefix, banned clients pass.
+//! the limits answers it. Bans in another store, or under another prefix, are refused when the layer is built.
 //!
 //! - **What this process knows is not asked**: a ban that it has heard of, a denial that still holds, a customer in the
 //!   cache. A request about which nothing is asked does not wait.

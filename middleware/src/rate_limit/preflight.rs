@@ -13,7 +13,8 @@ use super::RateLimitLayer;
 use super::decide::{self, AllMet, Bound, Conclusion, Decider};
 use super::store::Verdict;
 use crate::model::{
-    Answer, Ask, Asked, Client, Gate, Pending, Screened, Segment, StoreError, StoreErrorKind, Turn,
+    Answer, Ask, Asked, Barred, Client, Gate, Pending, Screened, Segment, StoreError,
+    StoreErrorKind, Turn,
 };
 
 /// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
@@ -34,6 +35,13 @@ impl Ask for RateLimitLayer {
         self.decider.by_segment || self.is_shared()
     }
 
+    fn bans_in(&self) -> Option<&str> {
+        match &self.decider.store {
+            Bound::Embedded(_) => None,
+            Bound::Shared { store, .. } => Some(store.place()),
+        }
+    }
+
     /// Begins to decide about a request, and about its client's ban in the same call. In memory nothing is asked: the
     /// layer decides when the request reaches it.
     fn ask(&self, request: &mut Parts) -> Asked {
@@ -43,14 +51,11 @@ impl Ask for RateLimitLayer {
         if !self.is_shared() {
             return Asked::Known;
         }
-        let screened = request.extensions.get::<Screened>();
-        let gate = screened.and_then(Screened::gate);
         let met = self.decider.met(request, client);
         let question = |asked, met| {
             Asked::Waits(Box::new(Question {
                 asked,
                 met,
-                gate,
                 decider: Arc::clone(&self.decider),
             }))
         };
@@ -61,8 +66,9 @@ impl Ask for RateLimitLayer {
         {
             return question(Of::Nothing, met);
         }
+        let gate = gate(&request.extensions).cloned();
         let answer = self.decider.begin(gate, met);
-        match self.decider.leave(answer, gate, &mut request.extensions) {
+        match self.decider.leave(answer, &mut request.extensions) {
             ControlFlow::Break(asked) => asked,
             ControlFlow::Continue((asked, met)) => question(asked, met),
         }
@@ -79,7 +85,6 @@ impl RateLimitLayer {
 struct Question {
     asked: Of,
     met: AllMet,
-    gate: Option<Gate>,
     decider: Arc<Decider>,
 }
 
@@ -112,15 +117,9 @@ impl Answer for Question {
             match &mut self.asked {
                 Of::Store { pending, sent } => {
                     let (result, sent) = (ready!(pending.as_mut().poll(cx)), *sent);
-                    let is_banned = self.gate.is_some_and(|gate| gate.enforced)
-                        && matches!(
-                            &result,
-                            Ok(Verdict {
-                                banned: Some(_),
-                                ..
-                            })
-                        );
-                    if is_banned || !self.decider.hangs_on_segment(&self.met, &result) {
+                    if is_refused(extensions, &heard(&result))
+                        || !self.decider.hangs_on_segment(&self.met, &result)
+                    {
                         self.decider
                             .leave_answer(&self.met, sent, result, extensions);
                         return Poll::Ready(());
@@ -137,17 +136,16 @@ impl Answer for Question {
                                 .leave_answer(&self.met, sent, result, extensions);
                             return Poll::Ready(());
                         }
-                        // The gate is heard.
                         Of::Segment { result, .. } => {
                             if let Some(screened) = extensions.get_mut::<Screened>() {
                                 screened.hear(heard(&result));
                             }
-                            self.gate = None;
                         }
                         _ => {}
                     }
-                    let answer = self.decider.begin(self.gate, mem::take(&mut self.met));
-                    match self.decider.leave(answer, self.gate, extensions) {
+                    let gate = gate(extensions).cloned();
+                    let answer = self.decider.begin(gate, mem::take(&mut self.met));
+                    match self.decider.leave(answer, extensions) {
                         ControlFlow::Break(_) => return Poll::Ready(()),
                         ControlFlow::Continue((asked, met)) => {
                             (self.asked, self.met) = (asked, met)
@@ -159,8 +157,19 @@ impl Answer for Question {
     }
 }
 
+/// The gate that nobody heard of yet.
+fn gate(extensions: &Extensions) -> Option<&Gate> {
+    extensions.get::<Screened>()?.gate()
+}
+
+/// Whether this answer about the gate refuses the request.
+fn is_refused(extensions: &Extensions, heard: &Result<Barred, StoreErrorKind>) -> bool {
+    gate(extensions).is_some_and(|gate| gate.enforced)
+        && matches!(heard, Ok(barred) if barred.left().is_some())
+}
+
 /// What a call said of its gate.
-fn heard(result: &Result<Verdict, StoreError>) -> Result<Option<Duration>, StoreErrorKind> {
+fn heard(result: &Result<Verdict, StoreError>) -> Result<Barred, StoreErrorKind> {
     match result {
         Ok(verdict) => Ok(verdict.banned),
         Err(error) => Err(error.kind()),
@@ -172,13 +181,12 @@ impl Decider {
     fn leave(
         &self,
         answer: decide::Answer,
-        gate: Option<Gate>,
         extensions: &mut Extensions,
     ) -> ControlFlow<Asked, (Of, AllMet)> {
         ControlFlow::Break(match answer {
             decide::Answer::Free => prepare(None, extensions),
             decide::Answer::Concluded(concluded) => {
-                if gate.is_some() {
+                if gate(extensions).is_some() {
                     // Denied without a question, so that no flood reaches the store: nor about its ban.
                     extensions.insert(Screened::Heard(None));
                 }
@@ -202,9 +210,7 @@ impl Decider {
         extensions: &mut Extensions,
     ) -> Asked {
         let banned = heard(&result);
-        let gate = extensions.get::<Screened>().and_then(Screened::gate);
-        let is_refused = gate.is_some_and(|gate| gate.enforced) && matches!(banned, Ok(Some(_)));
-        let asked = if is_refused {
+        let asked = if is_refused(extensions, &banned) {
             // The request of a banned client is not to reach the limits.
             Asked::Refused
         } else {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub use crate::model::{Gate, Reply};
-use crate::model::{PartitionKey, Quota, StoreError, StoreErrorKind};
+pub use crate::model::{Barred, Gate, Reply};
+use crate::model::{PartitionKey, Quota, SOMEWHERE, StoreError, StoreErrorKind};
 
 /// Keeps the logs of admitted cost.
 ///
@@ -63,11 +63,17 @@ pub trait Admit: Send + Sync + 'static {
 
     /// As [`Admit::admit`], unless the gate is closed: an enforced one then denies the request, and nothing is charged.
     ///
-    /// The default is for a store that keeps no bans: every gate is open. Do not put it under one
-    /// [`PreflightLayer`](crate::preflight::PreflightLayer) with bans of another store: preflight takes this store's answer.
+    /// The default is for a store that keeps no bans: every gate is open.
     fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         let _ = gate;
         self.admit(charges)
+    }
+
+    /// Where the bans are that a gate stands for, for people to read: as [`BanStore::place`] says it.
+    ///
+    /// [`BanStore::place`]: crate::suspicion::store::BanStore::place
+    fn place(&self) -> &str {
+        SOMEWHERE
     }
 
     /// Forgets the logs of a key under every policy of the bind, so that the key has its whole quota again; whether there was
@@ -119,8 +125,8 @@ pub struct Charge<'a> {
 pub struct Verdict {
     /// Whether every enforced charge had room and no enforced gate was closed, and all were charged.
     pub admitted: bool,
-    /// How long the gate that was asked for stays closed; `None` for an open one.
-    pub banned: Option<Duration>,
+    /// How long the gate that was asked for stays closed.
+    pub banned: Barred,
     /// The state of each log after the decision.
     pub tiers: SmallVec<[Tier; 2]>,
 }

@@ -199,7 +199,7 @@ async fn a_panic_of_an_observer_harms_no_request_and_no_task() {
     // An amount that cannot be converted adds nothing to spend, and the order counts.
     assert!(service.stack.segment_tally().unwrap().unconverted() >= 1);
     let suspicions = service.stack.suspicions();
-    let client = "192.0.2.7".parse().unwrap();
+    let client: crate::model::Network = "192.0.2.7".parse().unwrap();
     let hour = std::time::Duration::from_secs(3_600);
     suspicions.ban(client, hour).await.unwrap();
     assert!(suspicions.lift(client).await.unwrap());

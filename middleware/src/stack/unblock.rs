@@ -1,12 +1,12 @@
 //! A client or a customer that an operator lets in again.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::setup::Setup;
 use crate::model::{Network, Secret, StoreError, UserId};
 use crate::rate_limit::RateLimitLayer;
-use crate::suspicion::Suspicions;
+use crate::suspicion::{Subject, Suspicions};
 
 /// Lets a client or a customer in again: ends the ban, and forgets what the limits hold against it, in every process within
 /// a second. It is one event of the security log, `client_unblocked`.
@@ -73,29 +73,27 @@ impl Unblock {
     /// # Errors
     /// The store's failure. It may have forgotten a part; to do it again does no harm.
     pub async fn client(&self, address: IpAddr) -> Result<Unblocked, StoreError> {
-        let client = Network::of(address, self.naming.ipv6_prefix);
-        // The limits first: a client that is let in is not to meet them.
-        let was_limited = self.limits.forget(&client.into()).await?;
-        let was_banned = self.suspicions.lift(client).await?;
-        self.suspicions.report_unblock(client, None);
-        Ok(Unblocked {
-            was_banned,
-            was_limited,
-        })
+        self.subject(Network::of(address, self.naming.ipv6_prefix).into())
+            .await
     }
 
-    /// Lets a user in, by the id that the service's extractor returns. A user has no ban.
+    /// Lets a user in, by the id that the service's extractor returns. A ban of an address that the user comes from stays.
     ///
     /// # Errors
-    /// The store's failure.
+    /// As of [`client`](Self::client).
     pub async fn user(&self, id: &str) -> Result<Unblocked, StoreError> {
         // An id as the security log has it, hashed already, is taken too.
         let user = UserId::kept(id).unwrap_or_else(|| UserId::new(id, &self.naming.secret));
-        let was_limited = self.limits.forget(&user.clone().into()).await?;
-        let nobody = Network::of(Ipv4Addr::UNSPECIFIED.into(), 0);
-        self.suspicions.report_unblock(nobody, Some(&user));
+        self.subject(user.into()).await
+    }
+
+    async fn subject(&self, subject: Subject) -> Result<Unblocked, StoreError> {
+        // The limits first: who is let in is not to meet them.
+        let was_limited = self.limits.forget(&subject.clone().into()).await?;
+        let was_banned = self.suspicions.lift(subject.clone()).await?;
+        self.suspicions.report_unblock(&subject);
         Ok(Unblocked {
-            was_banned: false,
+            was_banned,
             was_limited,
         })
     }

@@ -1,10 +1,11 @@
 //! The layer's events: each is one structured line of the log, and goes to the observers.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::store::{FailedRequest, Incident};
-use super::{Ban, BanReason, IncidentKind};
+use super::{Ban, BanReason, IncidentKind, Subject};
 use crate::log::Sampler;
 use crate::model::{Network, Route, Secret, UserId};
 use crate::task::shielded;
@@ -15,9 +16,10 @@ use crate::task::shielded;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SecurityEvent<'a> {
-    /// The client that it is about.
+    /// The client that it is about, or that the user last came from; `0.0.0.0/0` if nobody knows.
     pub client: Network,
-    /// The client as the log names it: its network, or [a hash of it](super::SuspicionLayerBuilder::hash_clients).
+    /// The client, or the user that it is about, as the log names it: by its network or id, or
+    /// [a hash of it](super::SuspicionLayerBuilder::hash_clients).
     pub name: &'a str,
     /// The event.
     pub occurrence: Occurrence<'a>,
@@ -41,7 +43,7 @@ pub enum Occurrence<'a> {
         /// When the failure came, by this process's clock.
         last_seen: SystemTime,
     },
-    /// It was banned.
+    /// It was banned, or its user was: [`Ban::subject`] says who.
     #[non_exhaustive]
     Banned {
         /// The reason.
@@ -49,10 +51,13 @@ pub enum Occurrence<'a> {
         /// The ban as it stands, which may be another one that lasts longer.
         ban: &'a Ban,
     },
-    /// Its ban was lifted.
-    Lifted,
-    /// An operator let it in: its ban, if any, is lifted, and its limits are forgotten. A user has no client: it is then
-    /// `0.0.0.0/0`, and the name is the user's.
+    /// A ban was lifted.
+    #[non_exhaustive]
+    Lifted {
+        /// The user, if it was a user's.
+        user: Option<&'a UserId>,
+    },
+    /// An operator let it in: its ban, if any, is lifted, and its limits are forgotten.
     #[non_exhaustive]
     Unblocked {
         /// The user, if it was not a client's address.
@@ -67,7 +72,7 @@ impl SecurityEvent<'_> {
         match self.occurrence {
             Occurrence::Incident { .. } => "suspicious_activity",
             Occurrence::Banned { .. } => "client_banned",
-            Occurrence::Lifted => "ban_lifted",
+            Occurrence::Lifted { .. } => "ban_lifted",
             Occurrence::Unblocked { .. } => "client_unblocked",
         }
     }
@@ -81,7 +86,7 @@ const LINES: u16 = 20;
 
 /// Writes the events, and tells them to the observers.
 pub(super) struct Reporter {
-    /// Keys the hash that stands for a client, where addresses are not to be written.
+    /// Keys the hash that stands for a client or a user, where neither is to be written.
     hash_clients: Option<Secret>,
     observers: Vec<ObserveEvent>,
     started: Instant,
@@ -129,7 +134,7 @@ impl Reporter {
                 event = "suspicious_activity",
                 kind = incident.rule.kind.as_str(),
                 client = %name,
-                user = user.map(tracing::field::display),
+                user = user.map(|user| self.user(user)),
                 account = account.map(tracing::field::display),
                 status = request.status.as_u16(),
                 count = incident.count,
@@ -153,11 +158,11 @@ impl Reporter {
         self.tell(request.client, &name, occurrence);
     }
 
-    pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban) {
+    pub(super) fn report_ban(&self, reason: BanReason, ban: &Ban, client: Option<Network>) {
         let length = ban.until.duration_since(ban.since).unwrap_or_default();
         // The jitter's microseconds are left out.
         let seconds = Duration::from_secs(length.as_secs());
-        let name = self.name(ban.client);
+        let whom = self.whom(&ban.subject, client);
         let represents = match reason {
             BanReason::Incident(kind) => self.represents(&self.bans[kind as usize]),
             // The service's own act has its line, as a lift has.
@@ -167,7 +172,8 @@ impl Reporter {
             tracing::warn!(
                 target: "palisade::security",
                 event = "client_banned",
-                client = %name,
+                client = whom.client,
+                user = whom.user,
                 reason = reason.as_str(),
                 strikes = ban.strikes,
                 r#for = %humantime::format_duration(seconds),
@@ -176,34 +182,49 @@ impl Reporter {
                 "client banned"
             );
         }
-        self.tell(ban.client, &name, Occurrence::Banned { reason, ban });
+        self.tell_of(&whom, client, Occurrence::Banned { reason, ban });
     }
 
-    pub(super) fn report_lift(&self, client: Network) {
-        let name = self.name(client);
+    pub(super) fn report_lift(&self, subject: &Subject) {
+        let client = subject.network();
+        let whom = self.whom(subject, client);
         tracing::warn!(
             target: "palisade::security",
             event = "ban_lifted",
-            client = %name,
+            client = whom.client,
+            user = whom.user,
             "ban lifted"
         );
-        self.tell(client, &name, Occurrence::Lifted);
+        let user = subject.user();
+        self.tell_of(&whom, client, Occurrence::Lifted { user });
     }
 
-    /// `client` is nobody's for a user.
-    pub(super) fn report_unblock(&self, client: Network, user: Option<&UserId>) {
-        let name = match user {
-            Some(user) => user.to_string(),
-            None => self.name(client),
-        };
+    pub(super) fn report_unblock(&self, subject: &Subject) {
+        let client = subject.network();
+        let whom = self.whom(subject, client);
         tracing::warn!(
             target: "palisade::security",
             event = "client_unblocked",
-            client = user.is_none().then_some(&*name),
-            user = user.map(tracing::field::display),
+            client = whom.client,
+            user = whom.user,
             "client unblocked"
         );
-        self.tell(client, &name, Occurrence::Unblocked { user });
+        let user = subject.user();
+        self.tell_of(&whom, client, Occurrence::Unblocked { user });
+    }
+
+    fn whom(&self, subject: &Subject, client: Option<Network>) -> Whom {
+        Whom {
+            client: client.map(|client| self.name(client)),
+            user: subject.user().map(|user| self.user(user)),
+        }
+    }
+
+    fn tell_of(&self, whom: &Whom, client: Option<Network>, occurrence: Occurrence<'_>) {
+        let name = whom.user.as_ref().or(whom.client.as_ref());
+        let nobody = || Network::of(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let name = name.map_or("", String::as_str);
+        self.tell(client.unwrap_or_else(nobody), name, occurrence);
     }
 
     fn tell(&self, client: Network, name: &str, occurrence: Occurrence<'_>) {
@@ -218,12 +239,25 @@ impl Reporter {
     }
 
     fn name(&self, client: Network) -> String {
-        let client = client.to_string();
+        self.named(b"client", client.to_string())
+    }
+
+    fn user(&self, user: &UserId) -> String {
+        self.named(b"user", user.to_string())
+    }
+
+    fn named(&self, domain: &[u8], name: String) -> String {
         match &self.hash_clients {
-            Some(secret) => secret.hash(b"client", client.as_bytes()),
-            None => client,
+            Some(secret) => secret.hash(domain, name.as_bytes()),
+            None => name,
         }
     }
+}
+
+/// A subject as the log names it, with the client that a user last came from.
+struct Whom {
+    client: Option<String>,
+    user: Option<String>,
 }
 
 /// The routes, quoted and escaped.

@@ -2,7 +2,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -14,7 +13,7 @@ use super::recorder::{Recorder, Sender};
 use crate::body::{Body, End, ObserveBody};
 use crate::http::grpc::{Call, UNKNOWN};
 use crate::http::waiting::{After, Ask, Resumed, Waiting};
-use crate::model::{Rejected, Reply, StoreError};
+use crate::model::{Barred, Rejected, Reply, StoreError};
 
 pin_project! {
     /// The response of a [`Suspicion`](super::Suspicion) service.
@@ -29,7 +28,7 @@ pin_project! {
 
 /// A request whose client the store was asked for a ban.
 pub(super) struct Asked<S, ReqBody> {
-    pub(super) pending: Reply<Option<Duration>>,
+    pub(super) pending: Reply<Barred>,
     pub(super) service: S,
     pub(super) request: Request<ReqBody>,
     pub(super) watched: Watched,
@@ -79,7 +78,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
     B: http_body::Body<Data = Bytes>,
 {
-    type Answer = Result<Option<Duration>, StoreError>;
+    type Answer = Result<Barred, StoreError>;
     type Future = S::Future;
     type After = Watched;
     type Response = S::Response;
@@ -96,7 +95,8 @@ where
             ..
         } = self;
         if let Some(warden) = &watched.recorder.warden
-            && let Some(left) = warden.judge(watched.sender.client, answer)
+            && let Some(left) =
+                warden.judge(watched.sender.client, watched.sender.user.as_ref(), answer)
             && warden.turns_away()
         {
             let (parts, _) = request.into_parts();

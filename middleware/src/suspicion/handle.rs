@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::login::AccountHash;
 use super::recorder::{Recorder, Stores};
-use super::{Ban, BanReason};
+use super::{Ban, BanReason, Subject};
 #[cfg(feature = "ops")]
 use super::{Sentence, store::Rule};
-use crate::model::{Network, StoreError, StoreErrorKind, UserId};
+use crate::model::{StoreError, StoreErrorKind};
 
 /// The suspicion layer's handle for the service: it lists, imposes and lifts bans, and looks accounts up. Clones share it.
 ///
@@ -30,7 +30,7 @@ use crate::model::{Network, StoreError, StoreErrorKind, UserId};
 ///
 /// let ban = suspicions.ban(client, Duration::from_secs(3_600)).await?;
 /// assert_eq!((ban.left.as_secs(), ban.strikes), (3_600, 0));
-/// assert_eq!(suspicions.bans().await?[0].client, client);
+/// assert_eq!(suspicions.bans().await?[0].subject, client.into());
 /// assert!(suspicions.lift(client).await?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -58,37 +58,44 @@ impl Suspicions {
         }
     }
 
-    /// Bans a client for [`Ban::SHORTEST`] to [`Ban::LONGEST`], in this process at once and in others within a second.
+    /// Bans a client or a user for [`Ban::SHORTEST`] to [`Ban::LONGEST`], in this process at once and in others within a second.
     /// Returns the ban as it then stands: one that lasts longer already stays as it is.
     ///
-    /// `client` must be the network that the client counts as: an IPv6 address has the prefix of the client layer.
+    /// A client is named by the network that it counts as: an IPv6 address has the prefix of the client layer.
     ///
     /// # Errors
     /// The store's failure, and [`StoreErrorKind::Failed`] where bans are off.
-    pub async fn ban(&self, client: Network, length: Duration) -> Result<Ban, StoreError> {
+    pub async fn ban(
+        &self,
+        subject: impl Into<Subject>,
+        length: Duration,
+    ) -> Result<Ban, StoreError> {
+        let subject = subject.into();
         let Some(warden) = &self.recorder.warden else {
             let error = StoreError::new(StoreErrorKind::Failed);
             return Err(error.with_source("bans are off"));
         };
-        let ban = warden.ban(client, length).await?;
-        self.recorder.announce(BanReason::Manual, &ban);
+        let ban = warden.ban(&subject, length).await?;
+        let client = subject.network();
+        self.recorder.announce(BanReason::Manual, &ban, client);
         Ok(ban)
     }
 
-    /// Ends a client's ban and forgets its offences, in this process at once and in others within a second. Returns whether
-    /// the client was banned; `false` where bans are off.
+    /// Ends the ban of a client or a user and forgets its offences, in this process at once and in others within a second.
+    /// Returns whether it was banned; `false` where bans are off.
     ///
-    /// Another process learns of the lift by the client's next request there. If the store fails before that request, the
+    /// Another process learns of the lift by the next such request there. If the store fails before that request, the
     /// ban holds in that process until the store answers, the ban ends, or it is lifted there too.
     ///
     /// # Errors
     /// The store's failure. Then the ban ends in this process alone, and holds again once the store answers and knows of it.
-    pub async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+    pub async fn lift(&self, subject: impl Into<Subject>) -> Result<bool, StoreError> {
+        let subject = subject.into();
         match &self.recorder.warden {
             Some(warden) => {
-                let was_banned = warden.lift(client).await?;
+                let was_banned = warden.lift(&subject).await?;
                 if was_banned {
-                    self.recorder.reporter.report_lift(client);
+                    self.recorder.reporter.report_lift(&subject);
                 }
                 Ok(was_banned)
             }
@@ -97,8 +104,8 @@ impl Suspicions {
     }
 
     /// Tells the security log and its observers that an operator let a client or a user in.
-    pub(crate) fn report_unblock(&self, client: Network, user: Option<&UserId>) {
-        self.recorder.reporter.report_unblock(client, user);
+    pub(crate) fn report_unblock(&self, subject: &Subject) {
+        self.recorder.reporter.report_unblock(subject);
     }
 
     /// Whether an account, by the name that [`Login`](super::Login) gets, is under attack: a question for the login

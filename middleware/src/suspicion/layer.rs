@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use super::event::{ObserveEvent, Reporter, SecurityEvent};
 use super::handle::Suspicions;
 use super::login::Logins;
-use super::recorder::{Recorder, Seeks, Stores};
+use super::recorder::{Recorder, Stores};
 use super::service::Suspicion;
 use super::store::{FailureStore, LocalFailureStore, Rule};
 use super::tally::SuspicionTally;
@@ -138,7 +138,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Bans clients for what they fail at; off unless set.
+    /// Bans clients and users for what they fail at; off unless set.
     pub fn bans(mut self, bans: Bans) -> Self {
         self.bans = Some(bans);
         self
@@ -150,7 +150,7 @@ impl SuspicionLayerBuilder {
         self
     }
 
-    /// Writes a keyed hash of the client into events, `~` and 32 hexadecimal digits, instead of its network.
+    /// Writes keyed hashes of clients and users into events, `~` and 32 hexadecimal digits, instead of networks and ids.
     pub fn hash_clients(mut self, secret: Secret) -> Self {
         self.hash_clients = Some(secret);
         self
@@ -232,11 +232,7 @@ impl SuspicionLayerBuilder {
                     .map(|(kind, watch)| (*kind, watch.routes.clone().into()))
                     .collect(),
                 plain: plain.map(|(kind, _)| *kind).collect(),
-                seeks: match tells_apart {
-                    _ if self.exempt.has_assets() || tells_incidents => Seeks::All,
-                    true => Seeks::Anonymous,
-                    false => Seeks::Nothing,
-                },
+                seeks: tells_apart || self.exempt.has_assets(),
                 things: secret.filter(|_| tells_apart).map(Things::new),
                 rules,
                 exempt: self.exempt,

@@ -85,11 +85,12 @@
 //! | a failure | its thing |
 //! |---|---|
 //! | 404 | the path, without its query; of a gRPC call, the method |
-//! | 401 | the credentials: `Authorization`; none is one thing too |
+//! | 401 | the credentials: `Authorization`; none, or those of a verified user, are one thing too |
 //! | 401 of a failed [`Login`], or of a request with a body (`POST` and its like) that has no `Authorization` or a verified user | like no other, since each may be a guess |
 //! | any other | the route's template and the status |
 //!
-//! So a login handler that may see an `Authorization` beside the password should say how the login went ([`Login`]), or its route should
+//! So guesses behind one `Authorization` that is no verified user's are one thing: nothing tells them from an app that retries with
+//! an expired token. A login handler that may see one beside the password should say how the login went ([`Login`]), or its route should
 //! count failures: `{ threshold = "5/5m", distinct = false, routes = ["POST /login"] }`.
 //!
 //! # Incidents
@@ -136,14 +137,14 @@
 //! Bans are off unless [`SuspicionLayerBuilder::bans`] is given [`Bans`]. All kinds ban unless [`Bans::kinds`] names some, but
 //! the kinds [of an account](IncidentKind::is_of_an_account) never do.
 //!
+//! - **Whom.** A failure of a verified user counts towards a ban of the user, whatever its address: it is refused everywhere, and
+//!   others at the address pass. Any other counts towards a ban of the client. So do a failed login and a 401 to a request
+//!   with a body, whoever is signed in: either may be a guess at other credentials. All that follows holds for both ([`Subject`]).
 //! - **Offence.** A client is banned when it fails at as many distinct things in a window as the kind's threshold says; with
 //!   [`Watch::distinct`] `false`, when it fails so many times. This is exact, and apart from incidents: who asks for one
 //!   missing path again and again is an incident, and is not banned.
 //! - **Again.** What a client fails at during a ban does not count, nor what it failed at before one. Who goes on when the ban is
 //!   over is banned again when a threshold of things has come since, however long the window is.
-//! - **Signed-in users.** A failure of a verified user counts towards no ban: others may share the address. A failed login, and
-//!   a 401 to a request with a body, count all the same: either may be a guess at other credentials. The rate limits hold for
-//!   such a user, and incidents name it.
 //! - **Time.** The first offence costs 10 minutes, and each further one twice as long, up to 24 hours. Up to 10 % are added
 //!   at random, so that clients do not come back together ([`Sentence`]). A day after the end of the last ban, the count of
 //!   offences begins anew.
@@ -151,9 +152,10 @@
 //!   ([`BanResponse`]). They are no failures.
 //! - **Under way.** Requests that were under way when the ban began pass. Their failures add no offence. The store counts and
 //!   bans in one atomic call, so one burst is one offence, over all processes.
-//! - **Exempt** clients, users and routes pass. An exempt user passes behind a banned address too.
-//! - **Events.** Each ban is counted and is an event `client_banned` of the target `palisade::security`: `client`, `reason`,
-//!   `strikes` (the offences that the store remembers), `for`, `until`. A lift that ended a ban is an event `ban_lifted`. An
+//! - **Exempt** clients, users and routes pass. An exempt user passes behind a banned address too, and a banned one from an
+//!   exempt address.
+//! - **Events.** Each ban is counted and is an event `client_banned` of the target `palisade::security`: `client`, `user`
+//!   (of a user's ban, with the client that it last came from), `reason`, `strikes` (the offences that the store remembers), `for`, `until`. A lift that ended a ban is an event `ban_lifted`. An
 //!   [observer](SuspicionLayerBuilder::observe_events) receives both.
 //! - **Shared stores.** A ban holds in all processes. Each process sees its end, or its [lift](Suspicions::lift), within a
 //!   second, since it trusts an answer of the store for a second. During that second it refuses a banned client without a
@@ -185,7 +187,7 @@ mod threshold;
 mod watch;
 
 pub(crate) use bans::micros;
-pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence};
+pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence, Subject};
 use bans::{Known, Warden};
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;

@@ -21,7 +21,7 @@ const BAN = template(`<tr role="row"><th scope="row" role="rowheader" class="cli
 const INCIDENT = template(`<tr><th scope="row"><span class="name"></span><span class="meta"></span></th><td class="when"></td><td class="num count"></td></tr>`);
 
 const sections = {
-  tiles: tileOf('tile-bans', 'Banned clients', 'now', 'Clients that are refused now, whatever they ask for. The line begins when this page was opened.'),
+  tiles: tileOf('tile-bans', 'Banned clients', 'now', 'Clients and users that are refused now, whatever they ask for. The line begins when this page was opened.'),
   now: `
   <section class="panel" id="events" aria-labelledby="events-title">
     <header><h2 id="events-title">Security events</h2>
@@ -39,8 +39,8 @@ const sections = {
   <section class="panel mid" id="bans" aria-labelledby="bans-title">
     <header><h2 id="bans-title" tabindex="-1">Bans</h2>
       <details class="help"><summary aria-label="What a ban is">?</summary><div>
-        <p>Clients that every process refuses until their time is up. A strike is one offence: each lasts twice as long as the one before.</p>
-        <p>Lifting lets the client in again within a second, and forgets its strikes. It is written to the security log.</p>
+        <p>Clients, and verified users wherever they come from, that every process refuses until their time is up. A strike is one offence: each lasts twice as long as the one before.</p>
+        <p>Lifting lets them in again within a second, and forgets its strikes. It is written to the security log.</p>
       </div></details>
       <p class="sub" id="bans-sub"></p>
     </header>
@@ -160,21 +160,24 @@ const drawBans = () => {
   show($('bans-note'), notes.length > 0);
   say($('bans-note'), notes.join(' '));
   say($('bans-empty'), `No bans. A client is banned when its failures are an incident: for ${said(hello.bans.first)}, then for twice as long at each further offence, at most ${said(hello.bans.longest)}.`);
-  const { lostFocus } = rows($('bans-list'), BAN, bans.list, (ban) => ban.client, fillBan);
+  const { lostFocus } = rows($('bans-list'), BAN, bans.list, nameOf, fillBan);
   // The row that had the focus is gone: the next button, or the heading if there is none.
   if (lostFocus) (part($('bans-list'), 'button.lift:not([hidden])') ?? $('bans-title')).focus();
 };
+// A client by its address, a user by the word and the id.
+const nameOf = (ban) => (ban.user === undefined ? ban.client : `user ${ban.user}`);
 const fillBan = (row, ban, _, fresh) => {
   if (fresh) {
+    const name = nameOf(ban);
     const button = part(row, '.lift');
-    button.setAttribute('aria-label', `Lift the ban of ${ban.client}`);
-    part(row, '.yes').setAttribute('aria-label', `Lift it: let ${ban.client} in`);
-    part(row, '.no').setAttribute('aria-label', `Keep the ban of ${ban.client}`);
-    say(part(row, '.client'), ban.client);
+    button.setAttribute('aria-label', `Lift the ban of ${name}`);
+    part(row, '.yes').setAttribute('aria-label', `Lift it: let ${name} in`);
+    part(row, '.no').setAttribute('aria-label', `Keep the ban of ${name}`);
+    say(part(row, '.client'), name);
     button.addEventListener('click', () => ask(row, true));
     part(row, '.no').addEventListener('click', () => ask(row, false));
     part(row, '.sure').addEventListener('keydown', (event) => event.key === 'Escape' && ask(row, false));
-    part(row, '.yes').addEventListener('click', () => lift(row, row.ban.client));
+    part(row, '.yes').addEventListener('click', () => lift(row, row.ban));
     show(button, live.hello.actions);
   }
   if (row.ban?.since !== ban.since || (row.lifted && performance.now() - row.lifted > 5000)) {
@@ -205,19 +208,19 @@ const ask = (row, sure) => {
   part(row, sure ? '.yes' : '.lift').focus();
 };
 
-const lift = async (row, client) => {
+const lift = async (row, ban) => {
   if (row.dataset.state === 'busy') return;
-  const outcome = part(row, '.outcome');
+  const [outcome, name] = [part(row, '.outcome'), nameOf(ban)];
   row.dataset.state = 'busy';
   row.querySelectorAll('.sure button').forEach((button) => mark(button, 'aria-disabled', 'true'));
-  const { told, problem } = await act('bans/lift', { client }, 'The service did not answer; the ban may last on.');
+  const { told, problem } = await act('bans/lift', ban.user === undefined ? { client: ban.client } : { user: ban.user }, 'The service did not answer; the ban may last on.');
   row.querySelectorAll('.sure button').forEach((button) => button.removeAttribute('aria-disabled'));
   const focused = row.contains(document.activeElement) || document.activeElement === document.body;
   show(part(row, '.sure'), false);
   if (problem) {
     row.dataset.state = 'failed';
     say(outcome, problem);
-    say($('answer'), `The ban of ${client} was not lifted. ${problem}`);
+    say($('answer'), `The ban of ${name} was not lifted. ${problem}`);
     show(part(row, '.lift'), true);
     if (focused && row.isConnected) part(row, '.lift').focus();
     return;
@@ -226,7 +229,7 @@ const lift = async (row, client) => {
   row.lifted = performance.now();
   const lifted = told?.lifted === true;
   say(outcome, lifted ? 'Lifted' : 'Had ended');
-  say($('answer'), lifted ? `The ban of ${client} is lifted.` : `${client} was no longer banned.`);
+  say($('answer'), lifted ? `The ban of ${name} is lifted.` : `${name} was no longer banned.`);
   if (focused) {
     const others = [...$('bans-list').querySelectorAll('button.lift:not([hidden])')].filter((button) => !row.contains(button));
     (others[0] ?? $('bans-title')).focus();

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use self::bans::BanWatch;
 pub(crate) use self::events::Events;
-use super::{IncidentKind, SuspicionTally, Suspicions};
-use crate::model::Network;
+use super::{IncidentKind, Subject, SuspicionTally, Suspicions};
 use crate::model::panel::{Acted, Acting, Action, Fields, Panel, shown};
+use crate::model::{Network, UserId};
 
 /// For the store to lift a ban: longer than any deadline that it can be given.
 const STORE: Duration = Duration::from_secs(15);
@@ -63,7 +63,10 @@ impl SuspicionPanel {
     /// Tells the clients that are banned, as far as the panel knows.
     pub(crate) fn banned(&self) -> impl Fn() -> HashSet<Network> + Send + Sync + use<> {
         let bans = Arc::clone(&self.bans);
-        move || bans.now().1
+        move || {
+            let banned = bans.now().1.into_iter();
+            banned.filter_map(|subject| subject.network()).collect()
+        }
     }
 }
 
@@ -114,27 +117,27 @@ impl Panel for SuspicionPanel {
     }
 }
 
-/// Ends a ban: `{"client": "192.0.2.1"}`.
+/// Ends a ban: `{"client": "192.0.2.1"}` or `{"user": "ada"}`.
 impl Action for SuspicionPanel {
     fn path(&self) -> &'static str {
         "bans/lift"
     }
 
     fn act(&self, body: &[u8]) -> Acting {
-        let network = match client(body) {
-            Ok(network) => network,
+        let subject = match subject(body) {
+            Ok(subject) => subject,
             Err(detail) => return Box::pin(ready(Acted::Invalid(detail))),
         };
         let (suspicions, bans) = (self.suspicions.clone(), Arc::clone(&self.bans));
         Box::pin(async move {
-            let lifted = tokio::time::timeout(STORE, suspicions.lift(network)).await;
+            let lifted = tokio::time::timeout(STORE, suspicions.lift(subject.clone())).await;
             let Ok(Ok(lifted)) = lifted else {
                 return Acted::Unavailable(format!(
-                    "the store did not take it: the ban of {network} ends in this process alone, and holds again once \
+                    "the store did not take it: the ban of {subject} ends in this process alone, and holds again once \
                      the store answers; try again then"
                 ));
             };
-            bans.lifted(network);
+            bans.lifted(&subject);
             Acted::Done(if lifted {
                 r#"{"lifted":true}"#
             } else {
@@ -144,21 +147,28 @@ impl Action for SuspicionPanel {
     }
 }
 
-/// The client that a body names, or what is wrong with the body.
-fn client(body: &[u8]) -> Result<Network, String> {
+/// Whose ban a body names, or what is wrong with the body.
+fn subject(body: &[u8]) -> Result<Subject, String> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Lift {
-        client: String,
+    #[serde(deny_unknown_fields, rename_all = "snake_case")]
+    enum Lift {
+        Client(String),
+        User(String),
     }
-    let Ok(Lift { client }) = serde_json::from_slice(body) else {
-        return Err(r#"the body is not `{"client": "..."}`"#.to_owned());
-    };
-    client.parse().map_err(|_| {
-        format!(
-            "`client` cannot be `{}`: allowed is an IPv4 address such as `192.0.2.1`, or an IPv6 network such as \
-             `2001:db8::/64`",
-            shown(&client)
-        )
-    })
+    match serde_json::from_slice(body) {
+        Ok(Lift::Client(client)) => client.parse().map(Subject::Network).map_err(|_| {
+            format!(
+                "`client` cannot be `{}`: allowed is an IPv4 address such as `192.0.2.1`, or an IPv6 network such as \
+                 `2001:db8::/64`",
+                shown(&client)
+            )
+        }),
+        Ok(Lift::User(user)) => UserId::kept(&user).map(Subject::User).ok_or_else(|| {
+            format!(
+                "`user` cannot be `{}`: allowed is an id as the list of bans has it",
+                shown(&user)
+            )
+        }),
+        Err(_) => Err(r#"the body is not `{"client": "..."}` or `{"user": "..."}`"#.to_owned()),
+    }
 }

@@ -13,7 +13,7 @@ use super::store::{
 };
 use super::tally::{FailureResult, SuspicionTally};
 use super::thing::{Sought, Things};
-use super::{Ban, BanReason, IncidentKind, Warden};
+use super::{Ban, BanReason, IncidentKind, Subject, Warden};
 use crate::log::{Fallback, Losses, News, now};
 use crate::model::{Client, Exemptions, Network, Route, RouteFilter, UserId};
 use crate::task::queue::{Queue, Work, leave};
@@ -30,8 +30,8 @@ pub(super) struct Recorder {
     pub(super) plain: Box<[IncidentKind]>,
     /// `None` unless failures are told apart.
     pub(super) things: Option<Things>,
-    /// Of which requests the response must know what they asked for.
-    pub(super) seeks: Seeks,
+    /// Whether the response must know what a request asked for.
+    pub(super) seeks: bool,
     pub(super) stores: Stores,
     pub(super) queue: Queue<Noted>,
     pub(super) losses: Losses,
@@ -73,24 +73,13 @@ pub(super) struct Sender {
     pub(super) left_out: u8,
 }
 
-/// Of which requests the response must know what they asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seeks {
-    Nothing,
-    /// Of those without a verified user: such a user's failures count towards no ban, or are like no other.
-    Anonymous,
-    All,
-}
-
 impl Recorder {
     /// What a request asks for, if its response must know.
     #[inline]
     pub(super) fn seek<B>(&self, client: &Client, request: &Request<B>) -> Option<Box<Sought>> {
-        match self.seeks {
-            Seeks::Nothing => None,
-            Seeks::Anonymous if client.user.is_some() => None,
-            Seeks::Anonymous | Seeks::All => Some(Box::new(Sought::of(request))),
-        }
+        let is_verified = client.user.is_some();
+        self.seeks
+            .then(|| Box::new(Sought::of(request, is_verified)))
     }
 
     /// The kinds that leave out the failures of this route.
@@ -123,7 +112,7 @@ impl Recorder {
         let is_guess = is_login || (status == StatusCode::UNAUTHORIZED && !is_safe);
         let mut request = FailedRequest::new(client, status, route);
         request.left_out = left_out;
-        request.bans = user.is_none() || is_guess;
+        request.is_of_user = user.is_some() && !is_guess;
         if login.is_none() && !self.rules.iter().any(|rule| request.counts(rule.kind)) {
             return;
         }
@@ -266,20 +255,25 @@ impl Recorder {
     ) -> Vec<Evidence> {
         let mut evidence = Vec::new();
         let requests = batch.requests.iter().enumerate();
-        for (_, request) in requests.filter(|(place, _)| of(*place)) {
+        let requests = requests.zip(&batch.circumstances);
+        for ((_, request), (user, _)) in requests.filter(|((place, _), _)| of(*place)) {
             for rule in self.rules.iter().filter(|rule| warden.bans_for(rule.kind)) {
                 let thing = match (rule.kind, request.login) {
                     (IncidentKind::PasswordSpraying, Some(login)) if !login.succeeded => {
                         login.account.item()
                     }
-                    (kind, _) if !(request.bans && request.counts(kind)) => continue,
+                    (kind, _) if !request.counts(kind) => continue,
                     (kind, _) => match &self.things {
                         Some(things) if self.plain.contains(&kind) => things.unlike_any(),
                         _ => request.thing,
                     },
                 };
+                let subject = match user {
+                    Some(user) if request.is_of_user => user.clone().into(),
+                    _ => request.client.into(),
+                };
                 evidence.push(Evidence {
-                    client: request.client,
+                    subject,
                     kind: rule.kind,
                     threshold: rule.threshold,
                     thing,
@@ -289,10 +283,21 @@ impl Recorder {
         evidence
     }
 
-    /// Counts and logs a ban that was imposed for this reason. The ban as it stands may be an earlier one that lasts longer.
-    pub(super) fn announce(&self, reason: BanReason, ban: &Ban) {
+    /// Counts and logs a ban that was imposed for this reason; of a user, with the client that it last came from. The ban as it
+    /// stands may be an earlier one that lasts longer.
+    pub(super) fn announce(&self, reason: BanReason, ban: &Ban, client: Option<Network>) {
         self.tally.ban(reason);
-        self.reporter.report_ban(reason, ban);
+        self.reporter.report_ban(reason, ban, client);
+    }
+
+    fn announce_all(&self, bans: &[Ban], batch: &Batch) {
+        for ban in bans {
+            let client = match &ban.subject {
+                Subject::Network(client) => Some(*client),
+                Subject::User(user) => batch.last_client(user),
+            };
+            self.announce(ban.reason, ban, client);
+        }
     }
 }
 
@@ -300,6 +305,15 @@ impl Recorder {
 struct Batch {
     requests: Vec<FailedRequest>,
     circumstances: Vec<(Option<UserId>, SystemTime)>,
+}
+
+impl Batch {
+    fn last_client(&self, user: &UserId) -> Option<Network> {
+        let senders = self.requests.iter().zip(&self.circumstances);
+        let mut latest_first = senders.rev();
+        let (request, _) = latest_first.find(|(_, (known, _))| known.as_ref() == Some(user))?;
+        Some(request.client)
+    }
 }
 
 impl From<Vec<Noted>> for Batch {
@@ -335,13 +349,9 @@ impl Work for Recorder {
         self.report(&batch, &found.incidents);
         if let Some(warden) = &self.warden {
             let shared = self.evidence(warden, &batch, |place| !found.is_refused(place));
-            for ban in warden.convict(shared).await {
-                self.announce(ban.reason, &ban);
-            }
+            self.announce_all(&warden.convict(shared).await, &batch);
             let here = self.evidence(warden, &batch, |place| found.is_refused(place));
-            for ban in warden.convict_here(here) {
-                self.announce(ban.reason, &ban);
-            }
+            self.announce_all(&warden.convict_here(here), &batch);
         }
     }
 
@@ -352,9 +362,8 @@ impl Work for Recorder {
         taken.counted(&found);
         self.report(&batch, &found.incidents);
         if let Some(warden) = &self.warden {
-            for ban in warden.convict_here(self.evidence(warden, &batch, |_| true)) {
-                self.announce(ban.reason, &ban);
-            }
+            let evidence = self.evidence(warden, &batch, |_| true);
+            self.announce_all(&warden.convict_here(evidence), &batch);
         }
     }
 }

@@ -91,11 +91,11 @@ impl<S> Suspicion<S> {
         S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
         B: http_body::Body<Data = Bytes>,
     {
-        let client = watched.sender.client;
+        let (client, user) = (watched.sender.client, watched.sender.user.as_ref());
         // Taken out: a stack further in has bans of its own.
         let screened = request.extensions_mut().remove::<Screened>();
         let known = watched.recorder.warden.as_ref().map(|warden| {
-            let known = warden.known(client, screened.as_ref());
+            let known = warden.known(client, user, screened.as_ref());
             (warden, known)
         });
         match known {
@@ -106,7 +106,7 @@ impl<S> Suspicion<S> {
                 ResponseFuture::refused(warden.respond(left, &parts).map(Body::refusal))
             }
             Some((warden, Known::Unknown)) => {
-                let pending = warden.ask(client);
+                let pending = warden.ask(client, user);
                 // The service that was polled ready goes with the request; a clone waits for the next.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);

@@ -9,7 +9,7 @@ use http::StatusCode;
 
 pub use super::bans::store::{BanStore, Evidence, LocalBanStore};
 use super::{AccountHash, AccountState, IncidentKind, LoginAttempt, Threshold};
-pub use crate::model::Reply;
+pub use crate::model::{Barred, Reply};
 use crate::model::{Network, Route};
 
 /// Keeps the logs of failures.
@@ -95,9 +95,9 @@ pub struct FailedRequest {
     pub thing: u64,
     /// The kinds that leave it out, a bit for each place in [`IncidentKind::BY_STATUS`].
     pub(crate) left_out: u8,
-    /// Whether it counts towards a ban. A verified user's failure does not, for others may share the address and nothing tells
-    /// how many do; unless it may be a guess at other credentials.
-    pub(crate) bans: bool,
+    /// Whether it counts towards a ban of its verified user rather than of the client, whose address others may share; a guess
+    /// at other credentials does not.
+    pub(crate) is_of_user: bool,
 }
 
 impl FailedRequest {
@@ -111,7 +111,7 @@ impl FailedRequest {
             login: None,
             thing: 0,
             left_out: 0,
-            bans: true,
+            is_of_user: false,
         }
     }
 

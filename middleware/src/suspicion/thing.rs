@@ -17,12 +17,15 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    /// Shares what the request holds: nothing is copied.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let headers = request.headers();
+    /// Shares what the request holds: nothing is copied. A verified user's credentials are left out: they were right.
+    pub(super) fn of<B>(request: &Request<B>, is_verified: bool) -> Self {
+        let authorization = match is_verified {
+            true => None,
+            false => request.headers().get(AUTHORIZATION).cloned(),
+        };
         Self {
             path: request.uri().path_and_query().cloned(),
-            authorization: headers.get(AUTHORIZATION).cloned(),
+            authorization,
         }
     }
 

@@ -21,6 +21,7 @@ use palisade::stack::Stack;
 use palisade::store::Operation;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
+use palisade::suspicion::{Bans, SuspicionLayer};
 use palisade_tests::SOON;
 use palisade_tests::distance::Distance;
 use palisade_tests::redis::RedisServer;
@@ -447,4 +448,46 @@ async fn a_client_that_leaves_while_it_waits_takes_nothing_along() {
         }
     }
     assert_eq!(service.send(1, Some("ada")).await.into_body(), "returning");
+}
+
+/// Bans that the limits' store does not know of would let banned clients pass.
+#[test]
+fn bans_in_another_store_than_the_limits_are_refused_by_name() {
+    let store = |url: &str, prefix: &str| {
+        let builder = RedisStore::builder(url).prefix(prefix);
+        builder.build().unwrap()
+    };
+    let preflight = |of_bans: RedisStore, of_limits: RedisStore| {
+        let local = MemoryStore::new();
+        let bans = Bans::shared(of_bans.clone(), local.clone());
+        let suspicion = SuspicionLayer::shared(of_bans, local.clone()).bans(bans);
+        let limits = RateLimitLayer::shared(of_limits, local).build().unwrap();
+        let builder = PreflightLayer::builder().ask(limits);
+        builder.ask(suspicion.build().unwrap()).build()
+    };
+    let url = "redis://:hunter2@127.0.0.1:1/3";
+    assert!(preflight(store(url, "shop:"), store(url, "shop:")).is_ok());
+    for (url, prefix, place) in [
+        (url, "bans:", "database 3 of 127.0.0.1:1 under `bans:`"),
+        (
+            "redis://127.0.0.1:1",
+            "shop:",
+            "database 0 of 127.0.0.1:1 under `shop:`",
+        ),
+        (
+            "redis://127.0.0.1:2/3",
+            "shop:",
+            "database 3 of 127.0.0.1:2 under `shop:`",
+        ),
+    ] {
+        let refused = preflight(store(url, prefix), store("redis://127.0.0.1:1/3", "shop:"));
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            format!(
+                "`preflight` cannot be `rate_limit with database 3 of 127.0.0.1:1 under `shop:``: allowed is the store of \
+                 suspicion, {place}: the question about a ban travels in the call of the limits, so build both layers of \
+                 clones of one store"
+            )
+        );
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use palisade::client::Peer;
+use palisade::client::{Peer, Secret, UserId};
 use palisade::config::Config;
 use palisade::stack::Stack;
 use palisade_tests::redis::RedisServer;
@@ -73,11 +73,13 @@ async fn a_client_and_a_customer_are_let_in_by_every_process_on_memory_and_on_re
         let hour = Duration::from_secs(3_600);
         let network = palisade::client::Network::of(one.parse().unwrap(), 64);
         stacks[0].suspicions().ban(network, hour).await.unwrap();
+        let ada = UserId::new(user, &Secret::from_bytes(b"a secret of the tests"));
+        stacks[0].suspicions().ban(ada, hour).await.unwrap();
 
         let unblocked = unblock.client(other.parse().unwrap()).await.unwrap();
         assert!(unblocked.was_banned && unblocked.was_limited);
         let unblocked = unblock.user(user).await.unwrap();
-        assert!(!unblocked.was_banned && unblocked.was_limited);
+        assert!(unblocked.was_banned && unblocked.was_limited);
         // At once where it was said, and soon everywhere.
         assert_eq!(send(stacks[0], one, None).await, StatusCode::OK);
         let ok = send(stacks[0], "192.0.2.9", Some(user)).await;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use palisade::client::Network;
 use palisade::config::Config;
 use palisade::stack::Stack;
-use palisade::suspicion::{BanReason, IncidentKind, Suspicions};
+use palisade::suspicion::{BanReason, IncidentKind, Subject, Suspicions};
 use palisade_tests::SOON;
+use palisade_tests::events::lift_of;
 use palisade_tests::http::{Client, Reply};
 use palisade_tests::metrics::Scrape;
 use palisade_tests::redis::RedisServer;
@@ -108,6 +109,78 @@ async fn a_scanner_is_refused_from_its_tenth_404_on_and_nobody_else() {
         let name = "webstore_security_bans_total";
         assert_eq!(scrape.sum(name, &scanning), 1.0);
         assert_eq!(scrape.matching(name, &[]).count(), BanReason::all().count());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_in_scanner_is_refused_everywhere_and_nobody_else_at_its_address() {
+    let redis = RedisServer::start();
+    for url in [None, Some(redis.url())] {
+        let webstore = Webstore::start(url.as_deref(), &config("for = '10m'\njitter = 0"));
+        let client = webstore.client();
+        let ask = async |address: &str, user: Option<&str>, path: &str| {
+            let token = format!("Bearer user-token-{}", user.unwrap_or_default());
+            let headers = [("x-forwarded-for", address), ("authorization", &token)];
+            let headers = &headers[..1 + usize::from(user.is_some())];
+            client.get(path, headers).await
+        };
+        let shops = async |address: &str, user| {
+            let reply = ask(address, user, "/us/products").await;
+            reply.status.as_u16()
+        };
+        // The office: twelve with one 404 each, and one of them scans, partly from home.
+        for n in 0..12 {
+            let user = format!("colleague-{n}");
+            let reply = ask(OTHER, Some(&user), &format!("/office/{n}")).await;
+            assert_eq!(reply.status, 404);
+        }
+        let token = "Bearer user-token-mallory";
+        for address in [OTHER, SCANNER] {
+            let headers = [("x-forwarded-for", address), ("authorization", token)];
+            for n in 0..5 {
+                let path = format!("/wp-admin/{address}/{n}");
+                assert_eq!(client.get(&path, &headers).await.status, 404);
+            }
+        }
+        webstore
+            .scrape_until("the user is banned", SOON, |scrape| bans(scrape) > 0.0)
+            .await;
+        for address in [OTHER, SCANNER, "203.0.113.9"] {
+            assert_eq!(shops(address, Some("mallory")).await, 429, "{address}");
+            assert_eq!(shops(address, Some("colleague-1")).await, 200, "{address}");
+            assert_eq!(shops(address, None).await, 200, "{address}");
+        }
+        assert_eq!(bans(&webstore.scrape().await), 1.0);
+        // Guesses at the passwords of others are the address's, whoever is signed in.
+        for n in 0..5 {
+            let headers = [
+                ("x-forwarded-for", SCANNER),
+                ("authorization", "Bearer user-token-eve"),
+            ];
+            let body = format!(r#"{{"user":"victim","password":"{n}"}}"#);
+            assert_eq!(client.post("/login", &headers, &body).await.status, 401);
+        }
+        webstore
+            .scrape_until("the address is banned", SOON, |scrape| bans(scrape) > 1.0)
+            .await;
+        assert_eq!(shops(SCANNER, None).await, 429);
+        assert_eq!(shops(OTHER, Some("eve")).await, 200);
+        assert_eq!(bans(&webstore.scrape().await), 2.0);
+        // Lifted from another process, and from the page.
+        if url.is_some() {
+            let mallory = "user:mallory".parse::<Subject>().unwrap();
+            assert!(elsewhere(&redis).lift(mallory).await.unwrap());
+        } else {
+            let lifted = lift_of(&webstore.admin, "user", "mallory").await;
+            assert_eq!(lifted.body, r#"{"lifted":true}"#);
+            let refused = lift_of(&webstore.admin, "user", "a b").await;
+            assert_eq!(refused.status, 400);
+        }
+        let start = Instant::now();
+        while shops(OTHER, Some("mallory")).await != 200 {
+            assert!(start.elapsed() < SOON, "mallory is still banned");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -237,7 +310,7 @@ async fn a_ban_and_its_lift_reach_every_process_within_a_second() {
     let elsewhere = elsewhere(&redis);
     let bans = elsewhere.bans().await.unwrap();
     assert_eq!(bans.len(), 1);
-    assert_eq!(bans[0].client, network(SCANNER));
+    assert_eq!(bans[0].subject, network(SCANNER).into());
     assert_eq!(
         bans[0].reason,
         BanReason::Incident(IncidentKind::EndpointScanning)
@@ -334,8 +407,8 @@ async fn nobody_gets_another_banned_by_a_header() {
     ];
     scan(&webstore, &client, &headers, 10).await;
     let bans = elsewhere(&redis).bans().await.unwrap();
-    let banned: Vec<_> = bans.iter().map(|ban| ban.client).collect();
-    assert_eq!(banned, [network("127.0.0.1")]);
+    let banned: Vec<_> = bans.iter().map(|ban| ban.subject.network()).collect();
+    assert_eq!(banned, [Some(network("127.0.0.1"))]);
     let reply = client.get("/us/products", &[]).await;
     assert_eq!(reply.status, 429);
 }

@@ -115,7 +115,7 @@ Examples:
 
 JSON of suspicious activity: `suspicious` holds for each kind a list, empty where nobody was convicted, of
 `client`, `first` (the time of the conviction), `incidents` and `requests_before`, the first convicted first. `bans`
-is a list of `client`, `reason` (that of the first ban), `first`, `bans` and `requests_refused`.
+is a list of `client` (of a user, `user:` and the id), `reason` (that of the first ban), `first`, `bans` and `requests_refused`.
 
 Exit status: 0 with a report, 1 when a log or every line cannot be read, 2 for a wrong argument, or a configuration that
 cannot be read or used.";

@@ -12,6 +12,7 @@ use palisade::config::Config;
 use palisade::rate_limit::{Exemptions, PolicyCounts, Rejected};
 use palisade::stack::Stack;
 use palisade::store::memory::{Clock, MemoryStore};
+use palisade::suspicion::Subject;
 use palisade::suspicion::store::{LocalBanStore, LocalFailureStore};
 use tower::{Layer, Service, ServiceExt};
 
@@ -27,7 +28,7 @@ pub(super) struct Replay {
     screen: Option<Screen>,
 }
 
-/// Finds out whether a client is banned, before its request meets the limits.
+/// Finds out whether a request is banned, before it meets the limits.
 struct Screen {
     memory: MemoryStore,
     exempt: Exemptions,
@@ -41,8 +42,8 @@ struct Screen {
 pub(super) struct Outcome<'a> {
     pub(super) entry: &'a Entry,
     pub(super) admitted: bool,
-    /// Whether its client was banned; the request was refused for it unless bans are in dry run.
-    pub(super) banned: bool,
+    /// Whose ban it met, its client's or its user's; the request was refused for it unless bans are in dry run.
+    pub(super) banned: Option<Subject>,
     /// Who the layers found the client of a request to be that reached the service.
     pub(super) client: Option<&'a Client>,
     /// By policy, in the order of the configuration.
@@ -122,12 +123,12 @@ impl Replay {
             for entry in entries {
                 self.clock.set(entry.at.abs_diff(start));
                 let screen = self.screen.as_ref();
-                let banned = screen.filter(|screen| screen.is_banned(log, entry));
-                if banned.is_some_and(|screen| screen.enforced) {
+                let banned = screen.and_then(|screen| screen.banned(log, entry));
+                if banned.is_some() && screen.is_some_and(|screen| screen.enforced) {
                     visit(Outcome {
                         entry,
                         admitted: false,
-                        banned: true,
+                        banned,
                         client: None,
                         policies: &silent,
                     });
@@ -143,7 +144,7 @@ impl Replay {
                 visit(Outcome {
                     entry,
                     admitted: response.extensions().get::<Rejected>().is_none(),
-                    banned: banned.is_some(),
+                    banned,
                     client: response.extensions().get(),
                     policies: &outcomes,
                 });
@@ -154,19 +155,22 @@ impl Replay {
 }
 
 impl Screen {
-    fn is_banned(&self, log: &Log, entry: &Entry) -> bool {
+    fn banned(&self, log: &Log, entry: &Entry) -> Option<Subject> {
         let mut client = Client::new(log.addresses[entry.address as usize], self.ipv6_prefix);
-        if self.memory.banned_for_now(client.network).is_none() {
-            return false;
-        }
+        client.user = entry
+            .user()
+            .map(|user| UserId::new(&log.users[user], &self.secret));
+        let subjects = [
+            Some(client.network.into()),
+            client.user.clone().map(Subject::User),
+        ];
+        let mut subjects = subjects.into_iter().flatten();
+        let subject = subjects.find(|subject| self.memory.banned_for_now(subject).is_some())?;
         let (method, uri) = &log.requests[entry.request as usize];
         if let Some(route) = self.routes.resolve(uri.path()) {
             client.route = route;
         }
-        client.user = entry
-            .user()
-            .map(|user| UserId::new(&log.users[user], &self.secret));
-        !self.exempt.covers(method, uri, &client)
+        (!self.exempt.covers(method, uri, &client)).then_some(subject)
     }
 }
 

@@ -92,16 +92,17 @@ pub(super) struct Convicted {
     pub(super) requests_before: u64,
 }
 
-/// A client that was banned.
+/// A client or a user that was banned.
 #[derive(Debug, Serialize)]
 pub(super) struct Banned {
+    /// The address, or `user:` and the id.
     pub(super) client: String,
     /// What for, the first time.
     pub(super) reason: &'static str,
     /// The time of the first ban.
     pub(super) first: Timestamp,
     pub(super) bans: u64,
-    /// The client's requests while it was banned; in dry run they passed nevertheless.
+    /// The requests while it was banned; in dry run they passed nevertheless.
     pub(super) requests_refused: u64,
 }
 

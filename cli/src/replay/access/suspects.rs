@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use http::StatusCode;
 use palisade::rate_limit::Exemptions;
 use palisade::suspicion::store::{Evidence, FailedRequest, LocalBanStore, LocalFailureStore, Rule};
-use palisade::suspicion::{IncidentKind, Watch};
+use palisade::suspicion::{IncidentKind, Subject, Watch};
 
 use super::clients::Clients;
 use super::limits::{Banning, Limits};
@@ -32,8 +32,7 @@ pub(super) struct Suspects<'a> {
     /// Makes things of what failed.
     hasher: RandomState,
     serial: Cell<u64>,
-    /// By client.
-    banned: BTreeMap<usize, Banned>,
+    banned: BTreeMap<Subject, Banned>,
 }
 
 struct Conviction {
@@ -71,8 +70,8 @@ impl<'a> Suspects<'a> {
         let Some(number) = self.clients.number(entry, false) else {
             return;
         };
-        if outcome.banned
-            && let Some(banned) = self.banned.get_mut(&number)
+        if let Some(subject) = &outcome.banned
+            && let Some(banned) = self.banned.get_mut(subject)
         {
             banned.requests_refused += 1;
         }
@@ -123,11 +122,14 @@ impl<'a> Suspects<'a> {
             });
             conviction.incidents += 1;
         }
-        // As in the layer, a verified user's failure counts towards no ban, unless it is a 401.
-        let is_of_user = client.user.is_some() && entry.status != StatusCode::UNAUTHORIZED;
+        // As in the layer, a verified user's failure counts towards a ban of the user, unless it is a 401.
+        let subject = match &client.user {
+            Some(user) if entry.status != StatusCode::UNAUTHORIZED => user.clone().into(),
+            _ => Subject::Network(client.network),
+        };
         let Some(Banning {
             sentence, kinds, ..
-        }) = self.banning.filter(|_| !is_of_user)
+        }) = self.banning
         else {
             return;
         };
@@ -138,7 +140,7 @@ impl<'a> Suspects<'a> {
             .filter(|((kind, _), counts)| *counts && kinds.contains(kind));
         let evidence: Vec<_> = evidence
             .map(|((kind, watch), _)| Evidence {
-                client: client.network,
+                subject: subject.clone(),
                 kind: *kind,
                 threshold: watch.threshold,
                 thing: if watch.distinct == Some(false) {
@@ -149,8 +151,9 @@ impl<'a> Suspects<'a> {
             })
             .collect();
         for ban in self.store.convict_now(&evidence, sentence, 0) {
-            let banned = self.banned.entry(number).or_insert_with(|| Banned {
-                client: self.clients.name(number, false),
+            let subject = ban.subject.clone();
+            let banned = self.banned.entry(subject).or_insert_with(|| Banned {
+                client: ban.subject.to_string(),
                 reason: ban.reason.as_str(),
                 first: timestamp(entry.at),
                 bans: 0,

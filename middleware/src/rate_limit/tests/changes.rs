@@ -36,7 +36,7 @@ impl Admit for Failing {
         };
         Reply::Ready(Ok(Verdict {
             admitted: true,
-            banned: None,
+            banned: Default::default(),
             tiers: charges.iter().map(|_| room).collect(),
         }))
     }

@@ -10,7 +10,7 @@ use super::log::{Log, Micros};
 use super::shard::Shard;
 use super::table::Table;
 use crate::model::{PartitionKey, Quota};
-use crate::rate_limit::store::{Admit, AdmitNow, Charge, Reply, Tier, Verdict};
+use crate::rate_limit::store::{Admit, AdmitNow, Barred, Charge, Reply, Tier, Verdict};
 
 /// The store, for the policies of one layer.
 pub(super) struct Bound {
@@ -120,7 +120,7 @@ impl AdmitNow for Bound {
         }
         Verdict {
             admitted,
-            banned: None,
+            banned: Barred::default(),
             tiers,
         }
     }

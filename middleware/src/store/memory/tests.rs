@@ -102,7 +102,7 @@ impl Reference {
             .map(|((charge, key), room)| self.tier(charge, *key, now, !room));
         Verdict {
             admitted,
-            banned: None,
+            banned: Default::default(),
             tiers: tiers.collect(),
         }
     }

@@ -1,6 +1,5 @@
 //! The port of the bans, over all processes.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use super::RedisStore;
 use super::answer::{Answer, Elements, MalformedReply};
 use super::call::{Call, Script, refused};
 use super::keys::{Keys, Prefix};
-use crate::model::{Network, Operation};
-use crate::suspicion::store::{BanStore, Evidence, Reply};
-use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, Threshold, micros};
+use crate::model::{Network, Operation, UserId};
+use crate::suspicion::store::{BanStore, Barred, Evidence, Reply};
+use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, Subject, Threshold, micros};
 
 static IMPOSE_BAN: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
@@ -40,8 +39,9 @@ impl BanStore for RedisStore {
         if evidence.len() > MOST_EVIDENCE {
             return Reply::Ready(Err(refused("more than 500 pieces of evidence in one call")));
         }
-        let clients: Vec<_> = evidence.iter().map(|piece| piece.client).collect();
-        let read = move |reply| told(reply, &clients);
+        let subjects = evidence.iter().map(|piece| piece.subject.clone());
+        let subjects: Vec<_> = subjects.collect();
+        let read = move |reply| told(reply, &subjects);
         let call = || {
             let pieces = evidence.iter().map(Piece::of);
             impose(&self.0.prefix, pieces, sentence.ladder(roll))
@@ -49,9 +49,10 @@ impl BanStore for RedisStore {
         self.0.request(Operation::Ban, call, read)
     }
 
-    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
+    fn impose_for(&self, subject: &Subject, length: Duration) -> Reply<Ban> {
+        let subjects = [subject.clone()];
         let read = move |reply| {
-            let Answer { broken, answer } = told(reply, &[client])?;
+            let Answer { broken, answer } = told(reply, &subjects)?;
             let ban = answer.into_iter().next().ok_or(MalformedReply)?;
             Ok(Answer {
                 broken,
@@ -60,23 +61,38 @@ impl BanStore for RedisStore {
         };
         let call = || {
             let length = length.clamp(Ban::SHORTEST, Ban::LONGEST);
-            impose(&self.0.prefix, [Piece::by_hand(client)], [length])
+            impose(&self.0.prefix, [Piece::by_hand(subject)], [length])
         };
         self.0.request(Operation::Ban, call, read)
     }
 
-    fn lift(&self, client: Network) -> Reply<bool> {
-        let call = || lift(&self.0.prefix, client);
+    fn lift(&self, subject: &Subject) -> Reply<bool> {
+        let call = || lift(&self.0.prefix, subject);
         self.0.request(Operation::Ban, call, lifted)
     }
 
-    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
+    fn banned_for(&self, client: Network, user: Option<&UserId>) -> Reply<Barred> {
+        let user = user.cloned().map(Subject::User);
+        let subjects: Vec<_> = [client.into()].into_iter().chain(user).collect();
+        let call = read_bans(&self.0.prefix, &subjects);
         let read = move |reply| {
-            let bans = told(reply, &[client])?;
-            Ok(bans.map(|bans| bans.first().map(|ban| ban.left)))
+            let bans = told(reply, &subjects)?;
+            Ok(bans.map(|bans| {
+                let mut barred = Barred::default();
+                for ban in bans {
+                    match ban.subject {
+                        Subject::Network(_) => barred.client = Some(ban.left),
+                        Subject::User(_) => barred.user = Some(ban.left),
+                    }
+                }
+                barred
+            }))
         };
-        let call = || read_bans(&self.0.prefix, &[client]);
-        self.0.request(Operation::Ban, call, read)
+        self.0.request(Operation::Ban, || call, read)
+    }
+
+    fn place(&self) -> &str {
+        &self.0.place
     }
 
     fn list(&self, limit: usize) -> Reply<Vec<Ban>> {
@@ -90,12 +106,12 @@ impl BanStore for RedisStore {
                 call.arg(core.prefix.bans()).arg(0).arg(last);
                 call
             };
-            let clients = core.request(Operation::Ban, index, listed).await?;
-            if clients.is_empty() {
+            let subjects = core.request(Operation::Ban, index, listed).await?;
+            if subjects.is_empty() {
                 return Ok(Vec::new());
             }
-            let call = read_bans(&core.prefix, &clients);
-            let read = move |reply| told(reply, &clients);
+            let call = read_bans(&core.prefix, &subjects);
+            let read = move |reply| told(reply, &subjects);
             let mut bans = core.request(Operation::Ban, || call, read).await?;
             // The index knows milliseconds, and a ban may have been lengthened since it was read.
             bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
@@ -105,45 +121,45 @@ impl BanStore for RedisStore {
 }
 
 /// A piece of evidence as the script reads it.
-struct Piece {
-    client: Network,
+struct Piece<'a> {
+    subject: &'a Subject,
     reason: BanReason,
     /// `None` for a ban by hand.
     counted: Option<(IncidentKind, Threshold, u64)>,
 }
 
-impl Piece {
-    fn of(evidence: &Evidence) -> Self {
+impl<'a> Piece<'a> {
+    fn of(evidence: &'a Evidence) -> Self {
         Self {
-            client: evidence.client,
+            subject: &evidence.subject,
             reason: BanReason::Incident(evidence.kind),
             counted: Some((evidence.kind, evidence.threshold, evidence.thing)),
         }
     }
 
-    fn by_hand(client: Network) -> Self {
+    fn by_hand(subject: &'a Subject) -> Self {
         Self {
-            client,
+            subject,
             reason: BanReason::Manual,
             counted: None,
         }
     }
 }
 
-/// A call that bans the clients whose evidence is an offence, for these lengths.
-fn impose(
+/// A call that bans those whose evidence is an offence, for these lengths.
+fn impose<'a>(
     prefix: &Prefix,
-    pieces: impl IntoIterator<Item = Piece>,
+    pieces: impl IntoIterator<Item = Piece<'a>>,
     lengths: impl IntoIterator<Item = Duration>,
 ) -> Call {
     let mut keys = Keys::with_room_for(3);
     keys.push_text(&prefix.bans());
-    let (mut plan, mut clients) = (Vec::new(), Vec::new());
+    let (mut plan, mut subjects) = (Vec::new(), Vec::new());
     for piece in pieces {
-        keys.push_text(&prefix.ban(piece.client));
+        keys.push_text(&prefix.ban(piece.subject));
         let mut counted = (0, 0, 0);
         if let Some((kind, threshold, thing)) = piece.counted {
-            keys.push(&prefix.of_things(kind, threshold), &piece.client.into());
+            keys.push_subject(&prefix.of_things(kind, threshold), piece.subject);
             counted = (threshold.count(), threshold.window_micros(), thing);
         }
         let (count, window, thing) = counted;
@@ -152,7 +168,7 @@ fn impose(
         plan.extend_from_slice(&count.to_be_bytes()[2..]);
         plan.extend_from_slice(&window.to_be_bytes()[3..]);
         plan.extend_from_slice(&thing.to_be_bytes());
-        clients.push(piece.client.to_string());
+        subjects.push(piece.subject.to_string());
     }
     let mut terms = Vec::new();
     for duration in [Sentence::FORGET_AFTER].into_iter().chain(lengths) {
@@ -160,25 +176,25 @@ fn impose(
         terms.extend_from_slice(&micros(duration).to_be_bytes()[1..]);
     }
     let mut call = IMPOSE_BAN.on(&keys);
-    call.arg(terms).arg(plan).arg(clients);
+    call.arg(terms).arg(plan).arg(subjects);
     call
 }
 
-/// A call that ends the ban of a client, and forgets what counts towards the next.
-fn lift(prefix: &Prefix, client: Network) -> Call {
+/// A call that ends a ban, and forgets what counts towards the next.
+fn lift(prefix: &Prefix, subject: &Subject) -> Call {
     let mut keys = Keys::with_room_for(2);
-    keys.push_text(&prefix.ban(client));
+    keys.push_text(&prefix.ban(subject));
     keys.push_text(&prefix.bans());
     let mut call = LIFT_BAN.on(&keys);
-    call.arg(client.to_string());
+    call.arg(subject.to_string());
     call
 }
 
-/// A call that reads the bans of at most [`MOST_READ`] clients.
-fn read_bans(prefix: &Prefix, clients: &[Network]) -> Call {
-    let mut call = READ_BANS.call(clients.len());
-    for client in clients {
-        call.arg(prefix.ban(*client));
+/// A call that reads at most [`MOST_READ`] bans.
+fn read_bans(prefix: &Prefix, subjects: &[Subject]) -> Call {
+    let mut call = READ_BANS.call(subjects.len());
+    for subject in subjects {
+        call.arg(prefix.ban(subject));
     }
     call
 }
@@ -201,15 +217,15 @@ fn lifted(reply: Value) -> Result<Answer<bool>, MalformedReply> {
     Answer::read(reply, Elements::flag)
 }
 
-/// Those of `clients`, in the script's order, that are banned.
-fn told(reply: Value, clients: &[Network]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
+/// Those of `subjects`, in the script's order, that are banned.
+fn told(reply: Value, subjects: &[Subject]) -> Result<Answer<Vec<Ban>>, MalformedReply> {
     Answer::read(reply, |elements| {
         let now = elements.number()?;
         let mut bans = Vec::new();
         while !elements.is_empty() {
             let place = usize::try_from(elements.number()?)?;
-            let client = clients.get(place).ok_or(MalformedReply)?;
-            bans.push(Record::read(elements)?.ban(*client, now));
+            let subject = subjects.get(place).ok_or(MalformedReply)?;
+            bans.push(Record::read(elements)?.ban(subject.clone(), now));
         }
         Ok(bans)
     })
@@ -237,41 +253,37 @@ impl Record {
         })
     }
 
-    fn ban(self, client: Network, now: u64) -> Ban {
+    fn ban(self, subject: Subject, now: u64) -> Ban {
         let left = self.until.saturating_sub(now);
         let times = [self.since, self.until, left].map(Duration::from_micros);
-        Ban::new(client, self.reason, self.strikes, times)
+        Ban::new(subject, self.reason, self.strikes, times)
     }
 }
 
-/// The clients of the index; entries that are no clients of ours are passed over.
-fn listed(reply: Value) -> Result<Answer<Vec<Network>>, MalformedReply> {
+/// Those whom the index names; other entries are passed over.
+fn listed(reply: Value) -> Result<Answer<Vec<Subject>>, MalformedReply> {
     let Value::Array(members) = reply else {
         return Err(MalformedReply);
     };
-    let clients = members.into_iter().filter_map(|member| match member {
-        Value::BulkString(bytes) => network(str::from_utf8(&bytes).ok()?),
+    let subjects = members.into_iter().filter_map(|member| match member {
+        Value::BulkString(bytes) => subject(str::from_utf8(&bytes).ok()?),
         _ => None,
     });
-    Ok(clients.collect::<Vec<_>>().into())
+    Ok(subjects.collect::<Vec<_>>().into())
 }
 
-/// A network as it is displayed.
-fn network(text: &str) -> Option<Network> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, prefix.parse().ok()?),
-        None => (text, 32),
-    };
-    let network = Network::of(address.parse::<IpAddr>().ok()?, prefix);
-    (network.to_string() == text).then_some(network)
+/// A subject as it is displayed.
+fn subject(text: &str) -> Option<Subject> {
+    let subject: Subject = text.parse().ok()?;
+    (subject.to_string() == text).then_some(subject)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn client(octet: u8) -> Network {
-        Network::of([192, 0, 2, octet].into(), 64)
+    fn client(octet: u8) -> Subject {
+        Network::of([192, 0, 2, octet].into(), 64).into()
     }
 
     fn reply(numbers: &[i64]) -> Value {
@@ -282,7 +294,8 @@ mod tests {
     fn reads_the_bans_that_the_scripts_tell() {
         let micros = Duration::from_micros;
         let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
-        let ban = Ban::new(client(1), scanning, 7, [micros(10), micros(50), micros(30)]);
+        let times = [micros(10), micros(50), micros(30)];
+        let ban = Ban::new(client(1), scanning, 7, times);
         let clients = [client(9), client(1)];
         let Answer { broken, answer } = told(reply(&[3, 20, 1, 2, 7, 10, 50]), &clients).unwrap();
         assert_eq!((broken, answer), (3, vec![ban]));
@@ -322,7 +335,7 @@ mod tests {
         let prefix = Prefix::new("p:").unwrap();
         let sentence = Sentence::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
         let evidence = Evidence {
-            client: client(1),
+            subject: client(1),
             kind: IncidentKind::CredentialStuffing,
             threshold: "1000/24h".parse().unwrap(),
             thing: 0x0102_0304_0506_0708,
@@ -344,7 +357,7 @@ mod tests {
         ]
         .concat();
         assert!(packed.ends_with(&tail), "{}", packed.escape_ascii());
-        let by_hand = impose(&prefix, [Piece::by_hand(client(1))], [Ban::SHORTEST]).packed();
+        let by_hand = impose(&prefix, [Piece::by_hand(&client(1))], [Ban::SHORTEST]).packed();
         let tail = [
             &b"$1\r\n2\r\n$6\r\np:bans\r\n$15\r\np:ban:192.0.2.1\r\n$14\r\n"[..],
             &day,
@@ -358,12 +371,17 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_network_that_is_displayed_and_nothing_else() {
+    fn reads_every_subject_that_is_displayed_and_nothing_else() {
         for address in ["192.0.2.1", "0.0.0.0", "::", "2001:db8::1", "ff::1:2:3:4"] {
             for prefix in [0, 1, 56, 64, 127, 128] {
-                let client = Network::of(address.parse().unwrap(), prefix);
-                assert_eq!(network(&client.to_string()), Some(client));
+                let client = Network::of(address.parse().unwrap(), prefix).into();
+                assert_eq!(subject(&format!("{client}")), Some(client));
             }
+        }
+        let hash = format!("~{}", "0f".repeat(16));
+        for id in ["ada@example.org", "192.0.2.1", "user", &hash] {
+            let user = Subject::User(UserId::kept(id).unwrap());
+            assert_eq!(subject(&format!("user:{id}")), Some(user));
         }
         for text in [
             "",
@@ -373,8 +391,14 @@ mod tests {
             "2001:db8::1/64",
             "::/129",
             "::/",
+            "ada",
+            "user:",
+            "user:a b",
+            "user:user:ada",
+            "user:~0f",
+            "User:ada",
         ] {
-            assert_eq!(network(text), None, "{text:?}");
+            assert_eq!(subject(text), None, "{text:?}");
         }
     }
 

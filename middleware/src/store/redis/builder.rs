@@ -113,8 +113,11 @@ impl RedisStoreBuilder {
             return Err(ConfigError::new("failures", self.failures, "1 to 1000"));
         }
         let prefix = Prefix::new(&self.prefix)?;
+        let connections = Connections::new(&self.url)?;
+        let (server, database) = (connections.address(), connections.database());
         Ok(RedisStore(Arc::new(Core {
-            connections: Connections::new(&self.url)?,
+            place: format!("database {database} of {server} under `{}`", self.prefix).into(),
+            connections,
             health: Arc::new(State::new(Breaker::new(self.failures))),
             queue: Queue::default(),
             prefix,

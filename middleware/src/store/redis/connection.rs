@@ -148,6 +148,10 @@ impl Connections {
         self.client.get_connection_info().addr().to_string()
     }
 
+    pub(super) fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         address::is_tls(self.client.get_connection_info())
     }

@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 
 use crate::ConfigError;
 use crate::funnel::store::Journeys;
-use crate::model::{Network, PartitionKey, Repr, UserId};
+use crate::model::{PartitionKey, Repr, UserId};
 use crate::rate_limit::store::Logs;
 use crate::store::{Analytics, check_prefix};
 use crate::suspicion::store::Rule;
-use crate::suspicion::{IncidentKind, Threshold};
+use crate::suspicion::{IncidentKind, Subject, Threshold};
 
 /// The prefix of every key, so that several services can share a server.
 #[derive(Debug, Clone)]
@@ -70,9 +70,9 @@ impl Prefix {
         format!("{}ban:", self.0).into()
     }
 
-    /// A client's ban: `<prefix>ban:<network>`.
-    pub(super) fn ban(&self, client: Network) -> String {
-        format!("{}{client}", self.of_bans())
+    /// A ban: `<prefix>ban:<network>`, or `<prefix>ban:user:<id>`.
+    pub(super) fn ban(&self, subject: &Subject) -> String {
+        format!("{}{subject}", self.of_bans())
     }
 
     /// The index of all bans: `<prefix>bans`.
@@ -204,6 +204,22 @@ impl Keys {
         self.end();
     }
 
+    /// Adds `<prefix><network>` or `<prefix>user:<id>`, as [`Prefix::ban`] does.
+    pub(super) fn push_subject(&mut self, prefix: &str, subject: &Subject) {
+        match subject {
+            Subject::Network(network) => self.push(prefix, &(*network).into()),
+            Subject::User(user) => self.push_user(prefix, user),
+        }
+    }
+
+    /// As [`push_subject`](Self::push_subject), of a user.
+    pub(super) fn push_user(&mut self, prefix: &str, user: &UserId) {
+        for part in [prefix, Subject::OF_USER, user.as_str()] {
+            self.text.push_str(part);
+        }
+        self.end();
+    }
+
     fn push_key(&mut self, prefix: &str, key: &PartitionKey) {
         self.text.push_str(prefix);
         match key.repr() {
@@ -249,7 +265,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
+    use crate::model::{Network, Secret};
 
     #[test]
     fn names_what_is_kept_by_prefix_policy_kind_or_room_and_key() {
@@ -300,8 +316,17 @@ mod tests {
                 "shop-1:suspicious:account:5/3600s:~00"
             ]
         );
-        let banned = Network::of("2001:db8::1".parse().unwrap(), 64);
-        assert_eq!(prefix.ban(banned), "shop-1:ban:2001:db8::/64");
+        // An id that reads as an address is a user all the same.
+        let user = Subject::User(UserId::new("192.0.2.1", &secret));
+        for (subject, name) in [
+            (Subject::from(network), "shop-1:ban:2001:db8::/64"),
+            (user, "shop-1:ban:user:192.0.2.1"),
+        ] {
+            assert_eq!(prefix.ban(&subject), name);
+            let mut keys = Keys::with_room_for(1);
+            keys.push_subject(&prefix.of_bans(), &subject);
+            assert_eq!(keys.iter().collect::<Vec<_>>(), [name]);
+        }
         assert_eq!(prefix.bans(), "shop-1:bans");
         let things = prefix.of_things(IncidentKind::EndpointScanning, threshold);
         assert_eq!(*things, *"shop-1:suspicious:404-things:10/1500ms:");

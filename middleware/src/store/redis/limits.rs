@@ -11,7 +11,7 @@ use super::call::{Call, Script, refused};
 use super::keys::{Keys, LogPrefixes};
 use super::{Core, RedisStore};
 use crate::model::{Operation, PartitionKey};
-use crate::rate_limit::store::{Admit, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
+use crate::rate_limit::store::{Admit, Barred, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
 
 static ADMIT_REQUEST: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
@@ -42,7 +42,10 @@ struct Bound {
 
 impl Bound {
     fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Reply<Verdict> {
-        let keys = charges.len() + usize::from(gate.is_some());
+        let gates = gate
+            .as_ref()
+            .map_or(0, |gate| 1 + usize::from(gate.user.is_some()));
+        let keys = charges.len() + gates;
         if keys > MOST_CHARGES {
             return Reply::Ready(Err(refused("a request under more than 1000 policies")));
         }
@@ -52,7 +55,7 @@ impl Bound {
         }
         let mut ask = Ask::with_room_for(keys);
         if let Some(gate) = gate {
-            ask.push_gate(gate, &self.ban_prefix);
+            ask.push_gate(&gate, &self.ban_prefix);
         }
         for charge in charges {
             let Some(prefix) = self.prefixes.get(charge.policy) else {
@@ -73,7 +76,7 @@ impl Admit for Bound {
         if charges.is_empty() {
             return Reply::Ready(Ok(Verdict {
                 admitted: true,
-                banned: None,
+                banned: Barred::default(),
                 tiers: SmallVec::new(),
             }));
         }
@@ -82,6 +85,10 @@ impl Admit for Bound {
 
     fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
         self.ask(Some(gate), charges)
+    }
+
+    fn place(&self) -> &str {
+        &self.core.place
     }
 
     fn forget(&self, key: &PartitionKey) -> Reply<bool> {
@@ -111,16 +118,16 @@ pub(super) struct Ask {
     plan: SmallVec<[u8; 4 * Ask::CHARGE]>,
     /// The cost of all charges that can fit.
     stamps: u32,
-    /// Whether the first charge is a gate.
-    gated: bool,
+    /// How many of the first charges are gates.
+    gates: usize,
 }
 
 /// The parts of the answer to one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// The gate included.
+    /// The gates included.
     charges: usize,
-    gated: bool,
+    gates: usize,
 }
 
 impl Ask {
@@ -134,14 +141,18 @@ impl Ask {
             keys: Keys::with_room_for(charges),
             plan: SmallVec::new(),
             stamps: 0,
-            gated: false,
+            gates: 0,
         }
     }
 
-    /// Begins the request with the ban of its client, whose name starts with the prefix.
-    pub(super) fn push_gate(&mut self, gate: Gate, ban_prefix: &str) {
+    /// Begins the request with the bans of its client and of its user, whose names start with the prefix.
+    pub(super) fn push_gate(&mut self, gate: &Gate, ban_prefix: &str) {
         self.keys.push(ban_prefix, &gate.client.into());
         self.plan_gate(gate.enforced);
+        if let Some(user) = &gate.user {
+            self.keys.push_user(ban_prefix, user);
+            self.plan_gate(gate.enforced);
+        }
     }
 
     /// Begins the request with a gate of ours, which nobody closes.
@@ -151,10 +162,11 @@ impl Ask {
     }
 
     fn plan_gate(&mut self, enforced: bool) {
-        self.gated = true;
+        self.gates += 1;
+        let opens = if self.plan.is_empty() { Self::OPENS } else { 0 };
         let enforced = if enforced { Self::ENFORCED } else { 0 };
-        self.plan.push(Self::OPENS | Self::GATE | enforced);
-        self.plan.resize(Self::CHARGE, 0);
+        self.plan.push(opens | Self::GATE | enforced);
+        self.plan.resize(self.gates * Self::CHARGE, 0);
     }
 
     /// Adds a charge to the log that `key` writes the name of.
@@ -198,7 +210,7 @@ impl Ask {
         self.stamps
     }
 
-    /// How many there are, the gate included.
+    /// How many there are, the gates included.
     pub(super) fn charges(&self) -> usize {
         self.plan.len() / Self::CHARGE
     }
@@ -206,7 +218,7 @@ impl Ask {
     pub(super) fn shape(&self) -> Shape {
         Shape {
             charges: self.charges(),
-            gated: self.gated,
+            gates: self.gates,
         }
     }
 }
@@ -251,22 +263,22 @@ pub(super) fn verdicts(
     };
     let broken = next()?;
     let mut verdicts = Vec::with_capacity(requests.len());
-    for Shape { mut charges, gated } in requests {
+    for Shape { charges, gates } in requests {
         let admitted = match next()? {
             0 => false,
             1 => true,
             _ => return Err(MalformedReply),
         };
-        let mut banned = None;
-        if gated {
-            charges -= 1;
-            let (_, _, left) = (next()?, next()?, next()?);
-            banned = Some(left)
-                .filter(|left| *left > 0)
-                .map(Duration::from_micros);
+        let mut banned = Barred::default();
+        for left in [&mut banned.client, &mut banned.user]
+            .into_iter()
+            .take(gates)
+        {
+            let (_, _, micros) = (next()?, next()?, next()?);
+            *left = (micros > 0).then(|| Duration::from_micros(micros));
         }
-        let mut tiers = SmallVec::with_capacity(charges);
-        for _ in 0..charges {
+        let mut tiers = SmallVec::with_capacity(charges - gates);
+        for _ in gates..charges {
             tiers.push(Tier {
                 remaining: u32::try_from(next()?)?,
                 reset: Duration::from_micros(next()?),
@@ -306,10 +318,7 @@ mod tests {
     }
 
     fn decode(reply: Value, charges: &[usize]) -> Result<Answer<Vec<Verdict>>, MalformedReply> {
-        let shapes = charges.iter().map(|&charges| Shape {
-            charges,
-            gated: false,
-        });
+        let shapes = charges.iter().map(|&charges| Shape { charges, gates: 0 });
         verdicts(reply, shapes)
     }
 
@@ -339,22 +348,22 @@ mod tests {
 
     #[test]
     fn reads_a_gate_apart_from_the_policies() {
-        let gated = |charges| {
-            [Shape {
-                charges,
-                gated: true,
-            }]
-            .into_iter()
-        };
+        let of = |charges, gates| [Shape { charges, gates }].into_iter();
+        let gated = |charges| of(charges, 1);
         let closed = verdicts(reply(&[0, 0, 0, 0, 7, 5, 3, 0]), gated(2)).unwrap();
         let [verdict] = &closed.answer[..] else {
             panic!("one request")
         };
-        assert_eq!(verdict.banned, Some(Duration::from_micros(7)));
+        assert_eq!(verdict.banned.client, Some(Duration::from_micros(7)));
         assert_eq!((verdict.admitted, verdict.tiers.len()), (false, 1));
         let open = verdicts(reply(&[0, 1, 0, 0, 0]), gated(1)).unwrap();
-        assert_eq!(open.answer[0].banned, None);
+        assert_eq!(open.answer[0].banned, Barred::default());
         assert!(open.answer[0].admitted && open.answer[0].tiers.is_empty());
+        let numbers = [0, 0, 0, 0, 0, 0, 0, 9, 5, 3, 0];
+        let of_user = &verdicts(reply(&numbers), of(3, 2)).unwrap().answer[0];
+        let nine = Some(Duration::from_micros(9));
+        assert_eq!((of_user.banned.client, of_user.banned.user), (None, nine));
+        assert_eq!(of_user.tiers.len(), 1);
     }
 
     #[test]

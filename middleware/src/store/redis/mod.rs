@@ -44,10 +44,10 @@
 //! - A kind that is off takes nothing.
 //!
 //! # Bans
-//! A ban is a key of 19 bytes that expires a day after its end. It is also an entry of an index, which lists at most 10,000
+//! A ban is a key of 19 bytes, `<prefix>ban:<client>` or `<prefix>ban:user:<id>`, that expires a day after its end. It is also an entry of an index, which lists at most 10,000
 //! bans. An error of a ban's call opens the breaker only if it is an error of the connection.
 //!
-//! What counts towards a ban is a sorted set for each client and kind, `<prefix>suspicious:<signal>-things:<count>/<window>:<client>`, of fewer
+//! What counts towards a ban is a sorted set for each client (or `user:<id>`) and kind, `<prefix>suspicious:<signal>-things:<count>/<window>:<client>`, of fewer
 //! things than the threshold; it expires with the kind's window, and goes with the ban that it leads to. Measured with the key's
 //! own bytes: 140 with one thing, 550 with 20, and up to 100 kB with 1,000. One script counts the failures of a batch and bans:
 //! 1.5 ms of the server's time for 32 failures of all five kinds with thresholds of 1,000.
@@ -157,6 +157,8 @@ struct Core {
     health: Arc<State>,
     queue: Queue,
     prefix: Prefix,
+    /// Server, database and prefix, for people to read.
+    place: Box<str>,
     deadline: Duration,
     probe_interval: Duration,
     marker: Marker,

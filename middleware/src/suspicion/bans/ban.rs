@@ -1,24 +1,24 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::model::Network;
+use super::Subject;
 use crate::suspicion::IncidentKind;
 
-/// A client that is refused for a time.
+/// A client or a user that is refused for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ban {
-    /// The client.
-    pub client: Network,
+    /// Who is refused.
+    pub subject: Subject,
     /// The reason.
     pub reason: BanReason,
-    /// The moment since which the client has been banned without a break, by the store's clock.
+    /// The moment since which it has been banned without a break, by the store's clock.
     pub since: SystemTime,
     /// The end, by the store's clock.
     pub until: SystemTime,
     /// How long the ban still lasted when the store was asked.
     pub left: Duration,
-    /// How many offences of the client the store remembers; none for one that was only banned by hand.
+    /// How many offences the store remembers; none for one that was only banned by hand.
     pub strikes: u32,
 }
 
@@ -40,7 +40,7 @@ impl Ban {
 
     /// A ban as a store keeps it.
     pub(crate) fn new(
-        client: Network,
+        subject: impl Into<Subject>,
         reason: BanReason,
         strikes: u32,
         [since, until, left]: [Duration; 3],
@@ -50,7 +50,7 @@ impl Ban {
             time.unwrap_or(SystemTime::UNIX_EPOCH)
         };
         Self {
-            client,
+            subject: subject.into(),
             reason,
             since: time(since),
             until: time(until),

@@ -1,8 +1,8 @@
-//! Bans: a client that fails at many things is refused for a time.
+//! Bans: a client or a user that fails at many things is refused for a time.
 //!
 //! `settings.rs` has [`Bans`], of which the layer makes a [`Warden`]. The warden asks the store (`store.rs`), remembers for
-//! a second what the store said of a banned client (`cache.rs`), hands it the evidence, and says whom to refuse.
-//! `sentence.rs` has the length of a ban, `refusal.rs` the answer to a banned client, `preflight.rs` the question in
+//! a second what the store said of who is banned (`cache.rs`), hands it the evidence, and says whom to refuse.
+//! `subject.rs` says who can be banned. `sentence.rs` has the length of a ban, `refusal.rs` the answer to a banned client, `preflight.rs` the question in
 //! preflight, and `since.rs` a clock that tests can move.
 
 mod ban;
@@ -13,6 +13,7 @@ mod sentence;
 mod settings;
 mod since;
 pub(super) mod store;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod warden;
@@ -24,4 +25,5 @@ pub use refusal::BanResponse;
 pub use sentence::Sentence;
 pub(crate) use sentence::micros;
 pub use settings::Bans;
+pub use subject::Subject;
 pub(super) use warden::{Known, Warden};

@@ -8,12 +8,12 @@ use http::{Method, Uri};
 
 use super::Known;
 use crate::model::{
-    Ask, Asked, Client, Gate, HearBan, Network, Screened, StoreError, StoreErrorKind, Turn,
+    Ask, Asked, Barred, Client, Gate, HearBan, Screened, StoreError, StoreErrorKind, Turn,
 };
 use crate::suspicion::SuspicionLayer;
 use crate::suspicion::recorder::Recorder;
 
-/// The question about a client, before its request reaches the layer.
+/// The question about a request, before its request reaches the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screening {
     /// Nothing: the request will pass the layer.
@@ -41,6 +41,10 @@ impl Ask for SuspicionLayer {
         warden.is_some_and(|warden| warden.is_shared())
     }
 
+    fn bans_in(&self) -> Option<&str> {
+        self.recorder.warden.as_ref()?.place()
+    }
+
     /// Leaves its question for the limits, which ask it in their own call.
     fn ask(&self, request: &mut Parts) -> Asked {
         let Some(client) = request.extensions.get::<Client>() else {
@@ -50,10 +54,13 @@ impl Ask for SuspicionLayer {
             Screening::Banned => Asked::Refused,
             Screening::Open => Asked::Known,
             Screening::Unknown { enforced } => {
-                let client = client.network;
+                let gate = Gate {
+                    client: client.network,
+                    user: client.user.clone(),
+                    enforced,
+                };
                 let bans: Arc<dyn HearBan> = self.recorder.clone();
-                let open = Screened::Open(Gate { client, enforced }, bans);
-                request.extensions.insert(open);
+                request.extensions.insert(Screened::Open(gate, bans));
                 Asked::Known
             }
         }
@@ -70,7 +77,7 @@ impl SuspicionLayer {
             return Screening::Open;
         }
         let enforced = warden.is_enforced();
-        match warden.known(client.network, None) {
+        match warden.known(client.network, client.user.as_ref(), None) {
             Known::Banned(_) if enforced => Screening::Banned,
             // A dry run counts it and lets it pass.
             Known::Free | Known::Banned(_) => Screening::Open,
@@ -80,12 +87,9 @@ impl SuspicionLayer {
 }
 
 impl HearBan for Recorder {
-    fn hear(
-        &self,
-        client: Network,
-        answer: Result<Option<Duration>, StoreErrorKind>,
-    ) -> Option<Duration> {
+    fn hear(&self, gate: &Gate, answer: Result<Barred, StoreErrorKind>) -> Option<Duration> {
         let warden = self.warden.as_ref()?;
-        warden.judge(client, answer.map_err(StoreError::new))
+        let answer = answer.map_err(StoreError::new);
+        warden.judge(gate.client, gate.user.as_ref(), answer)
     }
 }

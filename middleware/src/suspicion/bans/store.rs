@@ -2,53 +2,61 @@
 
 use std::time::Duration;
 
-use super::{Ban, Sentence};
-use crate::model::{Network, Reply};
+use super::{Ban, Sentence, Subject};
+use crate::model::{Barred, Network, Reply, SOMEWHERE, UserId};
 use crate::suspicion::{IncidentKind, Threshold};
 
-/// A failure that counts towards a ban of its client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A failure that counts towards a ban of its client or user.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
-    /// The client.
-    pub client: Network,
+    /// Who failed.
+    pub subject: Subject,
     /// The kind that it is a failure of.
     pub kind: IncidentKind,
     /// How many distinct things in which window are an offence.
     pub threshold: Threshold,
-    /// The thing that the client failed at: 64 bits of a hash.
+    /// The thing that it failed at: 64 bits of a hash.
     pub thing: u64,
 }
 
 /// Keeps the bans that processes share, and what counts towards them.
 ///
-/// The contract that every store is held to, for each client on the store's clock: a client is banned while the end of
+/// The contract that every store is held to, for each subject on the store's clock: it is banned while the end of
 /// its ban is later than now. No call but [`lift`](Self::lift) makes a ban end sooner. An offence is remembered until
-/// [`Sentence::FORGET_AFTER`] has passed since the end of the client's last ban, and the offence of number `n` bans for
+/// [`Sentence::FORGET_AFTER`] has passed since the end of its last ban, and the offence of number `n` bans for
 /// [`Sentence::length`] of `n`. Should the clock step back to before a ban, the ban begins anew: it never lasts for longer
 /// than it was imposed for. Each call is atomic; its reply times out by itself, and a call that failed may have
 /// been executed.
 pub trait BanStore: Send + Sync + 'static {
-    /// Counts evidence, and bans the clients whose evidence is an offence; `roll` is that of [`Sentence::length`]. Returns
+    /// Counts evidence, and bans those whose evidence is an offence; `roll` is that of [`Sentence::length`]. Returns
     /// these bans.
     ///
-    /// An offence is the evidence that makes the distinct things of the client and the kind, each by when it was last seen,
-    /// reach the threshold in its window `(t-w, t]`. Evidence that comes during a ban of the client does not count, and none
-    /// counts any more from before the client's last ban or lift. So what was under way when a ban began is no further
+    /// An offence is the evidence that makes the distinct things of the subject and the kind, each by when it was last seen,
+    /// reach the threshold in its window `(t-w, t]`. Evidence that comes during a ban of the subject does not count, and none
+    /// counts any more from before its last ban or lift. So what was under way when a ban began is no further
     /// offence, and who goes on after its end is banned again.
     ///
     /// Calls that name a kind share what it counts, so calls on one store should ask for the same threshold and window: a call
     /// that asks for a shorter one forgets what lies beyond it.
     fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>>;
 
-    /// Bans a client by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
+    /// Bans by hand, which is no offence, for [`Ban::SHORTEST`] to [`Ban::LONGEST`]. The ban as it then
     /// stands.
-    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban>;
+    fn impose_for(&self, subject: &Subject, length: Duration) -> Reply<Ban>;
 
-    /// Ends a client's ban, and forgets its offences and what counts towards the next; whether it was banned.
-    fn lift(&self, client: Network) -> Reply<bool>;
+    /// Ends a ban, and forgets the subject's offences and what counts towards the next; whether it was banned.
+    fn lift(&self, subject: &Subject) -> Reply<bool>;
 
-    /// How long a client is still banned, if it is.
-    fn banned_for(&self, client: Network) -> Reply<Option<Duration>>;
+    /// How long a client and a user are still banned.
+    fn banned_for(&self, client: Network, user: Option<&UserId>) -> Reply<Barred>;
+
+    /// Where the bans are, for people to read, and without credentials: the server and the prefix of the keys, or their like.
+    ///
+    /// [`PreflightLayer`](crate::preflight::PreflightLayer) has the limits' store asked about bans, so it refuses limits whose
+    /// store says something else.
+    fn place(&self) -> &str {
+        SOMEWHERE
+    }
 
     /// At most `limit` bans, in the order in which they end, the latest first.
     ///
@@ -62,13 +70,13 @@ pub trait LocalBanStore: Send + Sync + 'static {
     fn convict_now(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Vec<Ban>;
 
     /// As [`BanStore::impose_for`].
-    fn impose_for_now(&self, client: Network, length: Duration) -> Ban;
+    fn impose_for_now(&self, subject: &Subject, length: Duration) -> Ban;
 
     /// As [`BanStore::lift`].
-    fn lift_now(&self, client: Network) -> bool;
+    fn lift_now(&self, subject: &Subject) -> bool;
 
-    /// As [`BanStore::banned_for`].
-    fn banned_for_now(&self, client: Network) -> Option<Duration>;
+    /// How long a subject is still banned, if it is.
+    fn banned_for_now(&self, subject: &Subject) -> Option<Duration>;
 
     /// As [`BanStore::list`].
     fn list_now(&self, limit: usize) -> Vec<Ban>;

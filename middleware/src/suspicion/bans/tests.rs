@@ -21,8 +21,8 @@ use shared::shared;
 use super::*;
 use crate::body::Body;
 use crate::model::{
-    Client, Exemptions, HearBan, Network, Reason, Rejected, Screened, Secret, StoreError,
-    StoreErrorKind, UserId,
+    Barred, Client, Exemptions, Gate, HearBan, Network, Reason, Rejected, Screened, Secret,
+    StoreError, StoreErrorKind, UserId,
 };
 use crate::store::memory::{Hand, MemoryStore};
 use crate::suspicion::store::{BanStore, Evidence, Reply};
@@ -51,6 +51,17 @@ fn client(octet: u8) -> Client {
 
 fn network(octet: u8) -> Network {
     client(octet).network
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id, &Secret::from_bytes(b"test"))
+}
+
+/// The same client with a verified user.
+fn signed_in(octet: u8, id: &str) -> Client {
+    let mut client = client(octet);
+    client.user = Some(user(id));
+    client
 }
 
 /// A request for a path that nobody asked for before.
@@ -320,8 +331,12 @@ async fn the_service_lists_imposes_and_lifts_bans() {
     assert_eq!(ban.until.duration_since(ban.since).unwrap(), 5 * MINUTE);
     hand.advance(MINUTE);
     let bans = suspicions.bans().await.unwrap();
-    let listed: Vec<_> = bans.iter().map(|ban| (ban.client, ban.left)).collect();
-    assert_eq!(listed, [(network(1), 9 * MINUTE), (network(2), 4 * MINUTE)]);
+    let listed: Vec<_> = bans
+        .iter()
+        .map(|ban| (ban.subject.network(), ban.left))
+        .collect();
+    let [first, second] = [1, 2].map(|octet| Some(network(octet)));
+    assert_eq!(listed, [(first, 9 * MINUTE), (second, 4 * MINUTE)]);
     // A ban by hand makes none shorter, and is no offence.
     let stands = suspicions.ban(network(1), MINUTE).await.unwrap();
     assert_eq!((stands.left, stands.strikes), (9 * MINUTE, 1));

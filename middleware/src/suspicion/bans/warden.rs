@@ -10,9 +10,9 @@ use http::request::Parts;
 
 use super::cache::{BanCache, GRACE};
 use super::since::Since;
-use super::{Ban, BanReason, BanResponse, Bans, Sentence};
+use super::{Ban, BanReason, BanResponse, Bans, Sentence, Subject};
 use crate::log::{Fallback, News};
-use crate::model::{Network, Reply, Screened, StoreError};
+use crate::model::{Barred, Network, Reply, Screened, StoreError, UserId};
 use crate::suspicion::IncidentKind;
 use crate::suspicion::store::{BanStore, Evidence, LocalBanStore};
 use crate::suspicion::tally::{SuspicionTally, Turned};
@@ -20,7 +20,7 @@ use crate::suspicion::tally::{SuspicionTally, Turned};
 /// How long an answer of the shared store is good for. With the grace of the cache it is a second: a lift in another
 /// process is seen within it, and a banned client that floods costs one question in it.
 const FRESH: Duration = Duration::from_secs(1).saturating_sub(GRACE);
-/// Banned clients that are remembered, at 64 bytes each.
+/// Bans that are remembered, at 64 bytes each.
 const REMEMBERED: usize = 16_384;
 
 /// Asks the stores, and remembers their answers.
@@ -45,7 +45,7 @@ pub(super) enum Stores {
     },
 }
 
-/// Whether a client is banned, without a wait.
+/// Whether a request is banned, without a wait.
 pub(in crate::suspicion) enum Known {
     Free,
     Banned(Duration),
@@ -77,6 +77,14 @@ impl Warden {
         matches!(self.stores, Stores::Shared { .. })
     }
 
+    /// Where they are kept, if others share them.
+    pub(super) fn place(&self) -> Option<&str> {
+        match &self.stores {
+            Stores::Embedded(_) => None,
+            Stores::Shared { store, .. } => Some(store.place()),
+        }
+    }
+
     pub(in crate::suspicion) fn is_enforced(&self) -> bool {
         self.enforced
     }
@@ -90,82 +98,114 @@ impl Warden {
         self.kinds.contains(&kind)
     }
 
-    /// Whether a client is known to be banned; `screened` is the store's answer to an outer layer.
+    /// Whether a client or its user is known to be banned; `screened` is the store's answer to an outer layer.
     pub(in crate::suspicion) fn known(
         &self,
         client: Network,
+        user: Option<&UserId>,
         screened: Option<&Screened>,
     ) -> Known {
         let banned = |left: Option<Duration>| left.map_or(Known::Free, Known::Banned);
         match (&self.stores, screened) {
             (_, Some(Screened::Heard(left))) => banned(*left),
-            (Stores::Embedded(store), _) => banned(store.banned_for_now(client)),
-            (Stores::Shared { .. }, _) => match self.cache.get(client, self.now()) {
-                Some(left) => Known::Banned(left),
-                None => Known::Unknown,
-            },
+            (Stores::Embedded(store), _) => banned(barred(&**store, client, user).left()),
+            (Stores::Shared { .. }, _) => {
+                let now = self.now();
+                let of_user = || self.cache.get(&self.of(user)?, now);
+                match self.cache.get(&client.into(), now).or_else(of_user) {
+                    Some(left) => Known::Banned(left),
+                    None => Known::Unknown,
+                }
+            }
         }
+    }
+
+    /// A user as a subject; `None` where this process knows no ban of any user.
+    fn of(&self, user: Option<&UserId>) -> Option<Subject> {
+        let user = user.filter(|_| self.cache.knows_users())?;
+        Some(user.clone().into())
     }
 
     /// Asks the shared store; the embedded one is asked by [`known`](Self::known).
-    pub(in crate::suspicion) fn ask(&self, client: Network) -> Reply<Option<Duration>> {
+    pub(in crate::suspicion) fn ask(
+        &self,
+        client: Network,
+        user: Option<&UserId>,
+    ) -> Reply<Barred> {
         match &self.stores {
-            Stores::Embedded(store) => Reply::Ready(Ok(store.banned_for_now(client))),
-            Stores::Shared { store, .. } => store.banned_for(client),
+            Stores::Embedded(store) => Reply::Ready(Ok(barred(&**store, client, user))),
+            Stores::Shared { store, .. } => store.banned_for(client, user),
         }
     }
 
-    /// Whether a client is banned, by the store's answer, or without one by the bans that this process knows.
+    /// Whether a request is banned, by the store's answer, or without one by the bans that this process knows.
     pub(in crate::suspicion) fn judge(
         &self,
         client: Network,
-        answer: Result<Option<Duration>, StoreError>,
+        user: Option<&UserId>,
+        answer: Result<Barred, StoreError>,
     ) -> Option<Duration> {
         self.note(answer.as_ref().err());
         match answer {
-            Ok(left) => {
-                self.learn(client, left);
-                left
+            Ok(barred) => {
+                self.learn(&client.into(), barred.client);
+                match (user, barred.user) {
+                    (Some(user), Some(_)) => self.learn(&user.clone().into(), barred.user),
+                    _ => {
+                        if let Some(user) = self.of(user) {
+                            self.learn(&user, None);
+                        }
+                    }
+                }
+                barred.left()
             }
             Err(_) => {
-                let left = self.known_here(client)?;
-                self.cache.insert(client, left, FRESH, self.now());
-                Some(left)
+                let barred = self.known_here(client, user);
+                let subjects = [
+                    (Some(client.into()), barred.client),
+                    (self.of(user), barred.user),
+                ];
+                for (subject, left) in subjects {
+                    if let (Some(subject), Some(left)) = (subject, left) {
+                        self.cache.insert(&subject, left, FRESH, self.now());
+                    }
+                }
+                barred.left()
             }
         }
     }
 
-    /// Remembers the shared store's answer about a client.
-    pub(super) fn learn(&self, client: Network, left: Option<Duration>) {
+    /// Remembers the shared store's answer about a subject.
+    pub(super) fn learn(&self, subject: &Subject, left: Option<Duration>) {
         let Stores::Shared { local, .. } = &self.stores else {
             return;
         };
         match left {
             Some(left) => {
-                self.cache.insert(client, left, FRESH, self.now());
-                local.impose_for_now(client, left);
+                self.cache.insert(subject, left, FRESH, self.now());
+                local.impose_for_now(subject, left);
             }
             None => {
-                // Most clients have no ban here, and what counts towards one here is not forgotten for that.
-                if self.cache.remove_stale(client, self.now())
-                    && local.banned_for_now(client).is_some()
+                // Most have no ban here, and what counts towards one here is not forgotten for that.
+                if self.cache.remove_stale(subject, self.now())
+                    && local.banned_for_now(subject).is_some()
                 {
-                    local.lift_now(client);
+                    local.lift_now(subject);
                 }
             }
         }
     }
 
     /// For the time that the shared store does not answer.
-    fn known_here(&self, client: Network) -> Option<Duration> {
+    fn known_here(&self, client: Network, user: Option<&UserId>) -> Barred {
         match &self.stores {
             Stores::Embedded(store) | Stores::Shared { local: store, .. } => {
-                store.banned_for_now(client)
+                barred(&**store, client, user)
             }
         }
     }
 
-    /// Counts a request of a banned client; whether it is to be refused.
+    /// Counts a request that is banned; whether it is to be refused.
     pub(in crate::suspicion) fn turns_away(&self) -> bool {
         self.tally.turn(if self.enforced {
             Turned::Denied
@@ -185,7 +225,7 @@ impl Warden {
             return self.convict_here(evidence);
         };
         // Of a ban that the shared store does not know.
-        evidence.retain(|piece| !self.cache.is_good_to_its_end(piece.client, self.now()));
+        evidence.retain(|piece| !self.cache.is_good_to_its_end(&piece.subject, self.now()));
         if evidence.is_empty() {
             return Vec::new();
         }
@@ -194,8 +234,8 @@ impl Warden {
         match answer {
             Ok(bans) => {
                 for ban in &bans {
-                    self.cache.insert(ban.client, ban.left, FRESH, self.now());
-                    local.impose_for_now(ban.client, ban.left);
+                    self.cache.insert(&ban.subject, ban.left, FRESH, self.now());
+                    local.impose_for_now(&ban.subject, ban.left);
                 }
                 bans
             }
@@ -212,7 +252,7 @@ impl Warden {
                 for ban in &bans {
                     // The shared store will not know of it when it is back, so it is good for all of its time.
                     self.cache
-                        .insert(ban.client, ban.left, ban.left, self.now());
+                        .insert(&ban.subject, ban.left, ban.left, self.now());
                 }
                 bans
             }
@@ -221,29 +261,29 @@ impl Warden {
 
     pub(in crate::suspicion) async fn ban(
         &self,
-        client: Network,
+        subject: &Subject,
         length: Duration,
     ) -> Result<Ban, StoreError> {
         match &self.stores {
-            Stores::Embedded(store) => Ok(store.impose_for_now(client, length)),
+            Stores::Embedded(store) => Ok(store.impose_for_now(subject, length)),
             Stores::Shared { store, .. } => {
-                let ban = store.impose_for(client, length).await?;
-                self.learn(client, Some(ban.left));
+                let ban = store.impose_for(subject, length).await?;
+                self.learn(subject, Some(ban.left));
                 Ok(ban)
             }
         }
     }
 
-    pub(in crate::suspicion) async fn lift(&self, client: Network) -> Result<bool, StoreError> {
+    pub(in crate::suspicion) async fn lift(&self, subject: &Subject) -> Result<bool, StoreError> {
         match &self.stores {
-            Stores::Embedded(store) => Ok(store.lift_now(client)),
+            Stores::Embedded(store) => Ok(store.lift_now(subject)),
             Stores::Shared { store, local } => {
-                let lifted = store.lift(client).await;
+                let lifted = store.lift(subject).await;
                 // Even if the store does not answer: it may know nothing of a ban that holds here alone. Any other is a
                 // copy for the time that the store fails, and no ban where the store knows of none.
-                let held_alone = self.cache.is_good_to_its_end(client, self.now());
-                let lifted_here = local.lift_now(client) && held_alone;
-                self.cache.remove(client);
+                let held_alone = self.cache.is_good_to_its_end(subject, self.now());
+                let lifted_here = local.lift_now(subject) && held_alone;
+                self.cache.remove(subject);
                 Ok(lifted? || lifted_here)
             }
         }
@@ -254,9 +294,9 @@ impl Warden {
             Stores::Embedded(store) => Ok(store.list_now(limit)),
             Stores::Shared { store, .. } => {
                 let mut bans = store.list(limit).await?;
-                let known: HashSet<_> = bans.iter().map(|ban| ban.client).collect();
+                let known: HashSet<_> = bans.iter().map(|ban| ban.subject.clone()).collect();
                 let here = self.list_here(limit).into_iter();
-                bans.extend(here.filter(|ban| !known.contains(&ban.client)));
+                bans.extend(here.filter(|ban| !known.contains(&ban.subject)));
                 bans.sort_by_key(|ban| std::cmp::Reverse(ban.until));
                 bans.truncate(limit);
                 Ok(bans)
@@ -292,6 +332,14 @@ impl Warden {
             ),
             None => {}
         }
+    }
+}
+
+/// What a local store knows of a client and its user.
+fn barred(store: &dyn LocalBanStore, client: Network, user: Option<&UserId>) -> Barred {
+    Barred {
+        client: store.banned_for_now(&client.into()),
+        user: user.and_then(|user| store.banned_for_now(&user.clone().into())),
     }
 }
 

@@ -8,9 +8,8 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::model::Network;
 use crate::model::panel::millis;
-use crate::suspicion::{Ban, Suspicions};
+use crate::suspicion::{Ban, Subject, Suspicions};
 
 /// Between two questions to the store.
 const EVERY: Duration = Duration::from_secs(2);
@@ -35,13 +34,31 @@ pub(super) struct Bans {
 /// A ban that lasts.
 #[derive(Debug, Clone, Serialize)]
 struct BanNow {
-    /// The name to lift it by.
-    client: String,
+    /// Whom to lift it of.
+    #[serde(flatten)]
+    whom: Whom,
     reason: &'static str,
     strikes: u32,
     /// Milliseconds since 1970.
     since: u64,
     until: u64,
+}
+
+/// A client, or a user.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Whom {
+    Client(String),
+    User(String),
+}
+
+impl From<&Subject> for Whom {
+    fn from(subject: &Subject) -> Self {
+        match subject {
+            Subject::Network(client) => Self::Client(client.to_string()),
+            Subject::User(user) => Self::User(user.to_string()),
+        }
+    }
 }
 
 /// The store's last answer.
@@ -114,26 +131,26 @@ impl BanWatch {
     }
 
     /// A ban was lifted here: the list shows it without waiting for the store, which is asked at the next opportunity.
-    pub(super) fn lifted(&self, client: Network) {
+    pub(super) fn lifted(&self, subject: &Subject) {
         let mut state = self.lock();
-        state.bans.retain(|ban| ban.client != client);
-        state.here.retain(|ban| ban.client != client);
+        state.bans.retain(|ban| ban.subject != *subject);
+        state.here.retain(|ban| ban.subject != *subject);
         state.lifts += 1;
         state.asked = None;
     }
 
-    /// The list as shown, and the banned clients.
-    pub(super) fn now(&self) -> (Bans, HashSet<Network>) {
+    /// The list as shown, and who is banned.
+    pub(super) fn now(&self) -> (Bans, HashSet<Subject>) {
         let state = self.lock();
         let now = SystemTime::now();
         // Without those that ended since the store told.
         let mut lasting: Vec<_> = state.bans.iter().filter(|ban| ban.until > now).collect();
-        let mut banned: HashSet<_> = lasting.iter().map(|ban| ban.client).collect();
+        let mut banned: HashSet<_> = lasting.iter().map(|ban| ban.subject.clone()).collect();
         let here = state.here.iter().filter(|ban| ban.until > now);
-        lasting.extend(here.filter(|ban| banned.insert(ban.client)));
+        lasting.extend(here.filter(|ban| banned.insert(ban.subject.clone())));
         lasting.sort_by_key(|ban| std::cmp::Reverse(ban.until));
         let listed = lasting.iter().take(LISTED).map(|ban| BanNow {
-            client: ban.client.to_string(),
+            whom: (&ban.subject).into(),
             reason: ban.reason.as_str(),
             strikes: ban.strikes,
             since: millis(ban.since),
@@ -151,6 +168,7 @@ impl BanWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Network;
     use crate::suspicion::BanReason;
 
     /// Bans that last, of clients by their last octet.
@@ -169,7 +187,10 @@ mod tests {
     fn listed(watch: &BanWatch) -> Vec<String> {
         let (bans, banned) = watch.now();
         assert_eq!((bans.total, bans.list.len()), (banned.len(), banned.len()));
-        let octet = |ban: BanNow| ban.client.replace("192.0.2.", "");
+        let octet = |ban: BanNow| match ban.whom {
+            Whom::Client(client) => client.replace("192.0.2.", ""),
+            Whom::User(user) => user,
+        };
         bans.list.into_iter().map(octet).collect()
     }
 
@@ -177,7 +198,7 @@ mod tests {
     fn an_answer_to_what_was_asked_before_a_lift_does_not_bring_the_ban_back() {
         let watch = BanWatch::default();
         watch.tell(0, Ok(bans(&[1, 2])));
-        watch.lifted(bans(&[1])[0].client);
+        watch.lifted(&bans(&[1])[0].subject);
         assert_eq!(listed(&watch), ["2"]);
         watch.tell(0, Ok(bans(&[1, 2])));
         assert_eq!(listed(&watch), ["2"]);

@@ -25,7 +25,7 @@ pub(super) struct Noted {
     event: &'static str,
     /// The kind of the incident, or the ban's reason; empty for a lift.
     kind: &'static str,
-    /// The client, or its hash where the log has hashes; or the user.
+    /// The client or the user that it is about, or its hash where the log has hashes.
     client: String,
     /// Plain text: the evidence in a few words.
     detail: String,
@@ -71,7 +71,7 @@ fn kind(occurrence: &Occurrence<'_>) -> &'static str {
     match occurrence {
         Occurrence::Incident { incident, .. } => incident.rule.kind.as_str(),
         Occurrence::Banned { reason, .. } => reason.as_str(),
-        Occurrence::Lifted | Occurrence::Unblocked { .. } => "",
+        Occurrence::Lifted { .. } | Occurrence::Unblocked { .. } => "",
     }
 }
 
@@ -104,7 +104,7 @@ fn detail(occurrence: &Occurrence<'_>) -> String {
             let length = humantime::format_duration(Duration::from_secs(length.as_secs()));
             format!("for {length}, strikes {}", ban.strikes)
         }
-        Occurrence::Lifted => String::new(),
+        Occurrence::Lifted { .. } => String::new(),
         Occurrence::Unblocked { .. } => "its limits are forgotten".to_owned(),
     }
 }
@@ -123,7 +123,7 @@ mod tests {
             events.note(&SecurityEvent {
                 client,
                 name: &name,
-                occurrence: Occurrence::Lifted,
+                occurrence: Occurrence::Lifted { user: None },
             });
         }
         let kept = events.newest_first();

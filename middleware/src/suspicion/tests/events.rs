@@ -33,7 +33,7 @@ fn observed(
                     format!("{} {} {user}", incident.rule.kind, request.status.as_u16())
                 }
                 Occurrence::Banned { reason, ban } => format!("{reason} {}", ban.strikes),
-                Occurrence::Lifted | Occurrence::Unblocked { .. } => String::new(),
+                Occurrence::Lifted { .. } | Occurrence::Unblocked { .. } => String::new(),
             };
             let line = format!("{} {} {what}", event.as_str(), event.name);
             kept.lock().unwrap().push(line.trim_end().to_owned());
@@ -96,4 +96,33 @@ async fn an_observer_that_panics_harms_neither_the_counts_nor_the_other_observer
     assert_eq!(tally.failures(FailureResult::Counted), 10);
     assert_eq!(tally.failures(FailureResult::Dropped), 0);
     assert_eq!(watched.ask(request(1, 200, None)).await.status(), 429);
+}
+
+#[tokio::test]
+async fn a_ban_of_a_user_names_the_user_and_the_client_that_it_last_came_from() {
+    let secret = Secret::from_bytes(b"of the log");
+    for hashed in [false, true] {
+        let (mut watched, told) = observed(|builder| match hashed {
+            true => builder.hash_clients(secret.clone()),
+            false => builder,
+        });
+        for _ in 0..10 {
+            watched.ask(request(1, 404, Some("ada"))).await;
+        }
+        watched.settled(10).await;
+        let [client, user] = [("client", "192.0.2.1"), ("user", "ada")].map(|(domain, text)| {
+            if hashed {
+                secret.hash(domain.as_bytes(), text.as_bytes())
+            } else {
+                text.to_owned()
+            }
+        });
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                format!("suspicious_activity {client} endpoint_scanning 404 ada"),
+                format!("client_banned {user} endpoint_scanning 1"),
+            ]
+        );
+    }
 }

@@ -314,10 +314,13 @@ async fn who_sprays_is_banned_and_nobody_for_what_an_account_met() {
     }
     assert_eq!(watched.of_logins(), [1, 1, 1]);
     let bans = watched.layer.suspicions().bans().await.unwrap();
-    let banned: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
+    let banned: Vec<_> = bans
+        .iter()
+        .map(|ban| (ban.subject.network(), ban.reason))
+        .collect();
     let sprayer = crate::model::Network::of([192, 0, 2, 7].into(), 64);
     let spraying = BanReason::Incident(IncidentKind::PasswordSpraying);
-    assert_eq!(banned, [(sprayer, spraying)]);
+    assert_eq!(banned, [(Some(sprayer), spraying)]);
     let tally = watched.layer.tally();
     assert_eq!(tally.bans(spraying), 1);
     for octet in [4, 9] {

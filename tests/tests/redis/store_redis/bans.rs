@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use palisade::client::Network;
+use palisade::client::{Network, Secret, UserId};
 use palisade::store::memory::{Clock, MemoryStore};
 use palisade::suspicion::store::{Evidence, LocalBanStore};
-use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence, Threshold};
+use palisade::suspicion::{Ban, BanReason, IncidentKind, Sentence, Subject, Threshold};
 use palisade_tests::redis::RedisServer;
 use redis::{Connection, Value};
 
@@ -36,6 +36,14 @@ const INDEX: &str = "bans";
 
 pub(crate) fn client(n: u32) -> Network {
     Network::of(Ipv4Addr::from_bits(n).into(), 64)
+}
+
+/// Every second one is a user, whose id reads as an address.
+fn subject(n: u32) -> Subject {
+    match n % 2 {
+        0 => client(n).into(),
+        _ => UserId::new(&client(n).to_string(), &Secret::from_bytes(b"test")).into(),
+    }
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -104,7 +112,7 @@ impl Scripts {
     ) -> (u64, Vec<(usize, Told)>) {
         let (mut keys, mut plan, mut names) = (vec![INDEX.to_owned()], Vec::new(), Vec::new());
         for piece in evidence {
-            let name = client(piece.n).to_string();
+            let name = subject(piece.n).to_string();
             keys.push(name.clone());
             if piece.threshold > 0 {
                 keys.push(trail(piece.n, piece.reason));
@@ -145,7 +153,7 @@ impl Scripts {
     }
 
     fn lift(&mut self, now: u64, n: u32) -> (u64, bool) {
-        let name = client(n).to_string();
+        let name = subject(n).to_string();
         let keys = [name.clone(), INDEX.into()];
         let sha = self.lift.clone();
         let reply = self.run(&sha, &keys, &[name.into()], now);
@@ -182,7 +190,7 @@ struct Piece {
 
 /// Where Redis keeps what a client failed at.
 fn trail(n: u32, reason: BanReason) -> String {
-    format!("{reason}:{}", client(n))
+    format!("{reason}:{}", subject(n))
 }
 
 /// The contract, written down naively: every offence, every ban and all evidence since the last lift is kept.
@@ -282,7 +290,7 @@ fn evidence(piece: &Piece) -> Evidence {
     };
     let window = Duration::from_micros(piece.window);
     Evidence {
-        client: client(piece.n),
+        subject: subject(piece.n),
         kind,
         threshold: Threshold::new(piece.threshold.into(), window).unwrap(),
         thing: piece.thing,
@@ -301,7 +309,7 @@ fn both_stores_and_the_reference_ban_alike() {
     let seconds = Duration::from_secs;
     let sentences = [(600, 86_400), (1, 2_592_000), (30, 30), (7, 1_000)]
         .map(|(first, longest)| Sentence::new(seconds(first), seconds(longest)).unwrap());
-    let names: Vec<_> = (0..CLIENTS).map(|n| client(n).to_string()).collect();
+    let names: Vec<_> = (0..CLIENTS).map(|n| subject(n).to_string()).collect();
     let (mut now, mut repeats, mut convicted, mut lifts, mut banned) = (EPOCH, 0, 0, 0, 0);
     for step in 0..6_000 {
         let n = random.below(CLIENTS.into()) as u32;
@@ -326,7 +334,7 @@ fn both_stores_and_the_reference_ban_alike() {
                 let lifted = reference.told(now).is_some();
                 references.remove(&n);
                 assert_eq!(scripts.lift(now, n), (0, lifted), "Redis, step {step}");
-                assert_eq!(memory.lift_now(client(n)), lifted, "memory, step {step}");
+                assert_eq!(memory.lift_now(&subject(n)), lifted, "memory, step {step}");
                 lifts += u32::from(lifted);
             }
             1 => {
@@ -334,7 +342,7 @@ fn both_stores_and_the_reference_ban_alike() {
                 let expected = reference.impose(now, BanReason::Manual, |_| length);
                 let told = scripts.impose(now, n, BanReason::Manual, length);
                 assert_eq!(told, (0, expected), "Redis, step {step}");
-                let ban = memory.impose_for_now(client(n), length);
+                let ban = memory.impose_for_now(&subject(n), length);
                 assert_eq!(
                     of_memory(&ban),
                     of_told(expected, now),
@@ -397,7 +405,7 @@ fn both_stores_and_the_reference_ban_alike() {
                 );
                 let left = expected.map(|(.., until)| Duration::from_micros(until - now));
                 assert_eq!(
-                    memory.banned_for_now(client(n)),
+                    memory.banned_for_now(&subject(n)),
                     left,
                     "memory, step {step}"
                 );
@@ -411,8 +419,8 @@ fn both_stores_and_the_reference_ban_alike() {
         let mut expected: Vec<_> = told.collect();
         expected.sort_unstable_by(|a, b| b.cmp(a));
         let listed = memory.list_now(1_000).into_iter();
-        let listed: Vec<_> = listed.map(|ban| ban.client).collect();
-        let clients: Vec<_> = expected.iter().map(|(_, n)| client(*n)).collect();
+        let listed: Vec<_> = listed.map(|ban| ban.subject).collect();
+        let clients: Vec<_> = expected.iter().map(|(_, n)| subject(*n)).collect();
         assert_eq!(listed, clients, "memory, step {step}");
         let index: Vec<String> = scripts.query(&["ZREVRANGE", INDEX, "0", "-1"]);
         let listed = if index.is_empty() {
@@ -446,7 +454,7 @@ fn the_first_nine_bytes_of_a_ban_and_its_expiry_are_what_others_rely_on() {
     let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
     let now = EPOCH + 1;
     scripts.impose(now, 1, scanning, length);
-    let name = client(1).to_string();
+    let name = subject(1).to_string();
     let value: Vec<u8> = scripts.query(&["GET", &name]);
     let until = now + micros(length);
     let expected = [
@@ -468,7 +476,7 @@ fn the_first_nine_bytes_of_a_ban_and_its_expiry_are_what_others_rely_on() {
 fn what_is_no_ban_is_none_and_is_replaced_and_counted() {
     let server = RedisServer::start();
     let mut scripts = Scripts::on(&server);
-    let name = client(1).to_string();
+    let name = subject(1).to_string();
     let ban = |scripts: &mut Scripts| {
         let length = Duration::from_secs(600);
         scripts.impose(EPOCH, 1, BanReason::Incident(IncidentKind::Abuse), length)
@@ -527,7 +535,7 @@ fn the_index_keeps_the_ten_thousand_that_end_last_and_forgets_who_is_free() {
         ban(&mut scripts, EPOCH, n, u64::from(n) + 10);
     }
     assert_eq!(scripts.query::<u32>(&["ZCARD", INDEX]), 10_000);
-    let [first, third] = [1, 3].map(|n| client(n).to_string());
+    let [first, third] = [1, 3].map(|n| subject(n).to_string());
     let last: Vec<String> = scripts.query(&["ZRANGE", INDEX, "0", "0"]);
     assert_eq!(last, [third]);
     // It is not listed, and holds.

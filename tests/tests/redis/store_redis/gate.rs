@@ -16,6 +16,7 @@ const BAN: &str = "palisade:ban:192.0.2.1";
 fn gate(enforced: bool) -> Gate {
     Gate {
         client: Network::of("192.0.2.1".parse().unwrap(), 64),
+        user: None,
         enforced,
     }
 }
@@ -46,14 +47,14 @@ async fn a_banned_client_is_denied_for_as_long_as_the_ban_lasts_and_charged_noth
     let server = RedisServer::start();
     let limits = limits(&patient(&server).build().unwrap());
     let verdict = admit(&limits, gate(true), quota(60, 60)).await;
-    assert_eq!((verdict.admitted, verdict.banned), (true, None));
+    assert_eq!((verdict.admitted, verdict.banned.client), (true, None));
     assert_eq!(verdict.tiers[0].remaining, 59);
 
     ban_until(&server, micros_from_now(600));
     for _ in 0..3 {
         let verdict = admit(&limits, gate(true), quota(60, 60)).await;
         assert!(!verdict.admitted);
-        let left = verdict.banned.unwrap().as_secs();
+        let left = verdict.banned.client.unwrap().as_secs();
         assert!((595..=600).contains(&left), "{left}");
         assert_eq!(
             (verdict.tiers[0].remaining, verdict.tiers[0].retry),
@@ -63,7 +64,7 @@ async fn a_banned_client_is_denied_for_as_long_as_the_ban_lasts_and_charged_noth
 
     ban_until(&server, micros_from_now(0));
     let verdict = admit(&limits, gate(true), quota(60, 60)).await;
-    assert_eq!((verdict.admitted, verdict.banned), (true, None));
+    assert_eq!((verdict.admitted, verdict.banned.client), (true, None));
     assert_eq!(verdict.tiers[0].remaining, 58);
 }
 
@@ -73,7 +74,7 @@ async fn a_gate_in_a_dry_run_is_told_and_denies_nothing() {
     let limits = limits(&patient(&server).build().unwrap());
     ban_until(&server, micros_from_now(600));
     let verdict = admit(&limits, gate(false), quota(60, 60)).await;
-    assert!(verdict.admitted && verdict.banned.is_some());
+    assert!(verdict.admitted && verdict.banned.client.is_some());
     assert_eq!(verdict.tiers[0].remaining, 59);
 }
 
@@ -85,11 +86,14 @@ async fn a_gate_alone_needs_no_policy() {
     assert!(verdict.admitted && verdict.tiers.is_empty());
     ban_until(&server, micros_from_now(600));
     let verdict = limits.admit_through(gate(true), &[]).await.unwrap();
-    assert!(!verdict.admitted && verdict.banned.is_some());
+    assert!(!verdict.admitted && verdict.banned.client.is_some());
     // As long as a ban of a century may be, an answer holds 12.7 days.
     ban_until(&server, micros_from_now(100 * 365 * 86_400));
     let verdict = limits.admit_through(gate(true), &[]).await.unwrap();
-    assert_eq!(verdict.banned, Some(Duration::from_micros((1 << 40) - 2)));
+    assert_eq!(
+        verdict.banned.client,
+        Some(Duration::from_micros((1 << 40) - 2))
+    );
 }
 
 #[tokio::test]
@@ -107,7 +111,7 @@ async fn what_is_no_ban_bans_nobody_and_stays() {
             server.cli(write);
             let verdict = admit(&limits, gate(true), quota).await;
             assert_eq!(
-                (verdict.admitted, verdict.banned),
+                (verdict.admitted, verdict.banned.client),
                 (true, None),
                 "{write:?}"
             );
@@ -116,7 +120,7 @@ async fn what_is_no_ban_bans_nobody_and_stays() {
         server.cli(&["DEL", BAN]);
         ban_until(&server, micros_from_now(600));
         let verdict = admit(&limits, gate(true), quota).await;
-        assert!(!verdict.admitted && verdict.banned.is_some());
+        assert!(!verdict.admitted && verdict.banned.client.is_some());
     }
 }
 
@@ -141,7 +145,7 @@ async fn gated_and_plain_requests_of_one_batch_are_told_apart() {
     for (i, verdict) in asked.into_iter().enumerate() {
         let verdict = verdict.await.unwrap().unwrap();
         assert_eq!(verdict.admitted, i % 2 == 1);
-        assert_eq!(verdict.banned.is_some(), i % 2 == 0);
+        assert_eq!(verdict.banned.client.is_some(), i % 2 == 0);
         assert_eq!(verdict.tiers.len(), 1);
     }
     let verdict = admit(&limits, gate(false), quota(1_000, 60)).await;
@@ -161,7 +165,7 @@ async fn a_ban_from_the_future_was_left_by_a_clock_that_stepped_back_and_begins_
     server.cli(&["EVAL", script, "1", BAN, &since, &until]);
     for _ in 0..2 {
         let verdict = admit(&limits, gate(true), quota(60, 60)).await;
-        let left = verdict.banned.unwrap().as_secs();
+        let left = verdict.banned.client.unwrap().as_secs();
         assert!(!verdict.admitted && (500..=600).contains(&left), "{left}");
     }
     // From now on it is as any other: it ends.

@@ -8,7 +8,7 @@ use palisade::client::Network;
 use palisade::rate_limit::store::Verdict;
 use palisade::rate_limit::{StoreError, StoreErrorKind};
 use palisade::store::redis::RedisStore;
-use palisade::suspicion::store::BanStore;
+use palisade::suspicion::store::{BanStore, Barred};
 use palisade_tests::SOON;
 use palisade_tests::redis::{RedisServer, acl, until_closed};
 use palisade_tests::time::standing_still;
@@ -340,12 +340,14 @@ async fn single_failures_among_successes_of_another_port_open_no_breaker() {
     let client = Network::of("192.0.2.1".parse().unwrap(), 64);
     for _ in 0..6 {
         assert_eq!(
-            standing_still(store.banned_for(client)).await.unwrap(),
-            None
+            standing_still(store.banned_for(client, None))
+                .await
+                .unwrap(),
+            Barred::default()
         );
         server.pause();
         tokio::time::pause();
-        let error = store.banned_for(client).await.unwrap_err();
+        let error = store.banned_for(client, None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Timeout);
         tokio::time::resume();
         server.resume();

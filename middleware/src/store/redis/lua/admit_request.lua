@@ -1,7 +1,7 @@
 -- Purpose: decides a batch of requests, each under all of its policies, by exact sliding windows on Redis TIME.
 --
 -- KEYS     one log for each charge: the charges of a request side by side, the requests in their order of arrival. A
---          request's first key may be a gate instead: the ban of its client (impose_ban.lua).
+--          request's first keys may be gates instead: the bans of its client and of its user (impose_ban.lua).
 -- ARGV[1]  the charges, 14 bytes each, big-endian, in the order of KEYS:
 --            flags   1 byte: 1 opens a request, 2 is enforced (a dry run is not), 8 is a gate, with zeros for the rest
 --            limit   4 bytes: how much cost fits in a window, at least 1

@@ -1,5 +1,5 @@
--- Purpose: counts what clients failed at, by exact sliding windows of distinct things on Redis TIME, and bans those that
---          reach a threshold, for longer at each offence; or bans a client by hand.
+-- Purpose: counts what clients and users failed at, by exact sliding windows of distinct things on Redis TIME, and bans those that
+--          reach a threshold, for longer at each offence; or bans by hand. A user is named as a client is here.
 --
 -- KEYS[1]  the index of all bans.
 -- KEYS     then of each piece of evidence the client's ban, and the trail of what the client failed at; a ban by hand has

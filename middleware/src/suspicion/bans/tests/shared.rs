@@ -13,7 +13,7 @@ pub(super) struct Shared(Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) bans: HashMap<Network, Duration>,
+    pub(super) bans: HashMap<Subject, Duration>,
     checks: usize,
     fails: bool,
     pub(super) hangs: bool,
@@ -28,7 +28,7 @@ impl Shared {
 
     /// As an eviction does: it knows nothing of the client any more.
     pub(super) fn forget(&self, client: Network) {
-        self.state().bans.remove(&client);
+        self.state().bans.remove(&client.into());
         self.state().counts = MemoryStore::new();
     }
 
@@ -48,29 +48,33 @@ impl BanStore for Shared {
     fn convict(&self, evidence: &[Evidence], sentence: &Sentence, roll: u32) -> Reply<Vec<Ban>> {
         self.answer(|state| {
             let bans = state.counts.convict_now(evidence, sentence, roll);
-            let banned = bans.iter().map(|ban| (ban.client, ban.left));
+            let banned = bans.iter().map(|ban| (ban.subject.clone(), ban.left));
             state.bans.extend(banned);
             bans
         })
     }
 
-    fn impose_for(&self, client: Network, length: Duration) -> Reply<Ban> {
-        self.answer(move |state| {
-            state.bans.insert(client, length);
-            Ban::new(client, BanReason::Manual, 0, [length; 3])
+    fn impose_for(&self, subject: &Subject, length: Duration) -> Reply<Ban> {
+        self.answer(|state| {
+            state.bans.insert(subject.clone(), length);
+            Ban::new(subject.clone(), BanReason::Manual, 0, [length; 3])
         })
     }
 
-    fn lift(&self, client: Network) -> Reply<bool> {
-        self.answer(move |state| {
-            state.counts.lift_now(client);
-            state.bans.remove(&client).is_some()
+    fn lift(&self, subject: &Subject) -> Reply<bool> {
+        self.answer(|state| {
+            state.counts.lift_now(subject);
+            state.bans.remove(subject).is_some()
         })
     }
 
-    fn banned_for(&self, client: Network) -> Reply<Option<Duration>> {
+    fn banned_for(&self, client: Network, user: Option<&UserId>) -> Reply<Barred> {
         self.state().checks += 1;
-        self.answer(move |state| state.bans.get(&client).copied())
+        let left = |state: &State, subject| state.bans.get(&subject).copied();
+        self.answer(|state| Barred {
+            client: left(state, client.into()),
+            user: user.and_then(|user| left(state, user.clone().into())),
+        })
     }
 
     fn list(&self, _: usize) -> Reply<Vec<Ban>> {
@@ -89,7 +93,7 @@ pub(super) fn shared() -> (Shared, Hand, SuspicionLayer) {
 #[tokio::test]
 async fn a_shared_store_is_asked_for_each_unknown_client_and_not_again_for_a_known_ban() {
     let (store, _, layer) = shared();
-    store.state().bans.insert(network(1), MINUTE);
+    store.state().bans.insert(network(1).into(), MINUTE);
     for _ in 0..10 {
         assert_eq!(status(&layer, 1).await, 429);
     }
@@ -122,7 +126,7 @@ async fn what_this_process_imposes_or_lifts_it_knows_at_once() {
 async fn while_the_store_fails_those_bans_hold_that_this_process_knows_of() {
     let (store, hand, layer) = shared();
     for octet in [1, 2, 3] {
-        store.state().bans.insert(network(octet), MINUTE);
+        store.state().bans.insert(network(octet).into(), MINUTE);
     }
     assert_eq!(status(&layer, 1).await, 429);
     store.state().fails = true;
@@ -159,18 +163,21 @@ async fn a_ban_that_holds_here_alone_is_listed_and_can_be_lifted_while_the_store
     assert_eq!(status(&layer, 2).await, 429);
     store.state().fails = false;
     // What the store itself said is not told twice, nor once it is over there.
-    store.state().bans.insert(network(3), MINUTE);
+    store.state().bans.insert(network(3).into(), MINUTE);
     assert_eq!(status(&layer, 3).await, 429);
     let bans = suspicions.bans().await.unwrap();
-    let listed: Vec<_> = bans.iter().map(|ban| (ban.client, ban.reason)).collect();
+    let listed: Vec<_> = bans
+        .iter()
+        .map(|ban| (ban.subject.network(), ban.reason))
+        .collect();
     let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
-    assert_eq!(listed, [(network(2), scanning)]);
+    assert_eq!(listed, [(Some(network(2)), scanning)]);
 }
 
 #[tokio::test]
 async fn a_lift_that_the_store_tells_of_is_not_undone_by_its_failure() {
     let (store, _, layer) = shared();
-    store.state().bans.insert(network(1), MINUTE);
+    store.state().bans.insert(network(1).into(), MINUTE);
     assert_eq!(status(&layer, 1).await, 429);
     store.state().bans.clear();
     a_second_passes(&layer);
@@ -184,7 +191,7 @@ async fn a_ban_that_another_process_lifted_is_not_lifted_here_again() {
     let (store, _, layer) = shared();
     let suspicions = layer.suspicions();
     fail(&layer, 1, 10).await;
-    store.state().bans.insert(network(2), MINUTE);
+    store.state().bans.insert(network(2).into(), MINUTE);
     assert_eq!(status(&layer, 2).await, 429);
     // What is known of both here, for the time that the store fails, is not a ban of its own.
     store.state().bans.clear();
@@ -206,6 +213,15 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
         request
     };
     let unknown = Screening::Unknown { enforced: true };
+    let hear = |octet, client| {
+        let gate = Gate {
+            client: network(octet),
+            user: None,
+            enforced: true,
+        };
+        let barred = Barred { client, user: None };
+        layer.recorder.hear(&gate, Ok(barred));
+    };
     assert_eq!(
         layer.screening(&Method::GET, &Uri::default(), &client(1)),
         unknown
@@ -213,14 +229,14 @@ async fn what_an_outer_layer_heard_is_not_asked_again() {
     assert_eq!(send(&layer, screened(1, None)).await.status(), 200);
     let refused = send(&layer, screened(1, Some(MINUTE))).await;
     assert_eq!(refused.headers()[RETRY_AFTER], "60");
-    layer.recorder.hear(network(1), Ok(Some(MINUTE)));
+    hear(1, Some(MINUTE));
     assert_eq!(
         layer.screening(&Method::GET, &Uri::default(), &client(1)),
         Screening::Banned
     );
     assert_eq!(status(&layer, 1).await, 429);
     assert_eq!(store.state().checks, 0);
-    layer.recorder.hear(network(2), Ok(None));
+    hear(2, None);
     assert_eq!(
         layer.screening(&Method::GET, &Uri::default(), &client(2)),
         unknown
@@ -259,4 +275,61 @@ async fn what_counts_here_while_the_store_fails_is_not_forgotten_when_it_answers
     store.state().fails = true;
     fail(&layer, 1, 1).await;
     assert_eq!(status(&layer, 1).await, 429);
+}
+
+async fn of_user(layer: &SuspicionLayer, octet: u8, id: &str) -> u16 {
+    send(layer, of(signed_in(octet, id), 200))
+        .await
+        .status()
+        .as_u16()
+}
+
+#[tokio::test]
+async fn a_ban_of_a_user_is_learned_with_the_clients_in_one_question_and_holds_in_an_outage() {
+    let (store, _, layer) = shared();
+    store.state().bans.insert(user("ada").into(), MINUTE);
+    assert_eq!(of_user(&layer, 1, "ada").await, 429);
+    // From another address, without a question.
+    assert_eq!(of_user(&layer, 2, "ada").await, 429);
+    assert_eq!(store.state().checks, 1);
+    for (octet, id) in [(1, "bob"), (2, "192.0.2.1")] {
+        assert_eq!(of_user(&layer, octet, id).await, 200, "{id}");
+    }
+    assert_eq!(status(&layer, 1).await, 200);
+    assert_eq!(store.state().checks, 4);
+    // The store fails: what this process knows holds.
+    store.state().fails = true;
+    a_second_passes(&layer);
+    assert_eq!(of_user(&layer, 3, "ada").await, 429);
+    assert_eq!(of_user(&layer, 3, "bob").await, 200);
+    // It is back, and knows of no ban: lifted elsewhere, or evicted.
+    store.state().fails = false;
+    store.state().bans.clear();
+    a_second_passes(&layer);
+    assert_eq!(of_user(&layer, 3, "ada").await, 200);
+    store.state().fails = true;
+    assert_eq!(of_user(&layer, 3, "ada").await, 200, "no copy is left");
+}
+
+#[tokio::test]
+async fn a_user_convicted_during_an_outage_is_refused_by_this_process_to_the_end() {
+    let (store, _, layer) = shared();
+    store.state().fails = true;
+    let counted = || layer.tally().failures(FailureResult::Counted);
+    for n in 1..=10 {
+        send(&layer, of(signed_in(1, "ada"), 404)).await;
+        while counted() < n {
+            tokio::task::yield_now().await;
+        }
+    }
+    store.state().fails = false;
+    a_second_passes(&layer);
+    for octet in [1, 2] {
+        assert_eq!(of_user(&layer, octet, "ada").await, 429);
+    }
+    assert_eq!(status(&layer, 1).await, 200);
+    let bans = layer.suspicions().bans().await.unwrap();
+    assert_eq!(bans[0].subject, user("ada").into());
+    assert!(layer.suspicions().lift(user("ada")).await.unwrap());
+    assert_eq!(of_user(&layer, 1, "ada").await, 200);
 }

@@ -152,10 +152,49 @@ async fn a_guess_that_no_header_shows_is_like_no_other() {
     assert_eq!(bans(&layer).await, 1);
 }
 
-fn signed_in(user: &str, path: &str) -> Request<()> {
-    let mut client = client(1);
-    client.user = Some(UserId::new(user, &Secret::from_bytes(b"test")));
-    at(client, path)
+#[tokio::test]
+async fn a_signed_in_scanner_is_banned_everywhere_and_nobody_else_at_its_address() {
+    let (hand, layer) = embedded();
+    let ada = |octet| signed_in(octet, "ada");
+    // From address to address, which helps no more.
+    for n in 0..10 {
+        assert_eq!(bans(&layer).await, 0, "{n}");
+        put(&layer, of(ada(n), 404)).await;
+    }
+    let ban = layer.suspicions().bans().await.unwrap().remove(0);
+    let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
+    assert_eq!((ban.subject, ban.reason), (user("ada").into(), scanning));
+    for octet in [0, 9, 77] {
+        let refused = send(&layer, of(ada(octet), 200)).await;
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.headers()[RETRY_AFTER], "600");
+        assert_eq!(status(&layer, octet).await, 200, "the address without her");
+        let colleague = of(signed_in(octet, "bob"), 200);
+        assert_eq!(send(&layer, colleague).await.status(), 200);
+    }
+    // Who goes on is banned again, for longer.
+    hand.advance(10 * MINUTE);
+    for _ in 0..10 {
+        put(&layer, of(ada(1), 404)).await;
+    }
+    let ban = layer.suspicions().bans().await.unwrap().remove(0);
+    assert_eq!((ban.strikes, ban.left), (2, 20 * MINUTE));
+    assert!(layer.suspicions().lift(user("ada")).await.unwrap());
+    assert_eq!(send(&layer, of(ada(1), 200)).await.status(), 200);
+    for _ in 0..9 {
+        put(&layer, of(ada(1), 404)).await;
+    }
+    assert_eq!(bans(&layer).await, 0, "the lift forgot what came before");
+}
+
+#[tokio::test]
+async fn a_broken_client_of_a_signed_in_user_is_not_banned() {
+    let (_, layer) = embedded();
+    for n in 0..50 {
+        put(&layer, at(signed_in(1, "ada"), &format!("/404/icon?{n}"))).await;
+        put(&layer, at(signed_in(1, "ada"), "/403/list")).await;
+    }
+    assert_eq!(bans(&layer).await, 0);
 }
 
 #[tokio::test]
@@ -164,26 +203,28 @@ async fn an_office_of_signed_in_users_is_not_banned_for_their_failures() {
     for n in 0..12 {
         put(
             &layer,
-            signed_in(&format!("user-{n}"), &format!("/404/{n}")),
+            at(signed_in(1, &format!("user-{n}")), &format!("/404/{n}")),
         )
         .await;
     }
     assert_eq!(layer.tally().incidents(IncidentKind::EndpointScanning), 1);
     assert_eq!(bans(&layer).await, 0);
     for _ in 0..10 {
-        put(&layer, signed_in("user-0", "/401")).await;
+        put(&layer, at(signed_in(1, "user-0"), "/401")).await;
     }
     assert_eq!(bans(&layer).await, 0);
-    // Who guesses behind a valid token of its own is banned all the same.
+    // Who guesses behind a valid token of its own is banned all the same: the address, for the guesses are at others.
     for _ in 0..5 {
         assert_eq!(bans(&layer).await, 0);
-        let mut guess = signed_in("user-0", "/401");
+        let mut guess = at(signed_in(1, "user-0"), "/401");
         *guess.method_mut() = Method::POST;
         let token = "Bearer valid".parse().unwrap();
         guess.headers_mut().insert(AUTHORIZATION, token);
         put(&layer, guess).await;
     }
-    assert_eq!(bans(&layer).await, 1);
+    let bans = layer.suspicions().bans().await.unwrap();
+    let banned: Vec<_> = bans.into_iter().map(|ban| ban.subject).collect();
+    assert_eq!(banned, [network(1).into()]);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn a_request_that_waits_goes_to_the_service_that_was_ready_for_it() {
         assert_eq!(response.await.unwrap().status(), 200);
         assert_eq!(*called.lock().unwrap(), calls);
     }
-    store.state().bans.insert(network(4), MINUTE);
+    store.state().bans.insert(network(4).into(), MINUTE);
     for _ in 0..2 {
         let refused = service.ready().await.unwrap().call(request(4, 200)).await;
         assert_eq!(refused.unwrap().status(), 429);

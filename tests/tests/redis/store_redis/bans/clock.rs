@@ -16,11 +16,11 @@ fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
         (2, 300, 300 * SECOND + 1),
         (3, 300, 60 * SECOND),
     ] {
-        let name = client(n).to_string();
+        let name = subject(n).to_string();
         let scanning = BanReason::Incident(IncidentKind::EndpointScanning);
         scripts.impose(EPOCH, n, scanning, length);
         hand.0.store(EPOCH, Ordering::Relaxed);
-        memory.impose_for_now(client(n), length);
+        memory.impose_for_now(&subject(n), length);
         let stepped = EPOCH + passed * SECOND - back;
         let (mut ends, since) = (EPOCH + LENGTH, EPOCH.min(stepped));
         if stepped < EPOCH {
@@ -36,7 +36,7 @@ fn a_clock_that_steps_back_makes_no_ban_last_longer_than_it_was_imposed_for() {
             );
             hand.0.store(now, Ordering::Relaxed);
             let left = is_banned.then(|| Duration::from_micros(ends - now));
-            assert_eq!(memory.banned_for_now(client(n)), left, "{n} at {now}");
+            assert_eq!(memory.banned_for_now(&subject(n)), left, "{n} at {now}");
         }
         let expires: i64 = scripts.query(&["PTTL", &name]);
         assert!(expires > 0);
