@@ -266,15 +266,16 @@ fn a_scanner_is_banned_and_neither_an_office_nor_a_phone_nor_a_broken_link() {
         line(2, "-", n, &format!("/icon-{}.png", n % 5), 404);
         line(3, "-", n, &format!("/broken?visit={n}"), 404);
         line(4, "-", n, &format!("/scan-{n}"), 404);
+        line(5, "mallory", n, &format!("/scan-{n}"), 404);
     }
     let logs = Logs::new();
     logs.write("access.log", log);
     let report = logs.json(&["access.log", "--ban", "10m"]);
     // Each is an incident, as ever.
-    assert_eq!(listed(&report, "endpoint_scanning").len(), 4);
+    assert_eq!(listed(&report, "endpoint_scanning").len(), 5);
     let banned = report["bans"].as_array().unwrap();
     let banned: Vec<_> = banned.iter().map(|ban| &ban["client"]).collect();
-    assert_eq!(banned, ["192.0.2.4"]);
+    assert_eq!(banned, ["192.0.2.4", "user:mallory"]);
 }
 
 #[test]
