@@ -417,7 +417,7 @@ fn both_stores_and_the_reference_ban_alike() {
             Some((told.3, n))
         });
         let mut expected: Vec<_> = told.collect();
-        expected.sort_unstable_by(|a, b| b.cmp(a));
+        expected.sort_by_key(|(until, n)| std::cmp::Reverse((*until, subject(*n))));
         let listed = memory.list_now(1_000).into_iter();
         let listed: Vec<_> = listed.map(|ban| ban.subject).collect();
         let clients: Vec<_> = expected.iter().map(|(_, n)| subject(*n)).collect();
