@@ -311,27 +311,6 @@ async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
         told.after(tell, kept).await,
         json!(["The store did not answer.", "Lift the ban of 192.0.2.1"])
     );
-    // A user is lifted as one, whatever its id looks like.
-    let tell = "
-        const { client, ...of } = ban('192.0.2.1');
-        tell('now', now(sample(4_000, 1), { bans: { list: [ban('192.0.2.1'), { ...of, user: '192.0.2.1' }], total: 2, stale: false } }));
-        sent.length = 0;
-        const row = document.querySelector('#bans-list tr:last-child');
-        row.querySelector('.lift').click();
-        row.querySelector('.yes').click()";
-    let shown = "[
-        [...document.querySelectorAll('#bans-list .client')].map((it) => it.textContent),
-        document.activeElement.getAttribute('aria-label'),
-        sent[0][1],
-    ]";
-    assert_eq!(
-        told.after(tell, shown).await,
-        json!([
-            ["192.0.2.1", "user 192.0.2.1"],
-            "Lift the ban of user 192.0.2.1",
-            r#"{"user":"192.0.2.1"}"#
-        ])
-    );
 }
 
 #[tokio::test]
