@@ -87,6 +87,7 @@
 //! | 404 | the path, without its query; of a gRPC call, the method |
 //! | 401 | the credentials: `Authorization`; none, or those of a verified user, are one thing too |
 //! | 401 of a failed [`Login`], or of a request with a body (`POST` and its like) that has no `Authorization` or a verified user | like no other, since each may be a guess |
+//! | 405 to `OPTIONS`, as browsers meet it before they ask another origin | one for all paths |
 //! | any other | the route's template and the status |
 //!
 //! So guesses behind one `Authorization` that is no verified user's are one thing: nothing tells them from an app that retries with

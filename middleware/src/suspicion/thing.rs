@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::model::{Route, Secret};
 
@@ -12,6 +12,8 @@ use crate::model::{Route, Secret};
 #[derive(Debug, Clone)]
 pub(super) struct Sought {
     path: Option<PathAndQuery>,
+    /// Whether it asks what it may do, as browsers do before they ask another origin.
+    is_options: bool,
     /// Cookies are left out: many change from request to request, whoever sends them.
     authorization: Option<HeaderValue>,
 }
@@ -25,6 +27,7 @@ impl Sought {
         };
         Self {
             path: request.uri().path_and_query().cloned(),
+            is_options: request.method() == Method::OPTIONS,
             authorization,
         }
     }
@@ -78,6 +81,13 @@ impl Things {
                 None => self.secret.digest(b"credentials", b""),
             },
             (StatusCode::UNAUTHORIZED, _) => return self.unlike_any(),
+            // A service that knows nothing of other origins: one thing, whatever path a browser asks of.
+            (
+                StatusCode::METHOD_NOT_ALLOWED,
+                Some(Sought {
+                    is_options: true, ..
+                }),
+            ) => self.secret.digest(b"failure", b"405"),
             _ => {
                 let place = sought.map_or(route.as_str(), Sought::path);
                 let text = format!("{} {place}", status.as_u16());

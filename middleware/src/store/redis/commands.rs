@@ -69,7 +69,6 @@ pub(super) const COMMANDS: &[Command] = &[
     other("ZSCAN", "KEY 0"),
     other("ZSCORE", "KEY x"),
     decides("PEXPIREAT", "KEY 1"),
-    other("DEL", "KEY"),
     decides("UNLINK", "KEY"),
     direct("EVAL", true),
     direct("EVALSHA", true),

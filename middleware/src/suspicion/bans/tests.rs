@@ -322,6 +322,25 @@ async fn who_and_what_is_exempt_passes_behind_a_banned_address_too() {
 }
 
 #[tokio::test]
+async fn a_browser_that_asks_what_it_may_do_is_not_banned_for_the_answers() {
+    let (_, layer) = embedded();
+    let options = |status: u16, n: u8| {
+        let mut request = of(client(n), status);
+        *request.method_mut() = Method::OPTIONS;
+        request
+    };
+    for _ in 0..100 {
+        send(&layer, options(405, 1)).await;
+        send(&layer, options(404, 2)).await;
+    }
+    // What is missing is missed by `OPTIONS` too.
+    while status(&layer, 2).await == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&layer, 1).await, 200);
+}
+
+#[tokio::test]
 async fn the_service_lists_imposes_and_lifts_bans() {
     let (hand, layer) = embedded();
     let suspicions = layer.suspicions();

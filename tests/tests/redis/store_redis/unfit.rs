@@ -85,7 +85,7 @@ async fn a_node_of_a_cluster_is_named_and_no_probe_closes_the_breaker_on_it() {
     // Nor does a call of one key pass, which the node would answer.
     let store = patient(&server).build().unwrap();
     let client = Network::of("192.0.2.1".parse().unwrap(), 64);
-    let error = store.banned_for(client).await.unwrap_err();
+    let error = store.banned_for(client, None).await.unwrap_err();
     assert!(cause(&error).contains("Redis Cluster"), "{error:?}");
 }
 

@@ -26,6 +26,9 @@ end
 if type(held) == 'string' and held ~= holder and call('PTTL', KEYS[3]) >= 0 then
   return false
 end
+if held and type(held) ~= 'string' then
+  call('UNLINK', KEYS[3])
+end
 call('SET', KEYS[3], holder, 'PX', lasts)
 
 local reply = { '0', {}, {}, {} }

@@ -78,8 +78,7 @@ local function file(id, customer, vip_spend, vip_orders, retention)
   local is_vip = above(customer.spend, vip_spend) or customer.orders > vip_orders
   local right = is_vip and 1 or 2
   if no_index[right] then
-    call('SET', KEYS[right], '')
-    call('DEL', KEYS[right])
+    call('UNLINK', KEYS[right])
     no_index[right] = false
     broken = broken + 1
   end

@@ -11,6 +11,6 @@ if #KEYS ~= 1 or #ARGV ~= 1 then
 end
 -- A key of another type answers with an error, which is no holder.
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('DEL', KEYS[1])
+  return redis.call('UNLINK', KEYS[1])
 end
 return 0

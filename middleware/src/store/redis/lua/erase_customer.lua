@@ -18,8 +18,11 @@ if is_refused(text) then
   call('GET', KEYS[4])
 end
 local earlier = whole(text) or 0
+if text and type(text) ~= 'string' then
+  call('UNLINK', KEYS[4])
+end
 call('SET', KEYS[4], digits(max(at, earlier)), 'PX', remembered)
-local forgotten = call('DEL', KEYS[3])
+local forgotten = call('UNLINK', KEYS[3])
 for i = 1, 2 do
   if not no_index[i] then
     forgotten = forgotten + call('ZREM', KEYS[i], id)

@@ -25,7 +25,7 @@
 -- A trail is a sorted set of the things that the client failed at since its last ban, by the microsecond of TIME at which
 -- each was last seen; fewer than the threshold.
 -- The index is a sorted set of the clients by the millisecond at which their ban ends, rounded up; those that end first
--- leave it when there are more than 10,000.
+-- leave it when there are more than 10,000, at most 2,000 in a call.
 --
 -- Invariant: what a client fails at during a ban does not count, nor what it failed at before one. So failures that were
 -- under way when a ban began are no further offence, however many processes tell of them, and a client that goes on after
@@ -37,6 +37,7 @@ local RECORD = 19
 local NUMBER, EVIDENCE = 7, 16
 local MOST_STRIKES = 65535
 local MOST_LISTED = 10000
+local MOST_FREED = 2000
 local SLACK_MS = 1000
 local MOST_THINGS = 1000
 
@@ -78,7 +79,7 @@ local function read(key)
     return ban
   end
   ban = { ends = 0, strikes = 0, reason = 0, since = 0 }
-  -- A value of another type answers with an error, and SET replaces it.
+  -- A value of another type answers with an error.
   local value = try('GET', key)
   if is_refused(value) then
     call('GET', key)
@@ -89,6 +90,8 @@ local function read(key)
       ban.ends, ban.since = now + max(ban.ends - ban.since, 0), now
     end
   elseif value then
+    -- The server frees it on another thread, however large it is.
+    call('UNLINK', key)
     broken = broken + 1
   end
   if now >= ban.ends + forget_after then
@@ -119,7 +122,7 @@ local function is_offence(trail, ended, threshold, window, thing)
   call('ZADD', trail, unpack(scored))
   call('ZREMRANGEBYSCORE', trail, '-inf', whole(max(now - window, ended - 1)))
   if call('ZCARD', trail) >= threshold then
-    call('DEL', trail)
+    call('UNLINK', trail)
     return true
   end
   call('PEXPIREAT', trail, whole(ceil((now + window) / 1000) + SLACK_MS))
@@ -143,7 +146,7 @@ local function impose(key, ban, reason, strike, client)
   local score = whole(ceil(ban.ends / 1000))
   if is_error(try('ZADD', KEYS[1], score, client)) then
     broken = broken + 1
-    call('DEL', KEYS[1])
+    call('UNLINK', KEYS[1])
     call('ZADD', KEYS[1], score, client)
   end
   listed = true
@@ -166,10 +169,14 @@ for place = 0, pieces - 1 do
 end
 
 if listed then
-  call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(floor(now / 1000)))
+  local ended = call('ZCOUNT', KEYS[1], '-inf', whole(floor(now / 1000)))
+  if ended > 0 then
+    call('ZREMRANGEBYRANK', KEYS[1], 0, min(ended, MOST_FREED) - 1)
+  end
   local excess = call('ZCARD', KEYS[1]) - MOST_LISTED
   if excess > 0 then
-    call('ZREMRANGEBYRANK', KEYS[1], 0, excess - 1)
+    -- A part of what was planted at a time: no call is to hold the server for all of it.
+    call('ZREMRANGEBYRANK', KEYS[1], 0, min(excess, MOST_FREED) - 1)
   end
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
   call('PEXPIREAT', KEYS[1], whole(tonumber(last)))

@@ -22,8 +22,11 @@ local function read_ledger(ledger)
     return
   end
   ledger.ends, ledger.sum = {}, 0
-  -- A value of another type answers with an error, and SET replaces it.
+  -- A value of another type answers with an error.
   local value = redis.pcall('GET', ledger.key)
+  if is_refused(value) then
+    redis.call('GET', ledger.key)
+  end
   if type(value) == 'string' and #value % ENTRY == 2 and struct.unpack('>I2', value) == LEDGER then
     for at = 3, #value, ENTRY do
       local ends, bytes = struct.unpack('>I6I5', value, at)
@@ -33,6 +36,8 @@ local function read_ledger(ledger)
       end
     end
   elseif value then
+    -- The server frees it on another thread, however large it is.
+    redis.call('UNLINK', ledger.key)
     ledger.broken = 1
   end
 end

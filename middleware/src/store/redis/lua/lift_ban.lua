@@ -31,13 +31,14 @@ if type(value) == 'string' and #value == RECORD and struct.unpack('>I2', value) 
     banned = 1
   end
 elseif value then
+  call('UNLINK', KEYS[1])
   broken = 1
 end
 
 call('SET', KEYS[1], struct.pack('>I2I7I2BI7', MAGIC, now, 0, 0, now), 'PX', string.format('%.0f', KEPT_MS))
 if type(try('ZREM', KEYS[2], ARGV[1])) == 'table' then
   broken = broken + 1
-  call('DEL', KEYS[2])
+  call('UNLINK', KEYS[2])
 end
 
 return { broken, banned }

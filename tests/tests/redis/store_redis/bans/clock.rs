@@ -86,9 +86,12 @@ fn a_conviction_bears_a_clock_that_stepped_back_before_anybody_asked_about_the_b
     let (_, told) = scripts.impose(stepped, 1, BanReason::Manual, moment);
     assert_eq!(told, (0, 0, stepped, ends));
     at(EPOCH);
-    memory.impose_for_now(client(1), length);
+    memory.impose_for_now(&client(1).into(), length);
     at(stepped);
-    assert_eq!(memory.impose_for_now(client(1), moment).left, length);
+    assert_eq!(
+        memory.impose_for_now(&client(1).into(), moment).left,
+        length
+    );
 
     // Three things, one of them again after the step: a window from there they count no more.
     let piece = |thing| Piece {
