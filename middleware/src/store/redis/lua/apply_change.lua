@@ -79,7 +79,7 @@ local function apply(key, erased, id, at, kind, amount, order)
     fresh = not is_counted(counted, order)
   end
   if is_other then
-    call('UNLINK', key)
+    discard(key)
   end
   local counts = counted and fresh
   if counts and kind == 'o' then

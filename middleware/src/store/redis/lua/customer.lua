@@ -71,6 +71,16 @@ for i = 1, 2 do
   no_index[i] = kind ~= 'zset' and kind ~= 'none'
 end
 
+-- Removes what is nothing of ours: a large one on another thread. A script that has written is refused nothing more, so a
+-- server out of memory must refuse before.
+local function discard(key)
+  local answer = try('APPEND', key, '')
+  if type(answer) == 'table' and answer.err:find('^OOM') then
+    call('APPEND', key, '')
+  end
+  call('UNLINK', key)
+end
+
 -- Files a customer where spend and orders say. What a server out of memory refuses comes first, here and below, so that
 -- it refuses the whole.
 local expires = {}
@@ -78,7 +88,7 @@ local function file(id, customer, vip_spend, vip_orders, retention)
   local is_vip = above(customer.spend, vip_spend) or customer.orders > vip_orders
   local right = is_vip and 1 or 2
   if no_index[right] then
-    call('UNLINK', KEYS[right])
+    discard(KEYS[right])
     no_index[right] = false
     broken = broken + 1
   end
