@@ -311,6 +311,23 @@ async fn a_ban_that_could_not_be_lifted_says_why_and_keeps_the_focus() {
         told.after(tell, kept).await,
         json!(["The store did not answer.", "Lift the ban of 192.0.2.1"])
     );
+    // A user is lifted as one, whatever its id looks like.
+    let tell = "
+        const { client, ...of } = ban('192.0.2.1');
+        tell('now', now(sample(4_000, 1), { bans: { list: [ban('192.0.2.1'), { ...of, user: '192.0.2.1' }], total: 2, stale: false } }))";
+    let names = "[...document.querySelectorAll('#bans-list .client')].map((it) => it.textContent)";
+    let named = json!(["192.0.2.1", "user 192.0.2.1"]);
+    assert_eq!(told.after(tell, names).await, named);
+    let tell = "
+        sent.length = 0;
+        const row = document.querySelector('#bans-list tr:last-child');
+        row.querySelector('.lift').click();
+        row.querySelector('.yes').click()";
+    let shown = "[document.activeElement.getAttribute('aria-label'), sent[0][1]]";
+    assert_eq!(
+        told.after(tell, shown).await,
+        json!(["Lift the ban of user 192.0.2.1", r#"{"user":"192.0.2.1"}"#])
+    );
 }
 
 #[tokio::test]
