@@ -6,6 +6,7 @@
 //! | `/metrics` | the metrics in Prometheus's text format; 404 if telemetry has no exporter of its own |
 //! | `/healthz` | 200, as long as the process serves |
 //! | `/readyz` | 200 or 503 with a text, as [`Admin::readiness`] says; 200 unless set |
+//! | `/sessions`, `/sessions/{user}/…` | the sessions of any user, for operators with a token, if `Admin::sessions` adds it (feature `session-api`) |
 //! | `/` | the live page, if `Admin::page` adds it (feature `ops`) |
 //!
 //! All of these are answered under an IP address, `localhost`, or a name that was allowed ([`Admin::allow_host`], and of the page
@@ -36,6 +37,8 @@ use crate::ops::{Ops, OpsBody, OpsService};
 #[cfg(feature = "ops")]
 use crate::server::Lasting;
 use crate::server::{RequestBody, Server};
+#[cfg(feature = "session-api")]
+use crate::session::{Sessions, api::Operators};
 use crate::task::shielded;
 use crate::telemetry::{Prometheus, Telemetry};
 
@@ -94,6 +97,8 @@ pub struct Admin {
     hosts: Hosts,
     #[cfg(feature = "ops")]
     page: Option<OpsService>,
+    #[cfg(feature = "session-api")]
+    operators: Option<Operators>,
 }
 
 /// The live page's body stands beside the texts.
@@ -117,6 +122,8 @@ impl Admin {
             hosts: Hosts::default(),
             #[cfg(feature = "ops")]
             page: None,
+            #[cfg(feature = "session-api")]
+            operators: None,
         }
     }
 
@@ -135,6 +142,22 @@ impl Admin {
     #[cfg(feature = "ops")]
     pub fn page(mut self, ops: &Ops) -> Self {
         self.page = Some(ops.service().at("/"));
+        self
+    }
+
+    /// Serves the calls by which operators see and end sessions, if `sessions.operator_token_file` is set. They need
+    /// `Authorization: Bearer` with the token in that file:
+    ///
+    /// | call | answer |
+    /// |---|---|
+    /// | `GET /sessions?user=ada` | the user's sessions that live, as the user's own list shows them |
+    /// | `DELETE /sessions/{user}/{session_id}` | 204; 404 where no such session lives |
+    /// | `POST /sessions/{user}/terminate-all` `{"reason": "…"}` | `{"terminated": 3}` |
+    ///
+    /// A user is named by its id, percent-encoded, or by the form of it in logs and keys.
+    #[cfg(feature = "session-api")]
+    pub fn sessions(mut self, sessions: &Sessions) -> Self {
+        self.operators = Operators::new(sessions);
         self
     }
 
@@ -198,20 +221,36 @@ impl Admin {
             }
             return response.map(Body::Right);
         }
+        #[cfg(feature = "session-api")]
+        if let Some(operators) = &self.operators
+            && Operators::answers(request.uri().path())
+        {
+            let (parts, body) = request.into_parts();
+            if let Some(response) = self.misdirected(&parts) {
+                return beside(response);
+            }
+            let response = operators.answer(Request::from_parts(parts, body)).await;
+            return beside(response.map(Full::new));
+        }
         let response = self.answer_text(&request.into_parts().0).await;
-        #[cfg(feature = "ops")]
-        let response = response.map(Body::Left);
-        response
+        beside(response)
+    }
+
+    /// The answer to a request under a name that is not allowed.
+    fn misdirected(&self, request: &Parts) -> Option<Response<Full<Bytes>>> {
+        let host = self.hosts.asked(request).err()?;
+        let is_named = request.headers.contains_key(HOST) || !host.is_empty();
+        is_named.then(|| {
+            text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "`Host` may be an IP address, `localhost`, or a name that the service allows (`Admin::allow_host`)",
+            )
+        })
     }
 
     async fn answer_text(&self, request: &Parts) -> Response<Full<Bytes>> {
-        if let Err(host) = self.hosts.asked(request)
-            && (request.headers.contains_key(HOST) || !host.is_empty())
-        {
-            return text(
-                StatusCode::MISDIRECTED_REQUEST,
-                "`Host` may be an IP address, `localhost`, or a name that the service allows (`Admin::allow_host`)",
-            );
+        if let Some(response) = self.misdirected(request) {
+            return response;
         }
         let path = request.uri.path();
         let known = match path {
@@ -250,6 +289,13 @@ impl Admin {
             _ => text(StatusCode::OK, "ok"),
         }
     }
+}
+
+/// A text, where the live page's bodies may stand beside it.
+fn beside(response: Response<Full<Bytes>>) -> Response<Body> {
+    #[cfg(feature = "ops")]
+    let response = response.map(Body::Left);
+    response
 }
 
 /// The listener's answers as a service.

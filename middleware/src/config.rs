@@ -9,6 +9,7 @@
 //! | `[suspicion]` | [`SuspicionConfig`]: thresholds, exemptions, `[suspicion.bans]` | the four kinds by status, no bans |
 //! | `[funnel]` | [`FunnelConfig`]: whether visitors are counted | the service decides |
 //! | `[segments]` | [`SegmentsConfig`]: criteria, retention, the sweep | no segments |
+//! | `[sessions]` | [`SessionsConfig`]: the cookie, how long sessions last, how many, what fails | no sessions |
 //! | `[log]` | [`LogConfig`]: the access log | no access log, unless the service has one |
 //!
 //! ```
@@ -106,6 +107,8 @@ sections! {
     funnel: FunnelConfig, in funnel;
     /// `[segments]`; off where the file has no such section.
     segments: Option<SegmentsConfig>, in segment;
+    /// `[sessions]`; off where the file has no such section.
+    sessions: Option<SessionsConfig>, in session;
     /// `[log]`
     log: LogConfig, in observe;
 }
@@ -148,35 +151,28 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, or a secret of less than 16 bytes.
     pub fn secret(&self) -> Result<Option<Secret>, ConfigError> {
-        const ALLOWED: &str = "a secret of at least 16 bytes";
-        const LEAST: usize = 16;
         let given = std::env::var_os("PALISADE_SECRET").filter(|secret| !secret.is_empty());
         if let Some(secret) = given {
             let bytes = secret.as_encoded_bytes();
-            return if bytes.len() < LEAST {
-                Err(ConfigError::without_value("PALISADE_SECRET", ALLOWED))
+            return if bytes.len() < Secret::LEAST {
+                Err(ConfigError::without_value(
+                    "PALISADE_SECRET",
+                    Secret::ALLOWED,
+                ))
             } else {
                 Ok(Some(Secret::from_bytes(bytes)))
             };
         }
-        let Some(path) = &self.store.secret_file else {
-            return Ok(None);
-        };
-        let refused = |why| {
-            // Where there is no such place, the secret itself may stand there.
-            let is_a_place = path.is_absolute() || path.parent().is_some_and(Path::is_dir);
-            if is_a_place {
-                ConfigError::new("store.secret_file", path.display(), why)
-            } else {
-                ConfigError::without_value("store.secret_file", why)
-            }
-        };
-        let bytes = std::fs::read(path)
-            .map_err(|error| refused(format!("a file that can be read ({error})")))?;
-        let bytes = bytes.trim_ascii_end();
-        if bytes.len() < LEAST {
-            return Err(refused(format!("a file with {ALLOWED}")));
-        }
-        Ok(Some(Secret::from_bytes(bytes)))
+        let file = self.store.secret_file.as_deref();
+        file.map(|path| Secret::from_file("store.secret_file", path))
+            .transpose()
+    }
+
+    /// The secret before that one, by which tokens of sessions are valid too; none unless `sessions.previous_secret_file` says.
+    pub(crate) fn previous_secret(&self) -> Result<Option<Secret>, ConfigError> {
+        let sessions = self.sessions.as_ref();
+        let file = sessions.and_then(|sessions| sessions.previous_secret_file.as_deref());
+        file.map(|path| Secret::from_file("sessions.previous_secret_file", path))
+            .transpose()
     }
 }

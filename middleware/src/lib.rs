@@ -58,6 +58,7 @@
 //! | `serde` | `Config::from_toml` and `Config::from_file` |
 //! | `ops` | `ops`: the live page for operators |
 //! | `server` | `server`: an HTTP server that no peer holds up; `otel` brings it along |
+//! | `session-api` | `session::api`: the endpoints of sessions, for their users and for operators |
 //! | `full` | all of them but `redis-tls`, which brings a TLS library |
 
 #[cfg(feature = "otel")]
@@ -78,6 +79,7 @@ pub mod rate_limit;
 pub mod segment;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod session;
 pub mod stack;
 pub mod store;
 pub mod suspicion;

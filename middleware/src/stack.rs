@@ -31,9 +31,10 @@
 //! | client | peer, trusted headers | [`Client`](crate::client::Client) | |
 //! | observe ([`StackBuilder::observe`], `[log]`) | `Client` | | tells the observers how the request ended |
 //! | maintenance (`[maintenance]`) | `Client` | refuses all but the exempt | |
-//! | preflight (if two of the next three can wait) | `Client` | the store's answers for the next three, after one wait | |
+//! | preflight (with sessions, or if two of suspicion, rate_limit and segment can wait) | `Client` | whose session it is, and the store's answers for the next four | |
 //! | suspicion (refuses with `[suspicion.bans]`) | `Client`, preflight's answer | refuses a banned client | counts a 4xx other than 429, its like in gRPC, and [`Login`](crate::suspicion::Login), unless [`Rejected`](crate::rate_limit::Rejected) |
 //! | rate_limit | `Client`, preflight's answer, a known `Segment` | [`Decision`](crate::rate_limit::Decision), or refuses | adds the `RateLimit` headers |
+//! | session (`[sessions]`) | preflight's answer, or the cookie and `Authorization` | [`Session`](crate::session::Session), or refuses | clears a cookie that opens nothing |
 //! | segment (`[segments]`) | `Client`, preflight's answer | [`Segment`](crate::segment::Segment) | counts actions and records orders, by [`CustomerEvents`](crate::segment::CustomerEvents) |
 //! | funnel ([`StackBuilder::funnel`]) | `Client` | | counts the stage and its visitor; a handler can name the stage by [`Reached`](crate::funnel::Reached) |
 //!
@@ -88,6 +89,7 @@ use crate::model::metrics::Meters;
 use crate::model::panel::Panel;
 use crate::rate_limit::PolicyTally;
 use crate::segment::{Customers, SegmentTally};
+use crate::session::{SessionTally, Sessions};
 #[cfg(feature = "redis")]
 use crate::store::redis::{RedisStore, StoreHealth};
 use crate::suspicion::{SuspicionTally, Suspicions};
@@ -101,6 +103,7 @@ layers! {
     preflight: PreflightLayer => Preflight, Setup::preflight;
     suspicion: SuspicionLayer => Suspicion, Setup::suspicion;
     rate_limit: RateLimitLayer => RateLimit, Setup::rate_limit;
+    session: SessionLayer => Authenticate, Setup::session;
     segment: ClassifyLayer => Classify, Setup::segment;
     funnel: FunnelLayer => Funnel, Setup::funnel;
 }
@@ -155,6 +158,18 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn customers(&self) -> Option<Customers> {
         self.segment.customers()
+    }
+
+    /// What the service has to create, list and end sessions; `None` without sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Option<Sessions> {
+        self.session.sessions()
+    }
+
+    /// What was done to sessions so far; `None` without sessions.
+    #[must_use]
+    pub fn session_tally(&self) -> Option<Arc<SessionTally>> {
+        self.session.tally()
     }
 
     /// The Redis store, to [examine](RedisStore::examine) at start; `None` on memory.

@@ -5,10 +5,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
 
+use super::sole;
 use crate::ConfigError;
 
 /// The names under which a listener may be asked, beside IP addresses and `localhost`.
@@ -77,15 +77,5 @@ impl Hosts {
             return Err(refused(wrong));
         }
         all.next().map(str::to_owned).ok_or_else(String::new)
-    }
-}
-
-/// A header that may come once: two, or one that is no text, could be read in two ways.
-pub(crate) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
     }
 }

@@ -1,9 +1,16 @@
-//! HTTP as the layers need it: the well-known methods, gRPC, problem details, the names of a listener, and the future of a layer that may wait for a
-//! store before it calls the service.
+//! HTTP as the layers need it: the well-known methods, gRPC, problem details, JSON, the names of a listener, headers that may
+//! come once, and the future of a layer that may wait for a store before it calls the service.
 
 pub(crate) mod grpc;
 #[cfg(any(feature = "ops", feature = "otel"))]
 pub(crate) mod hosts;
+#[cfg(any(feature = "ops", feature = "session-api"))]
+pub(crate) mod json;
 pub(crate) mod methods;
 pub(crate) mod refusal;
+#[cfg(any(feature = "ops", feature = "otel", feature = "session-api"))]
+mod sole;
 pub(crate) mod waiting;
+
+#[cfg(any(feature = "ops", feature = "otel", feature = "session-api"))]
+pub(crate) use sole::sole;

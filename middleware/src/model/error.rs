@@ -71,6 +71,16 @@ impl ConfigError {
         self
     }
 
+    /// The same error about a value as it is written.
+    #[cfg(feature = "serde")]
+    #[must_use]
+    pub(crate) fn of_written(mut self, text: &str) -> Self {
+        if let Problem::Value { value, .. } = &mut self.problem {
+            *value = Some(without_credentials(text.to_owned()));
+        }
+        self
+    }
+
     /// The same error about a value that stands under another key.
     #[cfg(feature = "serde")]
     #[must_use]

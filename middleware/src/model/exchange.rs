@@ -12,7 +12,7 @@ use crate::model::{Client, Reason, Segment};
 pub struct Exchange<'a> {
     /// The method as the client sent it. It can be any text, so do not make it a label.
     pub method: &'a Method,
-    /// The client, and the route that it asked for.
+    /// The client, and the route that it asked for; the user of its session too.
     pub client: &'a Client,
     /// The response's; `None` when there was none, for the reason that `end` gives.
     pub status: Option<StatusCode>,

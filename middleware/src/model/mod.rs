@@ -12,6 +12,7 @@ mod credentials;
 mod error;
 mod exchange;
 mod exempt;
+mod guess;
 mod key;
 #[cfg(feature = "otel")]
 pub(crate) mod metrics;
@@ -46,6 +47,7 @@ pub(crate) use credentials::message_without_credentials;
 pub use error::ConfigError;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use exempt::Exemptions;
+pub(crate) use guess::Guess;
 pub use key::PartitionKey;
 #[cfg(feature = "redis")]
 pub(crate) use key::Repr;

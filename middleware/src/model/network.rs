@@ -205,8 +205,11 @@ mod tests {
             octets = kept.to_be_bytes();
             let network = Network::of(Ipv6Addr::from(octets).into(), prefix);
             prop_assert_eq!(network.to_string().parse::<Network>().unwrap(), network);
-            prop_assert_eq!(Network::of(network.address(), prefix), network);
             let translated = matches!(start, "64:ff9b::" | "::ffff:0:0");
+            // A prefix that ends within what is carried may cut an address that is not believed to one that is.
+            if prefix <= 96 || !translated || network.address().is_ipv4() {
+                prop_assert_eq!(Network::of(network.address(), prefix), network);
+            }
             prop_assert!(translated || !network.address().is_ipv4());
         }
     }

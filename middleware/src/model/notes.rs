@@ -1,8 +1,8 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::PolicyResult;
-use crate::model::Segment;
+use crate::model::{Segment, UserId};
 
 /// Findings of the inner layers about a request, for the observers: an extension of the request, there only where
 /// somebody observes.
@@ -17,6 +17,8 @@ struct Noted {
     result: AtomicU8,
     /// One more than the place of a [`Segment`] among all; 0 for none.
     segment: AtomicU8,
+    /// Whose session it is, if it has one.
+    user: OnceLock<UserId>,
 }
 
 impl Notes {
@@ -28,6 +30,16 @@ impl Notes {
     /// Which kind of customer sent the request.
     pub(crate) fn segment(&self, segment: Segment) {
         self.0.segment.store(segment as u8 + 1, Ordering::Relaxed);
+    }
+
+    /// Whose session the request has.
+    pub(crate) fn user(&self, user: &UserId) {
+        // A session is proved once.
+        let _ = self.0.user.set(user.clone());
+    }
+
+    pub(crate) fn noted_user(&self) -> Option<&UserId> {
+        self.0.user.get()
     }
 
     pub(crate) fn noted_result(&self) -> PolicyResult {

@@ -20,6 +20,8 @@ pub enum Operation {
     Record,
     /// Upkeep of the customers' index, and the count of the population.
     Sweep,
+    /// A session created, proved, listed or ended.
+    Session,
     /// Whether the server can decide again, asked off the requests' path.
     Probe,
 }
@@ -40,7 +42,7 @@ pub enum Outcome {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Admit,
         Self::Count,
         Self::Account,
@@ -49,6 +51,7 @@ impl Operation {
         Self::Fetch,
         Self::Record,
         Self::Sweep,
+        Self::Session,
         Self::Probe,
     ];
 
@@ -64,6 +67,7 @@ impl Operation {
             Self::Fetch => "fetch",
             Self::Record => "record",
             Self::Sweep => "sweep",
+            Self::Session => "session",
             Self::Probe => "probe",
         }
     }

@@ -31,9 +31,12 @@ pub trait Ask: Send + Sync + 'static {
 /// When a layer is asked: each turn may depend on the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Turn {
-    /// First: a layer that may refuse the request before anything is charged, such as for a ban.
+    /// Before all others, which need its answer to ask anything: whose session the request has. It is always asked here, and
+    /// the others begin when its answer is there.
+    Prove,
+    /// A layer that may refuse the request before anything is charged, such as for a ban.
     Screen,
-    /// Second: a layer that finds out more about the client, such as the customer's segment.
+    /// Then a layer that finds out more about the client, such as the customer's segment.
     Classify,
     /// Last: a layer that charges for the request.
     Charge,

@@ -10,9 +10,11 @@ use super::PolicyResult;
 /// `google.rpc.Code` values that a rejection can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    NotFound = 5,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 /// The reason why a request was rejected. The room that rejects has its own, such as [`Reason::QUOTA_EXCEEDED`].

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -97,6 +98,30 @@ impl Secret {
         let mac = Hmac::<Sha256>::new_from_slice(bytes)
             .unwrap_or_else(|_| Hmac::new(&Default::default()));
         Self(Arc::new(mac))
+    }
+
+    /// The fewest bytes of a secret that an operator configures.
+    pub(crate) const LEAST: usize = 16;
+    pub(crate) const ALLOWED: &str = "a secret of at least 16 bytes";
+
+    /// The secret in a file; `key` is the setting that names the file.
+    pub(crate) fn from_file(key: &str, path: &Path) -> Result<Self, ConfigError> {
+        let refused = |why| {
+            // Where there is no such place, the secret itself may stand there.
+            let is_a_place = path.is_absolute() || path.parent().is_some_and(Path::is_dir);
+            if is_a_place {
+                ConfigError::new(key, path.display(), why)
+            } else {
+                ConfigError::without_value(key, why)
+            }
+        };
+        let bytes = std::fs::read(path)
+            .map_err(|error| refused(format!("a file that can be read ({error})")))?;
+        let bytes = bytes.trim_ascii_end();
+        if bytes.len() < Self::LEAST {
+            return Err(refused(format!("a file with {}", Self::ALLOWED)));
+        }
+        Ok(Self::from_bytes(bytes))
     }
 
     /// A secret of this process alone: 32 bytes from the operating system, drawn once at start.

@@ -105,7 +105,10 @@ impl ObserveBody for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let begun = &*self.0;
+        let begun = &mut *self.0;
+        if let Some(user) = begun.notes.noted_user() {
+            begun.client.user = Some(user.clone());
+        }
         let rejected = begun.rejected.as_ref();
         let refused = rejected.map_or(PolicyResult::None, |rejected| rejected.reason.result);
         let exchange = Exchange {

@@ -6,9 +6,9 @@ use http::header::{
     RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
 
 use super::body::OpsBody;
+use crate::http::json;
 use crate::http::refusal::PROBLEM_JSON;
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -57,22 +57,7 @@ pub(super) fn with(
 
 /// A problem (RFC 9457) that the status names.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response<OpsBody> {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        r#type: &'static str,
-        title: &'a str,
-        status: u16,
-        detail: &'a str,
-    }
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        detail,
-    };
-    // Texts and a number can always be written.
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    text(status, PROBLEM_JSON, body.into())
+    text(status, PROBLEM_JSON, json::problem(status, detail))
 }
 
 /// A problem that passes.

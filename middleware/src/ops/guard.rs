@@ -15,7 +15,8 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use crate::http::hosts::{Hosts, sole};
+use crate::http::hosts::Hosts;
+use crate::http::sole;
 
 /// The header of the token.
 pub(super) const TOKEN: &str = "x-palisade-token";

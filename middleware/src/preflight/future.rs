@@ -1,14 +1,17 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
+use http::request::Parts;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower_service::Service;
 
+use super::service::ask;
 use crate::http::waiting::{Ask, Resumed, Waiting};
-use crate::model::Answer;
+use crate::model::{self, Answer};
 
 pin_project! {
     /// The response of a [`Preflight`](super::Preflight) service.
@@ -27,8 +30,12 @@ pub(super) type Answers = SmallVec<[Box<dyn Answer>; 2]>;
 /// A request about which the store was asked.
 pub(super) struct Asking<S, ReqBody> {
     pub(super) answers: Answers,
+    pub(super) layers: Arc<[Box<dyn model::Ask>]>,
+    /// The first layer that is still to be asked.
+    pub(super) next: usize,
     pub(super) service: S,
-    pub(super) request: Request<ReqBody>,
+    pub(super) parts: Parts,
+    pub(super) body: ReqBody,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -66,23 +73,29 @@ where
     type After = ();
     type Response = S::Response;
 
-    /// Takes whatever has come; ready when all has.
+    /// Takes whatever has come, and asks the layers that waited for it; ready when all has come.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let extensions = self.request.extensions_mut();
-        let mut earlier = false;
-        self.answers.retain(|answer| {
-            let waits = answer.poll(cx, extensions, earlier).is_pending();
-            earlier |= waits;
-            waits
-        });
-        if self.answers.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        loop {
+            let mut earlier = false;
+            self.answers.retain(|answer| {
+                let waits = answer
+                    .poll(cx, &mut self.parts.extensions, earlier)
+                    .is_pending();
+                earlier |= waits;
+                waits
+            });
+            if !self.answers.is_empty() {
+                return Poll::Pending;
+            }
+            if self.next == self.layers.len() {
+                return Poll::Ready(());
+            }
+            self.answers = ask(&self.layers, &mut self.next, &mut self.parts);
         }
     }
 
     fn resume(mut self, (): ()) -> Resumed<S::Future, (), S::Response> {
-        Resumed::Pass(self.service.call(self.request), None)
+        let request = Request::from_parts(self.parts, self.body);
+        Resumed::Pass(self.service.call(request), None)
     }
 }

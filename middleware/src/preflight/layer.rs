@@ -5,14 +5,14 @@ use tower_layer::Layer;
 
 use super::service::Preflight;
 use crate::ConfigError;
-use crate::model::{Ask, Room};
+use crate::model::{Ask, Room, Turn};
 
 /// Asks the store once for the layers inside of it; see the [module](crate::preflight). Clones share everything.
 ///
 /// The default asks nothing.
 #[derive(Clone, Default)]
 pub struct PreflightLayer {
-    /// In the order in which they are asked; none where no two of them wait.
+    /// In the order in which they are asked; none where no two of them wait, and none must be asked before the others.
     asked: Arc<[Box<dyn Ask>]>,
 }
 
@@ -78,7 +78,8 @@ impl PreflightLayerBuilder {
             );
             return Err(ConfigError::new("preflight", value, allowed));
         }
-        if self.asked.iter().filter(|layer| layer.waits()).count() < 2 {
+        let proves = self.asked.iter().any(|layer| layer.turn() == Turn::Prove);
+        if !proves && self.asked.iter().filter(|layer| layer.waits()).count() < 2 {
             return Ok(PreflightLayer::default());
         }
         self.asked.sort_by_key(|layer| layer.turn());

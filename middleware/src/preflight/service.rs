@@ -7,7 +7,7 @@ use http::request::Parts;
 use tower_service::Service;
 
 use super::future::{Answers, Asking, ResponseFuture};
-use crate::model::{Ask, Asked};
+use crate::model::{Ask, Asked, Turn};
 
 /// A service whose layers' questions to the store are asked together; see [`PreflightLayer`](super::PreflightLayer).
 #[derive(Clone)]
@@ -39,31 +39,44 @@ where
             return ResponseFuture::inner(self.inner.call(request));
         }
         let (mut parts, body) = request.into_parts();
-        let answers = ask(&self.asked, &mut parts);
-        let request = Request::from_parts(parts, body);
+        let mut next = 0;
+        let answers = ask(&self.asked, &mut next, &mut parts);
         if answers.is_empty() {
+            let request = Request::from_parts(parts, body);
             return ResponseFuture::inner(self.inner.call(request));
         }
         // The service that was polled ready goes with the request; a clone waits for the next.
-        let next = self.inner.clone();
-        let service = mem::replace(&mut self.inner, next);
+        let other = self.inner.clone();
+        let service = mem::replace(&mut self.inner, other);
         ResponseFuture::asking(Asking {
             answers,
+            layers: Arc::clone(&self.asked),
+            next,
             service,
-            request,
+            parts,
+            body,
         })
     }
 }
 
-/// Asks the layers in their order; what is to be awaited.
-fn ask(layers: &[Box<dyn Ask>], request: &mut Parts) -> Answers {
+/// Asks the layers in their order, from the `next` on; what is to be awaited. What proves is awaited before any other is asked.
+pub(super) fn ask(layers: &[Box<dyn Ask>], next: &mut usize, request: &mut Parts) -> Answers {
     let mut answers = Answers::new();
-    for layer in layers {
+    while let Some(layer) = layers.get(*next) {
+        *next += 1;
         match layer.ask(request) {
             Asked::Known => {}
-            Asked::Waits(answer) => answers.push(answer),
-            // Nobody will need the answers. The limits charge when they are asked, which is last of all.
-            Asked::Refused => return Answers::new(),
+            Asked::Waits(answer) => {
+                answers.push(answer);
+                if layer.turn() == Turn::Prove {
+                    return answers;
+                }
+            }
+            Asked::Refused => {
+                // Nobody will need the answers. The limits charge when they are asked, which is last of all.
+                *next = layers.len();
+                return Answers::new();
+            }
         }
     }
     answers

@@ -148,7 +148,7 @@ fn exemptions(said: &StackBuilder) -> [(&'static str, &Exemptions); 3] {
 
 /// Users that no request can have.
 fn check_users(said: &StackBuilder, has_secret: bool) {
-    let has_user = said.client.has_user();
+    let has_user = said.client.has_user() || said.config.sessions.is_some();
     for (section, exempt) in exemptions(said) {
         for user in exempt.get_users() {
             let key = format!("{section}.exempt.users");

@@ -18,6 +18,7 @@ use crate::observe::{AccessLog, ObserveLayer};
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
 use crate::segment::{ClassifyLayer, ClassifyLayerBuilder};
+use crate::session::{Keyring, SessionLayer};
 use crate::suspicion::{IncidentKind, SuspicionLayer, SuspicionLayerBuilder};
 use crate::task::shielded;
 
@@ -59,6 +60,11 @@ impl Setup {
             Some(secret) => secret,
             None => {
                 if stores.are_shared() {
+                    if said.config.sessions.is_some() {
+                        let allowed = "a file with a secret of at least 16 bytes, or PALISADE_SECRET: with \
+                                       `[sessions]`, processes that share Redis check each other's tokens";
+                        return Err(ConfigError::without_value("store.secret_file", allowed));
+                    }
                     tracing::warn!(
                         target: "palisade::stack",
                         event = "secret_missing",
@@ -170,6 +176,16 @@ impl Setup {
             .fold(builder, RateLimitLayerBuilder::policy)
             .build()
             .map_err(|error| error.under("rate_limit"))
+    }
+
+    pub(super) fn session(&mut self) -> Result<SessionLayer, ConfigError> {
+        let previous = self.said.config.previous_secret()?;
+        let Some(settings) = self.said.config.sessions.take() else {
+            return Ok(SessionLayer::default());
+        };
+        let keys = Keyring::new(self.secret.clone(), previous);
+        SessionLayer::with_keys(&*self.stores.sessions(), keys, settings)
+            .map_err(|error| error.under("sessions"))
     }
 
     pub(super) fn segment(&mut self) -> Result<ClassifyLayer, ConfigError> {

@@ -10,6 +10,7 @@ use crate::model::Secret;
 use crate::model::{Operation, Outcome};
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
 use crate::segment::store::CustomerStore;
+use crate::session::store::SessionStore;
 use crate::store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::store::redis::RedisStore;
@@ -58,6 +59,14 @@ impl Stores {
     }
 
     pub(super) fn customers(&self) -> Box<dyn CustomerStore> {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            return Box::new(redis.clone());
+        }
+        Box::new(self.memory.clone())
+    }
+
+    pub(super) fn sessions(&self) -> Box<dyn SessionStore> {
         #[cfg(feature = "redis")]
         if let Some(redis) = &self.redis {
             return Box::new(redis.clone());

@@ -13,7 +13,7 @@ use super::recorder::{Recorder, Sender};
 use crate::body::{Body, End, ObserveBody};
 use crate::http::grpc::{Call, UNKNOWN};
 use crate::http::waiting::{After, Ask, Resumed, Waiting};
-use crate::model::{Barred, Rejected, Reply, StoreError};
+use crate::model::{Barred, Guess, Rejected, Reply, StoreError};
 
 pin_project! {
     /// The response of a [`Suspicion`](super::Suspicion) service.
@@ -113,6 +113,10 @@ impl<B: http_body::Body<Data = Bytes>> After<Response<Body<B>>> for Watched {
             recorder,
             mut call,
         } = self;
+        if let Some(guess) = response.extensions_mut().remove::<Guess>() {
+            recorder.note_guess(guess, sender);
+            return;
+        }
         let has_trailers = call.respond(response);
         let status = call.status(UNKNOWN).and_then(failure_of);
         let status = status.unwrap_or(response.status());

@@ -15,7 +15,7 @@ use super::tally::{FailureResult, SuspicionTally};
 use super::thing::{Sought, Things};
 use super::{Ban, BanReason, IncidentKind, Subject, Warden};
 use crate::log::{Fallback, Losses, News, now};
-use crate::model::{Client, Exemptions, Network, Route, RouteFilter, UserId};
+use crate::model::{Client, Exemptions, Guess, Network, Route, RouteFilter, UserId};
 use crate::task::queue::{Queue, Work, leave};
 
 /// Everything that the requests of one layer share.
@@ -134,6 +134,20 @@ impl Recorder {
             ))
         };
         request.login = login.and_then(attempt);
+        self.leave(request, user);
+    }
+
+    /// Queues a credential that this service did not make: a failed login, whatever its response's status.
+    pub(super) fn note_guess(self: &Arc<Self>, Guess(thing): Guess, sender: Sender) {
+        let mut request = FailedRequest::new(sender.client, StatusCode::UNAUTHORIZED, sender.route);
+        request.left_out = sender.left_out;
+        request.thing = thing;
+        if self.rules.iter().any(|rule| request.counts(rule.kind)) {
+            self.leave(request, None);
+        }
+    }
+
+    fn leave(self: &Arc<Self>, request: FailedRequest, user: Option<UserId>) {
         let noted = Noted {
             request,
             user,

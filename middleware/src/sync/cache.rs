@@ -1,4 +1,5 @@
-//! A bounded, set-associative cache of a store's answers. `rate_limit/deny_cache.rs` and `suspicion/bans/cache.rs` use it.
+//! A bounded, set-associative cache of a store's answers. `rate_limit/deny_cache.rs`, `suspicion/bans/cache.rs`
+//! and `session/known.rs` use it.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,12 @@ impl<E> Cache<E> {
         let set = self.hasher.hash_one(key) % self.sets.len() as u64;
         let set = self.sets[set as usize].lock();
         set.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All entries, a set at a time; each is locked while it is looked at.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = MutexGuard<'_, Vec<E>>> {
+        let sets = self.sets.iter().map(Mutex::lock);
+        sets.map(|set| set.unwrap_or_else(PoisonError::into_inner))
     }
 }
 

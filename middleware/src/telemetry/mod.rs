@@ -79,6 +79,7 @@
 //! | `shop_security_failures_total` | counter | `result` = `counted`, `counted_locally`, `dropped` |
 //! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
 //! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
+//! | `shop_session_operations_total` | counter | `operation` = `create`, `validate`, `rotate`, `end`, `list`; `outcome` = `done`, `known`, `refused`, `forged`, `failed`, `fallen_back` |
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The time of a memory store, since any fixed start.
 ///
@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 pub trait Clock: Send + Sync + 'static {
     /// The time now, read with the store's locks held: keep it quick.
     fn now(&self) -> Duration;
+
+    /// The same moment as people tell it: the times of a session are told by it, and a provider's are compared with it.
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 /// The process's monotonic clock.
@@ -46,5 +51,9 @@ impl Hand {
 impl Clock for Hand {
     fn now(&self) -> Duration {
         Duration::from_micros(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.now()
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps limits, failures, bans, customers and visitors in the memory of one process. It is exact, and its memory is bounded.
+//! Keeps limits, failures, bans, sessions, customers and visitors in the memory of one process. It is exact, and its memory is bounded.
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,6 +49,13 @@
 //! What counts towards them is kept for as many clients of each kind, the longest-quiet let go first: at most 200 bytes for a
 //! client with one thing, and 16 for each further one below the threshold.
 //!
+//! # Sessions
+//! Up to `max_keys` sessions are kept, and as many users. A session that lives is never let go for another one: a store at its
+//! bound answers `Full`. Each shard refuses by itself, so a large store does a few percent before its bound. Sessions that
+//! idled or aged out are let go as others come. A user without a session is let go 30 days after the last login, or gives way
+//! to a new one at the bound. If all sessions of such a user had been ended, logins under way of users who are not held are
+//! overtaken, so that none passes that must not. The newest 1,000 keys of idempotent logins of a user are remembered.
+//!
 //! # Customers
 //! Up to `max_keys` customers are kept, and let go longest-quiet first. The retention runs on the store's clock from the last
 //! change, whatever moment that change carries. The newest 4,096 orders and refunds of a customer are recognised when they
@@ -68,6 +75,7 @@ mod failures;
 mod limits;
 mod log;
 mod logins;
+mod sessions;
 mod shard;
 mod sketch;
 mod table;
@@ -89,6 +97,7 @@ use self::failures::{Trail, Trails};
 use self::limits::Bound;
 use self::log::Log;
 use self::logins::Logins;
+use self::sessions::Sessions;
 use self::shard::{Entry, Shard};
 use self::sketch::Sketches;
 use self::table::Table;
@@ -115,6 +124,7 @@ struct Tables {
     by_kind: Named<Trail>,
     bans: Bans,
     customers: Arc<Customers>,
+    sessions: Arc<Sessions>,
     visitors: Named<Visit>,
     by_login: Named<Distinct>,
     /// What counts towards bans, by kind.
@@ -153,6 +163,7 @@ impl MemoryStore {
         sum(&self.0.by_policy, Shard::len)
             + sum(&self.0.by_kind, Shard::len)
             + self.0.customers.len()
+            + self.0.sessions.len()
             + sum(&self.0.visitors, Shard::len)
             + sum(&self.0.by_login, Shard::len)
             + sum(&self.0.things, Shard::len)
@@ -164,6 +175,7 @@ impl MemoryStore {
         sum(&self.0.by_policy, Shard::evicted_live)
             + sum(&self.0.by_kind, Shard::evicted_live)
             + self.0.customers.evicted_live()
+            + self.0.sessions.evicted_live()
             + sum(&self.0.visitors, Shard::evicted_live)
             + sum(&self.0.by_login, Shard::evicted_live)
             + sum(&self.0.things, Shard::evicted_live)
@@ -234,6 +246,7 @@ impl MemoryStoreBuilder {
             by_kind: Mutex::default(),
             bans: Bans::default(),
             customers: Arc::new(Customers::new(self.max_keys)),
+            sessions: Arc::new(Sessions::new(self.max_keys)),
             visitors: Mutex::default(),
             by_login: Mutex::default(),
             things: Mutex::default(),

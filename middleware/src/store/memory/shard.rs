@@ -95,6 +95,23 @@ impl<E: Entry> Shard<E> {
         &mut self.slots[slot as usize].entry
     }
 
+    /// The slots of all keys.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Vec<u32> {
+        self.index.iter().copied().collect()
+    }
+
+    /// Whether a new key takes the place of another one.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.capacity as usize
+    }
+
+    /// The longest-quiet key with room: the first to go when the shard is full.
+    pub(super) fn first_to_go(&self) -> Option<u32> {
+        let [spare, _] = self.lists.map(|list| list.head);
+        (spare != NONE).then_some(spare)
+    }
+
     /// The values of all keys.
     pub(super) fn entries(&self) -> impl Iterator<Item = &E> {
         self.index

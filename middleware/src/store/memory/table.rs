@@ -16,22 +16,33 @@ pub(super) struct Table<E> {
     shards: Box<[Mutex<Shard<E>>]>,
 }
 
-impl<E: Entry> Table<E> {
-    /// Enough for the locks to be free nearly always on machines of up to a few dozen cores.
-    const SHARDS: usize = 64;
-    /// Shards smaller than this would make the order of eviction coarse.
-    const LEAST_SHARD: usize = 1024;
+/// Enough for the locks to be free nearly always on machines of up to a few dozen cores.
+const SHARDS: usize = 64;
+/// Shards smaller than this would make the order of eviction coarse.
+const LEAST_SHARD: usize = 1024;
 
+/// How many keys each shard holds; together exactly `max_keys`.
+pub(super) fn capacities(max_keys: usize) -> impl Iterator<Item = u32> {
+    let shards = (max_keys / LEAST_SHARD).clamp(1, SHARDS);
+    (0..shards).map(move |shard| {
+        let remainder = usize::from(shard < max_keys % shards);
+        (max_keys / shards + remainder) as u32
+    })
+}
+
+/// The shard of a hash, of so many. The upper half: the hash table takes its buckets from the low bits.
+pub(super) fn place(hash: u64, shards: usize) -> usize {
+    (hash >> 32) as usize % shards
+}
+
+impl<E: Entry> Table<E> {
     pub(super) fn new(name: &str, max_keys: usize, ordinal: usize) -> Self {
-        let shards = (max_keys / Self::LEAST_SHARD).clamp(1, Self::SHARDS);
-        // The remainder is spread, so that the shards together hold exactly `max_keys`.
-        let capacity = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
         Self {
             name: name.into(),
             ordinal,
             hasher: RandomState::new(),
-            shards: (0..shards)
-                .map(|shard| Mutex::new(Shard::new(capacity(shard) as u32)))
+            shards: capacities(max_keys)
+                .map(|capacity| Mutex::new(Shard::new(capacity)))
                 .collect(),
         }
     }
@@ -68,7 +79,6 @@ impl<E: Entry> Table<E> {
     }
 
     pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
-        // The upper half: the hash table takes its buckets from the low bits.
-        lock(&self.shards[(hash >> 32) as usize % self.shards.len()])
+        lock(&self.shards[place(hash, self.shards.len())])
     }
 }

@@ -10,6 +10,7 @@ use crate::ConfigError;
 use crate::funnel::store::Journeys;
 use crate::model::{PartitionKey, Repr, UserId};
 use crate::rate_limit::store::Logs;
+use crate::session::store::{Once, Origin};
 use crate::store::{Analytics, check_prefix};
 use crate::suspicion::store::Rule;
 use crate::suspicion::{IncidentKind, Subject, Threshold};
@@ -116,6 +117,45 @@ impl Prefix {
         format!("{}ledger:{}", self.0, of.as_str())
     }
 
+    /// What is kept of a user's sessions, in one slot: the epoch, the index, the counts by hour.
+    pub(super) fn sessions(&self, user: &UserId) -> Keys {
+        let mut keys = Keys::with_room_for(5);
+        for kind in ["session-epoch", "sessions", "session-hours"] {
+            keys.push_text(&format!("{}{kind}:{{{user}}}", self.0));
+        }
+        keys
+    }
+
+    /// What the names of a user's sessions begin with; the id's digits follow: `<prefix>session:{<user>}:`.
+    pub(super) fn of_sessions(&self, user: &UserId) -> String {
+        format!("{}{user}}}:", self.of_all_sessions())
+    }
+
+    /// What the names of all sessions begin with: `<prefix>session:{`.
+    pub(super) fn of_all_sessions(&self) -> String {
+        format!("{}session:{{", self.0)
+    }
+
+    /// What the names of all epochs begin with: `<prefix>session-epoch:{`.
+    pub(super) fn of_epochs(&self) -> String {
+        format!("{}session-epoch:{{", self.0)
+    }
+
+    /// What remembers a create with a key of its own: `<prefix>session-once:{<user>}:<key>`.
+    pub(super) fn session_once(&self, user: &UserId, once: Once) -> String {
+        format!("{}session-once:{{{user}}}:{}", self.0, digits(&once.0))
+    }
+
+    /// The index of an origin's sessions: `<prefix>sessions-from:<origin>`.
+    pub(super) fn sessions_from(&self, origin: Origin) -> String {
+        format!("{}sessions-from:{}", self.0, digits(&origin.0))
+    }
+
+    /// What the names of the indices of all sessions that live begin with; a hexadecimal digit follows.
+    pub(super) fn of_live_sessions(&self) -> String {
+        format!("{}sessions-live:", self.0)
+    }
+
     /// The keys that a probe uses: a gate and two logs, in three slots of a Cluster whatever the prefix, and a key on which
     /// commands are tried.
     pub(super) fn probes(&self) -> [String; 4] {
@@ -144,6 +184,11 @@ fn shown(window: Duration) -> String {
         (_, 0) => format!("{}ms", micros / 1_000),
         _ => format!("{micros}us"),
     }
+}
+
+/// 16 bytes as lower-case hexadecimal digits.
+pub(super) fn digits(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
 /// The kind's name in keys.
@@ -347,6 +392,35 @@ mod tests {
             ["shop-1:customers:vip", "shop-1:customers:others"]
         );
         assert_eq!(prefix.sweep(), "shop-1:customers:sweep");
+    }
+
+    #[test]
+    fn names_what_is_kept_of_sessions() {
+        let prefix = Prefix::new("shop-1:").unwrap();
+        let ada = UserId::new("ada@example.org", &Secret::from_bytes(b"s"));
+        assert_eq!(
+            prefix.sessions(&ada).iter().collect::<Vec<_>>(),
+            [
+                "shop-1:session-epoch:{ada@example.org}",
+                "shop-1:sessions:{ada@example.org}",
+                "shop-1:session-hours:{ada@example.org}"
+            ]
+        );
+        let of = |name: &str| format!("shop-1:{name}");
+        assert_eq!(prefix.of_sessions(&ada), of("session:{ada@example.org}:"));
+        assert_eq!(prefix.of_all_sessions(), of("session:{"));
+        assert_eq!(prefix.of_epochs(), of("session-epoch:{"));
+        let bytes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
+        let digits = "000102030405060708090a0b0c0d0eff";
+        assert_eq!(
+            prefix.session_once(&ada, Once(bytes)),
+            of(&format!("session-once:{{ada@example.org}}:{digits}"))
+        );
+        assert_eq!(
+            prefix.sessions_from(Origin(bytes)),
+            of(&format!("sessions-from:{digits}"))
+        );
+        assert_eq!(prefix.of_live_sessions(), of("sessions-live:"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Shares limits, failures, bans, customers and visitors between all processes that use one Redis server, 6.2 or newer. It is
+//! Shares limits, failures, bans, customers, visitors and sessions between all processes that use one Redis server, 6.2 or newer. It is
 //! exact, on the server's clock. All requests share one multiplexed connection.
 //!
 //! ```
@@ -80,6 +80,22 @@
 //! `<stages>` is a fingerprint of their names in order. It expires a minute after its window, or after a minute without a counted stage. Beyond their part of the memory a new visitor is not kept
 //! ([`Progress::refused`](crate::funnel::store::Progress::refused)).
 //!
+//! # Sessions
+//! A session is a record that expires at its end, `<prefix>session:{<user>}:<id>`, and an entry of its user's index
+//! (`<prefix>sessions:{<user>}`), of one of sixteen indices of all that live (`<prefix>sessions-live:<digit>`) and, for two
+//! hours, of its origin's (`<prefix>sessions-from:<origin>`). Beside them a user has an epoch (`<prefix>session-epoch:{<user>}`)
+//! that is kept for a day and while a session may live, and counts by hour (`<prefix>session-hours:{<user>}`), which are kept
+//! for 31 days. A record has the hash of the secret and no
+//! address. Each call is one script; it reads the records of a user in one step, so that no cap, no end and no rotation
+//! overlooks another.
+//!
+//! A typical session takes at most 500 bytes, with its share of all keys where a user has ten. A user has at most 1,024
+//! sessions; one more is refused ([`Created::Full`](crate::session::store::Created::Full)).
+//!
+//! An index that was lost is filled by activity. An epoch that was lost ends its user's sessions, and no later one is the
+//! same. While the clock, having stepped back, is before a user's last `end_all`, a login that an identity provider dates is
+//! refused.
+//!
 //! # When the server fails
 //! A request waits for its [deadline](RedisStoreBuilder::deadline) at most. After a row of failures the
 //! [breaker](RedisStoreBuilder::breaker) opens, and requests fail at once for the cost of an atomic load. A task probes
@@ -125,6 +141,7 @@ mod marker;
 mod probe;
 mod secrets;
 mod server;
+mod sessions;
 mod visits;
 mod words;
 

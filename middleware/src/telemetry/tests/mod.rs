@@ -5,6 +5,8 @@ mod funnel;
 mod http;
 mod instruments;
 mod labels;
+#[cfg(all(feature = "ops", feature = "session-api"))]
+mod operators;
 #[cfg(feature = "ops")]
 mod page;
 mod rate_limit;

@@ -42,7 +42,7 @@ pub(super) fn all() -> Vec<&'static Instrument> {
 /// A stack in which everything is on.
 pub(super) fn everything() -> Stack {
     Stack::builder()
-        .config(Config::from_toml("[segments]").unwrap())
+        .config(Config::from_toml("[segments]\n[sessions]").unwrap())
         .visitors(CountVisitors::Within(Duration::from_secs(60)))
         .funnel([Stage::new("browse")])
         .actions(["checkout"])

@@ -1,0 +1,229 @@
+//! What a request's session is: from what it presents, by what this process knows or the store says.
+
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::known::{Asking, KnownSessions};
+use super::operator::OperatorToken;
+use super::presented::{self, Presented, Via};
+use super::store::{Claim, KeepSessions, Proved, Reply};
+use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
+use super::{Keyring, OnStoreFailure, Session, SessionTally, SessionsConfig, cookie, origin};
+use crate::log::{Fallback, News};
+use crate::model::{Reason, StoreError};
+
+/// Everything that the requests and the handles of one layer share.
+pub(super) struct Core {
+    pub(super) settings: SessionsConfig,
+    pub(super) keys: Keyring,
+    pub(super) store: Arc<dyn KeepSessions>,
+    pub(super) known: KnownSessions,
+    pub(super) tally: Arc<SessionTally>,
+    pub(super) cookie: Option<&'static str>,
+    /// What operators send; `None` unless it is configured.
+    #[cfg_attr(not(feature = "session-api"), allow(dead_code))]
+    pub(super) operator: Option<OperatorToken>,
+    /// The streams of events that are open.
+    #[cfg(feature = "session-api")]
+    pub(super) streams: super::api::Streams,
+    start: Instant,
+    /// Whether the store proves sessions.
+    fallback: Fallback,
+    /// Tells guesses apart.
+    hasher: RandomState,
+}
+
+/// An answer of this process's own is good for a second: an end in another is seen within it.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What a request's session comes to; an extension of the request until the layer acts on it.
+#[derive(Debug, Clone)]
+pub(super) enum Settled {
+    /// It goes on without a session; `clear` if its cookie opens nothing any more.
+    Anonymous { clear: bool },
+    /// It is the session's, proved by this claim.
+    Session(Session, Claim),
+    /// It is refused.
+    Refused { reason: Reason, clear: bool },
+    /// It presents what this service did not make, which counts as a guess; this thing tells guesses apart.
+    Forged { via: Via, thing: u64 },
+}
+
+/// What is known of a request's session at once.
+pub(super) enum Looked {
+    Settled(Settled),
+    Asked(Question),
+}
+
+/// A question to the store that is under way.
+pub(super) struct Question {
+    pub(super) reply: Reply<Proved>,
+    claim: Claim,
+    via: Via,
+    asking: Asking,
+}
+
+impl Core {
+    pub(super) fn new(
+        settings: SessionsConfig,
+        keys: Keyring,
+        store: Arc<dyn KeepSessions>,
+        operator: Option<OperatorToken>,
+    ) -> Self {
+        Self {
+            cookie: cookie::name(&settings),
+            operator,
+            #[cfg(feature = "session-api")]
+            streams: super::api::Streams::default(),
+            settings,
+            keys,
+            store,
+            known: KnownSessions::new(),
+            tally: Arc::default(),
+            start: Instant::now(),
+            fallback: Fallback::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Looks at a request, and asks the store if only it can tell.
+    pub(super) fn look(&self, request: &Parts) -> Looked {
+        let headers = &request.headers;
+        let (claim, via) = match presented::read(headers, self.cookie, &self.keys) {
+            Presented::Nothing => return Looked::Settled(Settled::Anonymous { clear: false }),
+            Presented::Token(claim, via) => (claim, via),
+            Presented::Forged(via) => {
+                self.tally.count(Operation::Validate, Outcome::Forged);
+                let thing = presented::thing(&self.hasher, headers);
+                return Looked::Settled(Settled::Forged { via, thing });
+            }
+            Presented::Several(via) => {
+                self.tally.count(Operation::Validate, Outcome::Forged);
+                return Looked::Settled(invalid(via, true));
+            }
+        };
+        if via == Via::Cookie
+            && origin::may_act(&request.method, headers)
+            && !origin::is_same(request, &self.settings.allowed_origins)
+        {
+            self.tally.count(Operation::Validate, Outcome::Refused);
+            let reason = Reason::CROSS_SITE;
+            return Looked::Settled(Settled::Refused {
+                reason,
+                clear: false,
+            });
+        }
+        let now = self.now();
+        if let Some(session) = self.known.get(&claim, now, FRESH) {
+            self.tally.count(Operation::Validate, Outcome::Known);
+            return Looked::Settled(Settled::Session(session, claim));
+        }
+        let asking = self.known.ask(now);
+        match self.store.prove(&claim, !is_stream(headers)) {
+            Reply::Ready(answer) => Looked::Settled(self.settle(claim, via, asking, answer)),
+            reply => Looked::Asked(Question {
+                reply,
+                claim,
+                via,
+                asking,
+            }),
+        }
+    }
+
+    /// Takes the store's answer.
+    pub(super) fn answer(&self, question: Question, answer: Result<Proved, StoreError>) -> Settled {
+        self.settle(question.claim, question.via, question.asking, answer)
+    }
+
+    fn settle(
+        &self,
+        claim: Claim,
+        via: Via,
+        asking: Asking,
+        answer: Result<Proved, StoreError>,
+    ) -> Settled {
+        self.heed(answer.as_ref().err());
+        let (outcome, settled) = match answer {
+            Ok(Proved::Lives(session, left)) => {
+                self.known.learn(asking, claim.proof, session.clone(), left);
+                (Outcome::Done, Settled::Session(session, claim))
+            }
+            Ok(Proved::Rotated) => {
+                self.known.lose(&claim);
+                (Outcome::Refused, invalid(via, false))
+            }
+            Ok(Proved::Gone) => {
+                self.known.lose(&claim);
+                (Outcome::Refused, invalid(via, true))
+            }
+            Err(_) => self.without_store(claim),
+        };
+        self.tally.count(Operation::Validate, outcome);
+        settled
+    }
+
+    fn without_store(&self, claim: Claim) -> (Outcome, Settled) {
+        let closed = Settled::Refused {
+            reason: Reason::SESSIONS_UNAVAILABLE,
+            clear: false,
+        };
+        match self.settings.on_store_failure {
+            OnStoreFailure::Closed => (Outcome::Failed, closed),
+            OnStoreFailure::Anonymous => (Outcome::Failed, Settled::Anonymous { clear: false }),
+            OnStoreFailure::Known => {
+                match self.known.get(&claim, self.now(), self.settings.known_for) {
+                    Some(session) => (Outcome::FallenBack, Settled::Session(session, claim)),
+                    None => (Outcome::Failed, closed),
+                }
+            }
+        }
+    }
+
+    /// Writes the two lines of an outage.
+    pub(super) fn heed(&self, error: Option<&StoreError>) {
+        match self.fallback.heed(error) {
+            Some(News::Failed(error, cause)) => tracing::warn!(
+                target: "palisade::session",
+                event = "sessions_fallback",
+                %error,
+                cause,
+                mode = self.settings.on_store_failure.as_str(),
+                "sessions cannot be proved: the shared store does not answer"
+            ),
+            Some(News::Restored) => tracing::info!(
+                target: "palisade::session",
+                event = "sessions_restored",
+                "sessions are proved by the shared store again"
+            ),
+            None => {}
+        }
+    }
+}
+
+/// Whether a request wants a stream of events and nothing else, as browsers ask by themselves, again and again: no activity.
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .is_some_and(|accepted| accepted == "text/event-stream")
+}
+
+/// What becomes of a token that opens nothing: a program is told, and a browser goes on without it.
+fn invalid(via: Via, clear: bool) -> Settled {
+    match via {
+        Via::Cookie => Settled::Anonymous { clear },
+        Via::Bearer => Settled::Refused {
+            reason: Reason::SESSION_INVALID,
+            clear: false,
+        },
+    }
+}

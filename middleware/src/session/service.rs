@@ -1,0 +1,178 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{fmt, mem};
+
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Request, Response};
+use tower_service::Service;
+
+use super::core::{Core, Looked, Settled};
+use super::future::{Asked, ResponseFuture};
+use super::presented::Via;
+use super::{cookie, refusal};
+use crate::body::Body;
+use crate::http::waiting::{After, Resumed};
+use crate::model::{Guess, Reason};
+
+/// A service whose requests have their [`Session`](super::Session); see [`SessionLayer`](super::SessionLayer).
+#[derive(Clone)]
+pub struct Authenticate<S> {
+    inner: S,
+    /// `None` where sessions are off.
+    core: Option<Arc<Core>>,
+}
+
+impl<S> Authenticate<S> {
+    pub(super) fn new(inner: S, core: Option<Arc<Core>>) -> Self {
+        Self { inner, core }
+    }
+}
+
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Authenticate<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>> + Clone,
+    B: http_body::Body<Data = Bytes>,
+{
+    type Response = Response<Body<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let Some(core) = &self.core else {
+            return ResponseFuture::inner(self.inner.call(request), None);
+        };
+        // Taken out: a stack further in has sessions of its own.
+        if let Some(settled) = request.extensions_mut().remove::<Settled>() {
+            return match act(core, settled, &mut self.inner, request) {
+                Resumed::Pass(future, after) => ResponseFuture::inner(future, after),
+                Resumed::Refuse(response) => {
+                    // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
+                    self.inner = self.inner.clone();
+                    ResponseFuture::refused(response)
+                }
+            };
+        }
+        let (parts, body) = request.into_parts();
+        let looked = core.look(&parts);
+        let mut request = Request::from_parts(parts, body);
+        match looked {
+            Looked::Settled(settled) => {
+                settled.leave(request.extensions_mut());
+                self.call(request)
+            }
+            Looked::Asked(question) => {
+                // The service that was polled ready goes with the request; a clone waits for the next.
+                let next = self.inner.clone();
+                let service = mem::replace(&mut self.inner, next);
+                ResponseFuture::asked(Asked {
+                    question,
+                    service,
+                    request,
+                    core: Arc::clone(core),
+                })
+            }
+        }
+    }
+}
+
+/// What is done to the response of a request without a session.
+pub(super) struct Anonymous {
+    clear: Option<HeaderValue>,
+    guess: Option<Guess>,
+}
+
+/// Lets a request pass with what was found, or refuses it.
+pub(super) fn act<S, ReqBody, B>(
+    core: &Core,
+    settled: Settled,
+    service: &mut S,
+    mut request: Request<ReqBody>,
+) -> Resumed<S::Future, Anonymous, Response<Body<B>>>
+where
+    S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
+{
+    let cleared = |clear: bool| core.cookie.filter(|_| clear).and_then(cookie::clear);
+    let refuse = |reason, guess: Option<Guess>, clear, request: Request<ReqBody>| {
+        let (parts, _) = request.into_parts();
+        let mut response = refusal::response(reason, &parts).map(Body::refusal);
+        let anonymous = Anonymous {
+            clear: cleared(clear),
+            guess,
+        };
+        anonymous.mark(&mut response);
+        Resumed::Refuse(response)
+    };
+    match settled {
+        Settled::Session(session, claim) => {
+            let extensions = request.extensions_mut();
+            extensions.insert(session);
+            extensions.insert(claim);
+            Resumed::Pass(service.call(request), None)
+        }
+        Settled::Anonymous { clear: false } => Resumed::Pass(service.call(request), None),
+        Settled::Anonymous { clear: true } => {
+            let anonymous = Anonymous {
+                clear: cleared(true),
+                guess: None,
+            };
+            Resumed::Pass(service.call(request), Some(anonymous))
+        }
+        Settled::Refused { reason, clear } => refuse(reason, None, clear, request),
+        Settled::Forged { via, thing } => {
+            let guess = Some(Guess(thing));
+            if via == Via::Bearer {
+                return refuse(Reason::SESSION_INVALID, guess, false, request);
+            }
+            let anonymous = Anonymous {
+                clear: cleared(true),
+                guess,
+            };
+            Resumed::Pass(service.call(request), Some(anonymous))
+        }
+    }
+}
+
+impl Anonymous {
+    fn mark<B>(self, response: &mut Response<B>) {
+        // The handler's own cookie, of a login, stands.
+        if let Some(clear) = self.clear
+            && !sets(response, &clear)
+        {
+            response.headers_mut().append(SET_COOKIE, clear);
+        }
+        if let Some(guess) = self.guess {
+            response.extensions_mut().insert(guess);
+        }
+    }
+}
+
+impl<B> After<Response<B>> for Anonymous {
+    fn heed(self, response: &mut Response<B>) {
+        self.mark(response);
+    }
+}
+
+/// Whether a response sets the same cookie.
+fn sets<B>(response: &Response<B>, clear: &HeaderValue) -> bool {
+    let name = |value: &HeaderValue| {
+        let end = value.as_bytes().iter().position(|byte| *byte == b'=');
+        value.as_bytes()[..end.unwrap_or(0)].to_vec()
+    };
+    let own = name(clear);
+    let mut lines = response.headers().get_all(SET_COOKIE).iter();
+    lines.any(|line| name(line) == own)
+}
+
+impl<S: fmt::Debug> fmt::Debug for Authenticate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate")
+            .field("inner", &self.inner)
+            .field("on", &self.core.is_some())
+            .finish()
+    }
+}
