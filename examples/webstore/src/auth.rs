@@ -1,14 +1,17 @@
 //! Who the user is: **a stand-in** for the verification that a real service has.
 //!
 //! A demo token says who its bearer is, unsigned: anybody can write `user-token-ada`. Replace [`user`] by what
-//! verifies your tokens or sessions (a signature, a lookup); everything else of the example can stay.
+//! verifies your tokens (a signature, a lookup), or turn sessions on (`[sessions]`), which are real; then no demo token is
+//! accepted. Everything else of the example can stay.
 
 use std::fmt;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use palisade::session::{Session, Sessions};
 
 use crate::identifier;
 use crate::routes::Problem;
@@ -40,6 +43,24 @@ fn verify(credentials: &HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && identifier::is_valid(user)).then_some(user)
 }
 
+/// The user of a request: of its session where the shop has sessions, else of its demo token.
+///
+/// # Errors
+/// As [`user`]; with sessions, for any `Authorization` that is no session's.
+pub(crate) fn verified(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+) -> Result<Option<String>, InvalidToken> {
+    if extensions.get::<Sessions>().is_none() {
+        return user(headers).map(|user| user.map(String::from));
+    }
+    match extensions.get::<Session>() {
+        Some(session) => Ok(Some(session.user.to_string())),
+        None if headers.contains_key(header::AUTHORIZATION) => Err(InvalidToken),
+        None => Ok(None),
+    }
+}
+
 /// The token of a user who has logged in.
 pub(crate) fn token(user: &str) -> String {
     format!("{TOKEN_PREFIX}{user}")
@@ -63,7 +84,7 @@ impl std::error::Error for InvalidToken {}
 
 /// Answers 401 to every request with an invalid token, wherever it goes.
 pub(crate) async fn refuse_invalid_tokens(request: Request, next: Next) -> Response {
-    match user(request.headers()) {
+    match verified(request.extensions(), request.headers()) {
         Ok(_) => next.run(request).await,
         Err(invalid) => Problem::unauthorized(
             // RFC 6750, section 3.1.

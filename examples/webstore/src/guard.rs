@@ -7,10 +7,12 @@ use axum::{Extension, Router};
 use palisade::client::Origin;
 use palisade::config::{Config, CountVisitors};
 use palisade::funnel::Visitors;
+use palisade::session::Sessions;
+use palisade::session::api::SessionsApi;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::HttpMetricsLayer;
 
-use crate::routes::ROUTES;
+use crate::routes::{ROUTES, SESSION_ROUTES};
 use crate::{Shop, auth, country, customers, funnel, router};
 
 /// Lines of the access log in a second of each class, where the configuration does not say.
@@ -21,26 +23,43 @@ const ACCESS_LINES: u16 = 5;
 pub fn layers(mut config: Config) -> StackBuilder {
     config.segments.get_or_insert_default();
     config.log.access.get_or_insert(ACCESS_LINES);
-    Stack::builder()
-        .config(config)
-        // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
-        // and then the handlers' 401.
-        .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
+    let has_sessions = config.sessions.is_some();
+    let layers = Stack::builder().config(config);
+    // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
+    // and then the handlers' 401. Sessions say by themselves whose they are.
+    let layers = if has_sessions {
+        layers.routes(ROUTES.into_iter().chain(SESSION_ROUTES))
+    } else {
+        layers
+            .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
+            .routes(ROUTES)
+    };
+    layers
         .country(country::served(), |request: &Parts, _: &Origin| {
             country::named(request)
         })
-        .routes(ROUTES)
         .funnel(funnel::stages())
         // What is kept of a visitor are the times of four stages, for a day; a file can say `off`.
         .visitors(CountVisitors::Within(Visitors::DEFAULT_WINDOW))
         .actions(customers::actions())
 }
 
-/// The shop inside the layers.
+/// The shop inside the layers, with the endpoints of sessions if it has them.
 ///
 /// `Router::layer` runs after routing, so that the route's template is known to every layer, and around the
 /// fallback, so that requests for paths that do not exist are limited and measured too.
-pub fn guarded(shop: Arc<Shop>, stack: Stack<HttpMetricsLayer>) -> Router {
+pub fn guarded(
+    shop: Arc<Shop>,
+    stack: Stack<HttpMetricsLayer>,
+    sessions: Option<(&Sessions, &SessionsApi)>,
+) -> Router {
     let suspicions = stack.suspicions();
-    router(shop).layer(stack).layer(Extension(suspicions))
+    let shop = router(shop);
+    let Some((sessions, api)) = sessions else {
+        return shop.layer(stack).layer(Extension(suspicions));
+    };
+    shop.merge(api.router())
+        .layer(stack)
+        .layer(Extension(suspicions))
+        .layer(Extension(sessions.clone()))
 }

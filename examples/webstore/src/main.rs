@@ -23,6 +23,7 @@ use palisade::config::{Config, RedisUrl};
 use palisade::ops::{Ops, OpsBuilder};
 use palisade::segment::{Customers, Flushed};
 use palisade::server::{Drained, Server};
+use palisade::session::api::SessionsApi;
 use palisade::stack::Stack;
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::{RedisStore, StoreHealth};
@@ -104,8 +105,8 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     if let Some(most) = cli.connections_per_address {
         server = server.connections_per_address(most.get());
     }
-    let (shop, store, customers, demo) = if cli.bare {
-        (webstore::router(shop), None, None, None)
+    let (shop, store, customers, sessions, demo) = if cli.bare {
+        (webstore::router(shop), None, None, None, None)
     } else {
         let (stack, proxies, demo) = configured(cli, &telemetry, &ops).await?;
         server = server.exempt(proxies)?;
@@ -113,7 +114,13 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
             examine(redis).await?;
         }
         let (store, customers) = (stack.store_health().cloned(), stack.customers());
-        (webstore::guarded(shop, stack), store, customers, demo)
+        let sessions = stack.sessions().map(|sessions| {
+            let api = SessionsApi::new(&sessions);
+            (sessions, api)
+        });
+        let of_sessions = sessions.as_ref().map(|(sessions, api)| (sessions, api));
+        let shop = webstore::guarded(shop, stack, of_sessions);
+        (shop, store, customers, sessions, demo)
     };
     telemetry.watch(&server.counts());
 
@@ -124,7 +131,11 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let shop_address = shop_listener.local_addr()?;
 
     let draining = Arc::new(AtomicBool::new(false));
-    let admin = telemetry.admin().page(&ops).readiness({
+    let mut admin = telemetry.admin().page(&ops);
+    if let Some((sessions, _)) = &sessions {
+        admin = admin.sessions(sessions);
+    }
+    let admin = admin.readiness({
         let draining = Arc::clone(&draining);
         move || readiness(draining.load(Ordering::Relaxed), store.as_ref())
     });
@@ -152,6 +163,10 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     );
     // Its visitors leave first, so that the drain waits for nobody who is not real.
     drop(demo);
+    if let Some((_, api)) = &sessions {
+        // Its streams would hold up the drain.
+        api.close();
+    }
     let _ = stop.send(());
     let drained = tokio::select! {
         ended = &mut serving => match ended {

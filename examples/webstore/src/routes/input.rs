@@ -46,7 +46,7 @@ impl<S: Sync> FromRequestParts<S> for Owner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if let Ok(Some(user)) = auth::user(&parts.headers) {
+        if let Ok(Some(user)) = auth::verified(&parts.extensions, &parts.headers) {
             return Ok(Self::User(user.into()));
         }
         // The client as palisade knows it, behind any trusted proxy; in the bare shop, the connected peer.

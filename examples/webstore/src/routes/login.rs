@@ -1,8 +1,11 @@
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use palisade::client::Client;
+use palisade::session::{Begun, CreateError, Issued, NewSession, Sessions};
 use palisade::suspicion::{Login, Suspicions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -24,17 +27,26 @@ pub(super) struct Credentials {
     password: String,
 }
 
-#[derive(Serialize)]
+/// What a login is answered with; of a session its id, which opens nothing, and when it ends unless it is used.
+#[derive(Serialize, Default)]
 pub(super) struct Token {
     token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
-/// `POST /login`: 200 with a token, 401 for a wrong password, 400 for a user that cannot be one.
+/// `POST /login`: 200 with a token, 401 for a wrong password, 400 for a user that cannot be one. Where the shop has sessions
+/// it creates one, and sets its cookie if a page of the shop asks; 403 if another site's page does, 409 if no session can be
+/// created, 503 if the store does not answer.
 ///
 /// Palisade is told how it went, and asked whether the account is under attack: then the answer takes longer. Nobody is
 /// locked out, since anybody could have others locked out.
 pub(super) async fn login(
     suspicions: Option<Extension<Suspicions>>,
+    sessions: Option<Extension<Sessions>>,
+    request: Parts,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Response, Problem> {
     let user = &credentials.user;
@@ -42,6 +54,11 @@ pub(super) async fn login(
         let detail = format!("`user` must be {}.", identifier::FORM);
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
+    // Before the password is checked: should all of the user's sessions be ended meanwhile, this login creates none.
+    let begun = match &sessions {
+        Some(Extension(sessions)) => Some(begin(sessions, &request, user).await?),
+        None => None,
+    };
     if let Some(Extension(suspicions)) = suspicions
         && suspicions.account(user).await.under_attack
         && let Ok(_permit) = DELAYED.try_acquire()
@@ -52,6 +69,57 @@ pub(super) async fn login(
         let problem = Problem::unauthorized(r#"Bearer realm="webstore""#, "The password is wrong.");
         return Ok((Extension(Login::failed(user)), problem).into_response());
     }
-    let token = auth::token(user);
-    Ok((Extension(Login::succeeded(user)), Json(Token { token })).into_response())
+    let login = Extension(Login::succeeded(user));
+    let Some((Extension(sessions), (begun, sets_cookie))) = sessions.zip(begun) else {
+        let token = auth::token(user);
+        let answer = Token {
+            token,
+            ..Token::default()
+        };
+        return Ok((login, Json(answer)).into_response());
+    };
+    let issued = create(&sessions, &request, begun).await?;
+    let cookie = issued.cookie.clone().filter(|_| sets_cookie);
+    let cookie = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
+    let expires = humantime::format_rfc3339_millis(issued.session.expires());
+    let answer = Token {
+        token: issued.token.expose().to_owned(),
+        session_id: Some(issued.session.id.to_string()),
+        expires_at: Some(expires.to_string()),
+    };
+    let not_stored = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((login, not_stored, cookie, Json(answer)).into_response())
+}
+
+/// Begins the login of a user; whether its answer sets the cookie.
+async fn begin(sessions: &Sessions, request: &Parts, user: &str) -> Result<(Begun, bool), Problem> {
+    let Some(sets_cookie) = sessions.sets_cookie(request) else {
+        let detail = "The request comes from a page of another site.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    };
+    let begun = sessions.begin(&sessions.user(user)).await;
+    Ok((begun.map_err(|_| unavailable())?, sets_cookie))
+}
+
+async fn create(sessions: &Sessions, request: &Parts, begun: Begun) -> Result<Issued, Problem> {
+    let new = NewSession::new().user_agent(request.headers.get(header::USER_AGENT));
+    let new = match request.extensions.get::<Client>() {
+        Some(client) => new.from(client),
+        None => new,
+    };
+    let new = new.method("password").unwrap_or_default();
+    sessions
+        .create(begun, new)
+        .await
+        .map_err(|error| match error {
+            CreateError::Overtaken | CreateError::AtMax | CreateError::Ended => {
+                Problem::new(StatusCode::CONFLICT, format!("No session: {error}."))
+            }
+            _ => unavailable(),
+        })
+}
+
+fn unavailable() -> Problem {
+    let detail = "Sessions cannot be created now. Try again later.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }

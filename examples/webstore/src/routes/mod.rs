@@ -29,6 +29,19 @@ pub(crate) const ROUTES: [&str; 6] = [
     "POST /login",
 ];
 
+/// Those of the sessions' endpoints, where the shop has sessions.
+pub(crate) const SESSION_ROUTES: [&str; 9] = [
+    "GET /api/v1/users/me/sessions",
+    "GET /api/v1/users/me/sessions/current",
+    "GET /api/v1/users/me/sessions/statistics",
+    "GET /api/v1/users/me/sessions/events",
+    "POST /api/v1/users/me/sessions/terminate-all",
+    "POST /api/v1/users/me/sessions/cleanup-expired",
+    "DELETE /api/v1/users/me/sessions/{session_id}",
+    "POST /profiles/me/login",
+    "POST /profiles/me/logout",
+];
+
 /// The bare shop, without palisade around it.
 ///
 /// Carts and orders of anonymous clients belong to their address: serve it with [`palisade::server`], or in any other

@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod orders;
 mod process;
+mod sessions;
 mod slow;
 mod support;
 mod suspicion;

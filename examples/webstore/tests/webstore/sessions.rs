@@ -1,0 +1,96 @@
+use serde_json::json;
+
+use crate::support::{Request, Response, Webstore};
+
+const SESSIONS: &str = "/api/v1/users/me/sessions";
+
+fn shop() -> Webstore {
+    Webstore::configured("[sessions]")
+}
+
+fn login(user: &str) -> Request {
+    let body = json!({"user": user, "password": "palisade"}).to_string();
+    Request::post("/login", &body)
+}
+
+fn with(request: Request, token: &str) -> Request {
+    request.header("authorization", &format!("Bearer {token}"))
+}
+
+fn token(response: &Response) -> String {
+    assert_eq!(response.status, 200);
+    response.json()["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_login_creates_a_session_that_its_user_sees_and_ends() {
+    let store = shop();
+    let response = store.ask(login("ada"));
+    let (ada, answer) = (token(&response), response.json());
+    assert!(ada.starts_with("pls_"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("set-cookie"), None, "a program");
+    let phone = token(&store.ask(login("ada")));
+
+    let cart = r#"{"product_id": 1, "quantity": 1}"#;
+    let added = store.ask(with(Request::post("/US/cart", cart), &ada));
+    assert_eq!(added.status, 200);
+    let shown = store.ask(with(Request::get("/US/cart"), &phone));
+    assert_eq!(shown.json(), added.json(), "one user's cart");
+
+    let listed = store.ask(with(Request::get(SESSIONS), &phone)).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let id = answer["session_id"].as_str().unwrap();
+    let one = format!("{SESSIONS}/{id}");
+    let others = token(&store.ask(login("bob")));
+    let denied = store.ask(with(Request::new("DELETE", &one), &others));
+    denied.problem(404);
+    assert_eq!(
+        store.ask(with(Request::new("DELETE", &one), &phone)).status,
+        204
+    );
+    let gone = store.ask(with(Request::get("/US/cart"), &ada));
+    gone.problem(401);
+    assert_eq!(
+        gone.header("www-authenticate"),
+        Some("Bearer error=\"invalid_token\"")
+    );
+    assert_eq!(
+        store.ask(with(Request::get("/US/cart"), &phone)).status,
+        200
+    );
+}
+
+#[test]
+fn with_sessions_a_demo_token_is_worth_nothing() {
+    let store = shop();
+    store.ask(Request::get("/US/cart").user("ada")).problem(401);
+    assert_eq!(store.ask(Request::get("/US/cart")).status, 200);
+}
+
+#[test]
+fn a_page_of_the_shop_gets_the_cookie_and_another_sites_page_nothing() {
+    let store = shop();
+    let page = |site: &str| store.ask(login("ada").header("sec-fetch-site", site));
+    page("cross-site").problem(403);
+    let response = page("same-origin");
+    let cookie = response.header("set-cookie").unwrap().to_owned();
+    let (cookie, attributes) = cookie.split_once(';').unwrap();
+    assert_eq!(cookie, format!("__Host-session={}", token(&response)));
+    assert_eq!(attributes, " Path=/; HttpOnly; SameSite=Lax; Secure");
+    let current = format!("{SESSIONS}/current");
+    let asked = store.ask(Request::get(&current).header("cookie", cookie));
+    assert_eq!(asked.status, 200);
+    let cart = r#"{"product_id": 1, "quantity": 1}"#;
+    let forged = Request::post("/US/cart", cart).header("cookie", cookie);
+    store.ask(forged).problem(403);
+    let out = Request::post("/profiles/me/logout", "")
+        .header("cookie", cookie)
+        .header("sec-fetch-site", "same-origin");
+    let left = store.ask(out);
+    assert_eq!((left.status, left.json()), (200, json!({"ended": 1})));
+    assert!(left.header("set-cookie").unwrap().contains("Max-Age=0"));
+    store
+        .ask(Request::get(&current).header("cookie", cookie))
+        .problem(401);
+}
