@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub mod alertmanager;
 pub mod browser;
+pub mod clocked;
 pub mod dashboard;
 pub mod distance;
 pub mod echo;

@@ -6,7 +6,7 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 74] = [
+const KEYS: [(&str, &str); 90] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
@@ -80,6 +80,22 @@ const KEYS: [(&str, &str); 74] = [
     ("segments", "currency"),
     ("segments", "sweep_every"),
     ("segments", "spill_file"),
+    ("sessions", "cookie"),
+    ("sessions", "insecure_cookie"),
+    ("sessions", "idle"),
+    ("sessions", "absolute"),
+    ("sessions", "remember"),
+    ("sessions", "touch_every"),
+    ("sessions", "max_per_user"),
+    ("sessions", "on_max"),
+    ("sessions", "on_store_failure"),
+    ("sessions", "known_for"),
+    ("sessions", "allowed_origins"),
+    ("sessions", "previous_secret_file"),
+    ("sessions", "operator_token_file"),
+    ("sessions", "unknown"),
+    ("sessions.remember", "idle"),
+    ("sessions.remember", "unknown"),
     ("log", "access"),
 ];
 

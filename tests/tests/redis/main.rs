@@ -5,6 +5,7 @@ mod customers;
 mod dropped;
 mod observe;
 mod preflight;
+mod sessions;
 mod store_redis;
 mod suspicion_flood;
 mod unblock;

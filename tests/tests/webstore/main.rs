@@ -15,5 +15,6 @@ mod losses;
 mod maintenance;
 mod ops;
 mod segments;
+mod sessions;
 mod suspicion;
 mod visitors;

@@ -27,7 +27,7 @@ mod logins;
 mod logins_edges;
 mod logins_script;
 mod logins_shared;
-mod model;
+pub(crate) mod model;
 mod script;
 mod unfit;
 mod visits;
