@@ -257,6 +257,13 @@ async fn configured(
         // What is no text is refused like the empty URL, and not taken for an absent one.
         config.store.redis_url = Some(RedisUrl::from(url.into_string().unwrap_or_default()));
     }
+    let insecure = config
+        .sessions
+        .as_ref()
+        .is_some_and(|it| it.insecure_cookie);
+    if insecure && !cli.listen.ip().is_loopback() {
+        return Err(Failure::InsecureCookie(cli.listen));
+    }
     let memory = MemoryStore::new();
     let mut header = None;
     if cli.demo {
@@ -369,6 +376,8 @@ enum Failure {
     Demo(String),
     /// The URL that the environment gives, which may hold a password and is not repeated.
     RedisUrl(ConfigError),
+    /// The address that others can reach.
+    InsecureCookie(SocketAddr),
     /// Why the Redis store can never be used.
     Store(String),
     Bind {
@@ -390,9 +399,11 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::RedisUrl(_) | Self::Store(_) | Self::Demo(_) => {
-                ExitCode::from(2)
-            }
+            Self::Config(_)
+            | Self::RedisUrl(_)
+            | Self::Store(_)
+            | Self::Demo(_)
+            | Self::InsecureCookie(_) => ExitCode::from(2),
             Self::Bind { .. }
             | Self::LogFile { .. }
             | Self::Io(_)
@@ -408,6 +419,11 @@ impl Display for Failure {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Demo(obstacle) => f.write_str(obstacle),
+            Self::InsecureCookie(address) => write!(
+                f,
+                "`sessions.insecure_cookie` cannot be `true` with --listen {address}: allowed is a loopback address, since the \
+                 cookie goes over plain HTTP"
+            ),
             Self::Store(problem) => write!(f, "the Redis store: {problem}"),
             Self::RedisUrl(error) => write!(f, "{REDIS_URL} in the environment: {error}"),
             Self::Bind {

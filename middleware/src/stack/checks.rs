@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::client::known_routes::{Fit, KnownRoutes};
 use crate::client::unmet::Unmet;
-use crate::config::CountVisitors;
+use crate::config::{CountVisitors, StoreConfig};
 use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter};
 use crate::rate_limit::{PartitionBy, Policy};
 use crate::suspicion::IncidentKind;
@@ -18,7 +18,11 @@ use crate::suspicion::IncidentKind;
 ///
 /// # Errors
 /// A route that the service does not have, if it says which ones it has, and an exempt network that no client lies in.
-pub(super) fn check(said: &StackBuilder, has_secret: bool) -> Result<Option<Unmet>, ConfigError> {
+pub(super) fn check(
+    said: &StackBuilder,
+    has_secret: bool,
+    is_shared: bool,
+) -> Result<Option<Unmet>, ConfigError> {
     let prefixes = said.config.client.nat64_prefixes.iter();
     let prefixes = Nat64Prefixes::parse(prefixes.map(String::as_str))
         .map_err(|error| error.under("client"))?;
@@ -28,6 +32,9 @@ pub(super) fn check(said: &StackBuilder, has_secret: bool) -> Result<Option<Unme
     }
     check_users(said, has_secret);
     check_sections(said);
+    if !is_shared {
+        check_store(&said.config.store);
+    }
     check_suspicion(said);
     check_exempt_routes(said);
     let Some(routes) = &said.routes else {
@@ -276,6 +283,21 @@ fn check_exempt_routes(said: &StackBuilder) {
     }
 }
 
+/// Settings of a Redis that there is not.
+fn check_store(store: &StoreConfig) {
+    let (default, why) = (StoreConfig::default(), "no Redis is configured");
+    if store.prefix != default.prefix {
+        without_effect("store.prefix", &store.prefix, why);
+    }
+    if store.deadline != default.deadline {
+        let deadline = humantime::format_duration(store.deadline);
+        without_effect("store.deadline", deadline, why);
+    }
+    if store.analytics_memory != default.analytics_memory {
+        without_effect("store.analytics_memory", store.analytics_memory, why);
+    }
+}
+
 fn without_effect(key: &str, value: impl Display, why: &str) {
     tracing::warn!(
         target: "palisade::stack",
@@ -504,6 +526,15 @@ mod tests {
             built(said(&format!("{exempt}{routes}"))),
             [told(key, "POST /login", why)]
         );
+        let store = "[store]\nprefix = 'shop:'\ndeadline = '80ms'\nanalytics_memory = '25%'";
+        let settings = [
+            ("prefix", "shop:"),
+            ("deadline", "80ms"),
+            ("analytics_memory", "25%"),
+        ];
+        let why_not = "no Redis is configured";
+        let lines = settings.map(|(key, value)| told(&format!("store.{key}"), value, why_not));
+        assert_eq!(built(said(store)), lines);
         let scanning = "[suspicion]\nendpoint_scanning = { threshold = '10/5m', routes = ['GET /old/*'] }\n\
                         exempt = { routes = ['/old/*'] }";
         let key = "suspicion.endpoint_scanning.routes";

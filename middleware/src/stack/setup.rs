@@ -55,7 +55,7 @@ impl Setup {
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
         let secret = said.config.secret()?;
-        let unmet = checks::check(&said, secret.is_some())?;
+        let unmet = checks::check(&said, secret.is_some(), stores.are_shared())?;
         let secret = match secret {
             Some(secret) => secret,
             None => {

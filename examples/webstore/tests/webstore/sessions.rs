@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Request, Response, Webstore};
+use crate::support::{Request, Response, Webstore, config_file, run};
 
 const SESSIONS: &str = "/api/v1/users/me/sessions";
 
@@ -59,6 +59,21 @@ fn a_login_creates_a_session_that_its_user_sees_and_ends() {
         store.ask(with(Request::get("/US/cart"), &phone)).status,
         200
     );
+}
+
+#[test]
+fn an_insecure_cookie_is_refused_where_others_can_reach_the_shop() {
+    let file = config_file("[sessions]\ninsecure_cookie = true");
+    let config = file.path().to_str().unwrap();
+    let output = run(&["--config", config, "--listen", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("`sessions.insecure_cookie` cannot be `true` with --listen 0.0.0.0:0"));
+
+    let store = Webstore::start(&["--config", config]);
+    let response = store.ask(login("ada").header("sec-fetch-site", "same-origin"));
+    let cookie = response.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("session=pls_") && !cookie.contains("Secure"));
 }
 
 #[test]

@@ -90,7 +90,9 @@ async fn a_marker_that_is_none_is_replaced_and_no_more_of_a_long_one_is_read_tha
     let _shop = service("shop", &server, "q:");
     let told = || {
         let lines = written.lines().into_iter();
-        lines.filter(|line| line["event"] == "prefix_shared").collect::<Vec<_>>()
+        lines
+            .filter(|line| line["event"] == "prefix_shared")
+            .collect::<Vec<_>>()
     };
     until("told", || !told().is_empty()).await;
     let lines = told();
