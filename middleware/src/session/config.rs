@@ -330,7 +330,7 @@ mod tests {
             ),
             (
                 "allowed_origins = ['https://a.example/']",
-                "`sessions.allowed_origins` cannot be `https://a.example/`: allowed is origins such as \
+                "`sessions.allowed_origins` cannot be `https://…`: allowed is origins such as \
                  `https://app.example.com`, without a path",
             ),
         ] {

@@ -16,7 +16,7 @@ use super::store::{Claim, KeepSessions, Proved, Reply};
 use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
 use super::{Keyring, OnStoreFailure, Session, SessionTally, SessionsConfig, cookie, origin};
 use crate::log::{Fallback, News};
-use crate::model::{Reason, StoreError};
+use crate::model::{Guess, Reason, StoreError};
 
 /// Everything that the requests and the handles of one layer share.
 pub(super) struct Core {
@@ -39,8 +39,8 @@ pub(super) struct Core {
     hasher: RandomState,
 }
 
-/// An answer of this process's own is good for a second: an end in another is seen within it.
-const FRESH: Duration = Duration::from_secs(1);
+/// For how long an answer is believed: an end in another process is seen within a second, with the time of the question.
+const FRESH: Duration = Duration::from_millis(900);
 
 /// What a request's session comes to; an extension of the request until the layer acts on it.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ pub(super) enum Settled {
     Session(Session, Claim),
     /// It is refused.
     Refused { reason: Reason, clear: bool },
-    /// It presents what this service did not make, which counts as a guess; this thing tells guesses apart.
-    Forged { via: Via, thing: u64 },
+    /// It presents what this service did not make, which counts as a guess, unless an earlier process may have made it.
+    Forged { via: Via, guess: Option<Guess> },
 }
 
 /// What is known of a request's session at once.
@@ -99,13 +99,13 @@ impl Core {
     /// Looks at a request, and asks the store if only it can tell.
     pub(super) fn look(&self, request: &Parts) -> Looked {
         let headers = &request.headers;
-        let (claim, via) = match presented::read(headers, self.cookie, &self.keys) {
+        let (claim, via) = match presented::read(headers, self.cookie, &self.keys, &self.hasher) {
             Presented::Nothing => return Looked::Settled(Settled::Anonymous { clear: false }),
             Presented::Token(claim, via) => (claim, via),
-            Presented::Forged(via) => {
+            Presented::Forged(via, thing) => {
                 self.tally.count(Operation::Validate, Outcome::Forged);
-                let thing = presented::thing(&self.hasher, headers);
-                return Looked::Settled(Settled::Forged { via, thing });
+                let guess = self.keys.is_lasting().then_some(Guess(thing));
+                return Looked::Settled(Settled::Forged { via, guess });
             }
             Presented::Several(via) => {
                 self.tally.count(Operation::Validate, Outcome::Forged);

@@ -22,7 +22,7 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: Waiting<Asked<S, ReqBody>, S::Future, Anonymous, S::Response>,
+        state: Waiting<Asked<S, ReqBody>, S::Future, Box<Anonymous>, S::Response>,
     }
 }
 
@@ -38,7 +38,7 @@ impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn inner(future: S::Future, after: Option<Anonymous>) -> Self {
+    pub(super) fn inner(future: S::Future, after: Option<Box<Anonymous>>) -> Self {
         let state = Waiting::inner(future, after);
         Self { state }
     }
@@ -73,14 +73,14 @@ where
 {
     type Answer = Result<Proved, StoreError>;
     type Future = S::Future;
-    type After = Anonymous;
+    type After = Box<Anonymous>;
     type Response = S::Response;
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Self::Answer> {
         Pin::new(&mut self.question.reply).poll(cx)
     }
 
-    fn resume(self, answer: Self::Answer) -> Resumed<S::Future, Anonymous, S::Response> {
+    fn resume(self, answer: Self::Answer) -> Resumed<S::Future, Box<Anonymous>, S::Response> {
         let Self {
             question,
             mut service,

@@ -15,8 +15,8 @@ pub(super) enum Presented {
     Nothing,
     /// A token that this service made.
     Token(Claim, Via),
-    /// A text with a token's mark that this service did not make.
-    Forged(Via),
+    /// A text with a token's mark that this service did not make, and a hash by which guesses are told apart.
+    Forged(Via, u64),
     /// More than one token.
     Several(Via),
 }
@@ -29,7 +29,12 @@ pub(super) enum Via {
 }
 
 /// Reads the two headers. An `Authorization` without the mark of a token is not ours.
-pub(super) fn read(headers: &HeaderMap, cookie: Option<&str>, keys: &Keyring) -> Presented {
+pub(super) fn read(
+    headers: &HeaderMap,
+    cookie: Option<&str>,
+    keys: &Keyring,
+    hasher: &RandomState,
+) -> Presented {
     let mut found = None;
     let mut several = false;
     let mut note = |text, via| {
@@ -52,7 +57,7 @@ pub(super) fn read(headers: &HeaderMap, cookie: Option<&str>, keys: &Keyring) ->
         Some((text, via)) => match keys.read(text) {
             Ok(claim) => Presented::Token(claim, via),
             Err(Invalid::NotOurs) if via == Via::Bearer => Presented::Nothing,
-            Err(_) => Presented::Forged(via),
+            Err(_) => Presented::Forged(via, hasher.hash_one(text)),
         },
     }
 }
@@ -64,24 +69,16 @@ fn bearer(value: &http::HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && token.starts_with("pls_")).then_some(token)
 }
 
-/// Every value of a cookie of this name; HTTP/2 may split the header.
+/// Every value of a cookie of this name; HTTP/2 may split the header. Other cookies may hold any bytes, and what is no text is
+/// no token.
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.filter_map(|line| line.to_str().ok());
-    let pairs = pairs.flat_map(|line| line.split(';'));
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
-        let (key, value) = pair.split_once('=')?;
-        (key.trim() == name).then(|| value.trim())
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
+        (key == name.as_bytes()).then(|| str::from_utf8(value).unwrap_or_default())
     })
-}
-
-/// A hash of what was presented, by which guesses are told apart; keyed anew in each process.
-pub(super) fn thing(hasher: &RandomState, headers: &HeaderMap) -> u64 {
-    let sent = [AUTHORIZATION, COOKIE].map(|name| {
-        let values = headers.get_all(name).iter();
-        values.map(|value| value.as_bytes()).collect::<Vec<_>>()
-    });
-    hasher.hash_one(sent)
 }
 
 #[cfg(test)]
@@ -105,7 +102,12 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        read(&headers, Some("__Host-session"), &keys())
+        read(
+            &headers,
+            Some("__Host-session"),
+            &keys(),
+            &RandomState::new(),
+        )
     }
 
     fn cookie(value: &str) -> (&'static str, String) {
@@ -151,13 +153,22 @@ mod tests {
     fn what_this_service_did_not_make_is_forged() {
         let mut forged = token("ada");
         forged.pop();
-        assert_eq!(
-            presented(&[authorization(&format!("Bearer {forged}"))]),
-            Presented::Forged(Via::Bearer)
-        );
-        for value in [&*forged, "", "x"] {
-            assert_eq!(presented(&[cookie(value)]), Presented::Forged(Via::Cookie));
+        let bearer = presented(&[authorization(&format!("Bearer {forged}"))]);
+        assert!(matches!(bearer, Presented::Forged(Via::Bearer, _)));
+        for value in [&*forged, "", "x", "é"] {
+            let cookie = presented(&[cookie(value)]);
+            assert!(matches!(cookie, Presented::Forged(Via::Cookie, _)));
         }
+    }
+
+    #[test]
+    fn cookies_of_others_hide_nothing_whatever_bytes_they_hold() {
+        let mut headers = HeaderMap::new();
+        let line = [b"theme=caf\xe9; __Host-session=", token("ada").as_bytes()].concat();
+        headers.append("cookie", http::HeaderValue::from_bytes(&line).unwrap());
+        let hasher = RandomState::new();
+        let found = read(&headers, Some("__Host-session"), &keys(), &hasher);
+        assert!(matches!(found, Presented::Token(_, Via::Cookie)));
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl Reason {
         ("about:blank", "Not Found"),
         PolicyResult::None,
     );
+    /// No such session lives: 404. It is no failure: pages name sessions that have ended.
+    pub const SESSION_UNKNOWN: Self = Self::new(
+        "session_unknown",
+        StatusCode::NOT_FOUND,
+        Code::NotFound,
+        ("about:blank", "Not Found"),
+        PolicyResult::None,
+    );
     /// Another site had a browser send the cookie: 403.
     pub const CROSS_SITE: Self = Self::new(
         "cross_site",
@@ -78,6 +86,7 @@ pub(super) fn response(reason: Reason, request: &Parts) -> Response<Bytes> {
             Some("Bearer error=\"insufficient_user_authentication\""),
         ),
         "tenant_unknown" => ("There is no such thing.", None),
+        "session_unknown" => ("no such session", None),
         "cross_site" => (
             "The request comes from a page of another site, or does not say from which.",
             None,

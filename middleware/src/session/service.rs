@@ -80,7 +80,8 @@ where
     }
 }
 
-/// What is done to the response of a request without a session.
+/// What is done to the response of a request without a session. Boxed by its owner, so that the future stays small: most
+/// requests have none.
 pub(super) struct Anonymous {
     clear: Option<HeaderValue>,
     guess: Option<Guess>,
@@ -92,7 +93,7 @@ pub(super) fn act<S, ReqBody, B>(
     settled: Settled,
     service: &mut S,
     mut request: Request<ReqBody>,
-) -> Resumed<S::Future, Anonymous, Response<Body<B>>>
+) -> Resumed<S::Future, Box<Anonymous>, Response<Body<B>>>
 where
     S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
@@ -120,11 +121,10 @@ where
                 clear: cleared(true),
                 guess: None,
             };
-            Resumed::Pass(service.call(request), Some(anonymous))
+            Resumed::Pass(service.call(request), Some(Box::new(anonymous)))
         }
         Settled::Refused { reason, clear } => refuse(reason, None, clear, request),
-        Settled::Forged { via, thing } => {
-            let guess = Some(Guess(thing));
+        Settled::Forged { via, guess } => {
             if via == Via::Bearer {
                 return refuse(Reason::SESSION_INVALID, guess, false, request);
             }
@@ -132,7 +132,7 @@ where
                 clear: cleared(true),
                 guess,
             };
-            Resumed::Pass(service.call(request), Some(anonymous))
+            Resumed::Pass(service.call(request), Some(Box::new(anonymous)))
         }
     }
 }
@@ -151,7 +151,7 @@ impl Anonymous {
     }
 }
 
-impl<B> After<Response<B>> for Anonymous {
+impl<B> After<Response<B>> for Box<Anonymous> {
     fn heed(self, response: &mut Response<B>) {
         self.mark(response);
     }

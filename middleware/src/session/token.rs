@@ -45,6 +45,7 @@ pub(super) enum Invalid {
 pub(crate) struct Keyring {
     current: Secret,
     previous: Option<Secret>,
+    is_lasting: bool,
 }
 
 const MARK: &str = "pls_";
@@ -95,7 +96,22 @@ impl fmt::Debug for Proof {
 
 impl Keyring {
     pub(crate) fn new(current: Secret, previous: Option<Secret>) -> Self {
-        Self { current, previous }
+        Self {
+            current,
+            previous,
+            is_lasting: true,
+        }
+    }
+
+    /// A secret that this process drew: what it did not make, an earlier process may have made.
+    pub(crate) fn of_this_process(mut self) -> Self {
+        self.is_lasting = false;
+        self
+    }
+
+    /// Whether every process of the service makes and checks tokens by this secret.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.is_lasting
     }
 
     /// The service's own secret.

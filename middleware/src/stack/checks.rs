@@ -251,7 +251,7 @@ fn check_suspicion(said: &StackBuilder) {
     }
     let bans_nobody = |(kind, _): &(IncidentKind, _)| kind.is_of_an_account();
     if let Some(bans) = &suspicion.bans
-        && suspicion.watches.iter().all(bans_nobody)
+        && (bans.kinds.is_empty() || suspicion.watches.iter().all(bans_nobody))
     {
         let first = humantime::format_duration(bans.sentence.first());
         let why = "every kind that bans is off, so nobody is banned but by code";

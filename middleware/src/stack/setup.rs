@@ -28,6 +28,8 @@ pub(super) struct Setup {
     pub(super) said: StackBuilder,
     pub(super) stores: Stores,
     pub(super) secret: Secret,
+    /// Whether the secret is configured.
+    has_secret: bool,
     /// The questions of the layers that are made already, for preflight to ask.
     pub(super) asks: Vec<Box<dyn Ask>>,
     unmet: Option<Unmet>,
@@ -55,6 +57,7 @@ impl Setup {
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
         let secret = said.config.secret()?;
+        let has_secret = secret.is_some();
         let unmet = checks::check(&said, secret.is_some(), stores.are_shared())?;
         let secret = match secret {
             Some(secret) => secret,
@@ -80,6 +83,7 @@ impl Setup {
             said,
             stores,
             secret,
+            has_secret,
             asks: Vec::new(),
             unmet,
         })
@@ -183,7 +187,10 @@ impl Setup {
         let Some(settings) = self.said.config.sessions.take() else {
             return Ok(SessionLayer::default());
         };
-        let keys = Keyring::new(self.secret.clone(), previous);
+        let mut keys = Keyring::new(self.secret.clone(), previous);
+        if !self.has_secret {
+            keys = keys.of_this_process();
+        }
         SessionLayer::with_keys(&*self.stores.sessions(), keys, settings)
             .map_err(|error| error.under("sessions"))
     }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use palisade::client::Client;
-use palisade::session::{Begun, CreateError, Issued, NewSession, Sessions};
+use palisade::session::{Begun, CreateError, Issued, NewSession, Session, Sessions};
 use palisade::suspicion::{Login, Suspicions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -79,6 +79,10 @@ pub(super) async fn login(
         return Ok((login, Json(answer)).into_response());
     };
     let issued = create(&sessions, &request, begun).await?;
+    // The browser holds one token: a session that the new one takes the place of ends.
+    if let Some(replaced) = request.extensions.get::<Session>() {
+        let _ = sessions.end(&replaced.user, replaced.id).await;
+    }
     let cookie = issued.cookie.clone().filter(|_| sets_cookie);
     let cookie = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
     let expires = humantime::format_rfc3339_millis(issued.session.expires());

@@ -136,8 +136,7 @@ impl Refused {
     pub(super) const NO_PATH: Self =
         Self::Problem(StatusCode::NOT_FOUND, Cow::Borrowed("no such path"));
     /// Of an id that is malformed, unknown or of another user.
-    pub(super) const NO_SESSION: Self =
-        Self::Problem(StatusCode::NOT_FOUND, Cow::Borrowed("no such session"));
+    pub(super) const NO_SESSION: Self = Self::Reason(Reason::SESSION_UNKNOWN);
 
     pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Problem(StatusCode::BAD_REQUEST, detail.into())

@@ -28,6 +28,7 @@
 
 local ONCE, KEPT = 0x9a09, 600000000
 local ORIGIN_KEPT, MOST_OF_ORIGIN = 7200000000, 10000
+local MOST_FREED = 2000
 local NEW, REPEATED, ENDED, OVERTAKEN, AT_MAX, FULL = 0, 1, 2, 3, 4, 5
 local EVICT, DENY = 0, 1
 
@@ -114,10 +115,11 @@ end
 if origin then
   size_of(origin)
   call('ZADD', origin, whole(now), ARGV[7])
-  call('ZREMRANGEBYSCORE', origin, '-inf', whole(now - ORIGIN_KEPT))
-  local excess = call('ZCARD', origin) - MOST_OF_ORIGIN
+  -- Those that are too old or too many, a part at a time.
+  local old = call('ZCOUNT', origin, '-inf', whole(now - ORIGIN_KEPT))
+  local excess = max(old, call('ZCARD', origin) - MOST_OF_ORIGIN)
   if excess > 0 then
-    call('ZREMRANGEBYRANK', origin, 0, excess - 1)
+    call('ZREMRANGEBYRANK', origin, 0, min(excess, MOST_FREED) - 1)
   end
   call('PEXPIREAT', origin, whole(ceil((now + ORIGIN_KEPT) / 1000) + SLACK_MS))
 end

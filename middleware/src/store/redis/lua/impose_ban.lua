@@ -38,6 +38,7 @@ local NUMBER, EVIDENCE = 7, 16
 local MOST_STRIKES = 65535
 local MOST_LISTED = 10000
 local MOST_FREED = 2000
+local LONGEST_MS = 2 * 366 * 86400000
 local SLACK_MS = 1000
 local MOST_THINGS = 1000
 
@@ -179,7 +180,8 @@ if listed then
     call('ZREMRANGEBYRANK', KEYS[1], 0, min(excess, MOST_FREED) - 1)
   end
   local last = call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-  call('PEXPIREAT', KEYS[1], whole(tonumber(last)))
+  -- What somebody else wrote may have any score.
+  call('PEXPIREAT', KEYS[1], whole(min(tonumber(last), now / 1000 + LONGEST_MS)))
 end
 
 reply[1] = broken

@@ -133,7 +133,7 @@ local function count(letter, created, many)
   local field = letter .. whole(floor(created / HOUR))
   local counted = try('HINCRBY', KEYS[3], field, many)
   if is_error(counted) then
-    if is_refused(counted) and sub(counted.err, 1, 14) ~= 'ERR hash value' then
+    if is_refused(counted) and sub(counted.err, 1, 14) ~= 'ERR hash value' and not counted.err:find('overflow') then
       call('HINCRBY', KEYS[3], field, many)
     end
     discard(KEYS[3])
@@ -229,6 +229,8 @@ end
 
 -- Ends sessions that live: their names, and when each was created.
 local function finish(names, created)
+  -- First: a server out of memory refuses no removal, and then nothing more of the script.
+  remove(names)
   local hours = {}
   for i in ipairs(names) do
     local hour = floor(created[i] / HOUR) * HOUR
@@ -237,7 +239,6 @@ local function finish(names, created)
   for hour, many in pairs(hours) do
     count('t', hour, many)
   end
-  remove(names)
 end
 
 -- The record of one session that lives, and when it was created.
