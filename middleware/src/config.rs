@@ -44,6 +44,7 @@ mod place;
 #[cfg(all(test, feature = "serde"))]
 mod tests;
 
+#[cfg(feature = "serde")]
 use std::path::Path;
 
 #[cfg(feature = "serde")]

@@ -8,9 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod json;
 pub(crate) mod methods;
 pub(crate) mod refusal;
-#[cfg(any(feature = "ops", feature = "otel", feature = "session-api"))]
 mod sole;
 pub(crate) mod waiting;
 
-#[cfg(any(feature = "ops", feature = "otel", feature = "session-api"))]
 pub(crate) use sole::sole;
