@@ -1,6 +1,4 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -8,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::MaintenanceConfig;
 use crate::ConfigError;
 use crate::body::{Body, Wrap};
+use crate::http::refusable::Refusable;
 use crate::http::refusal;
 use crate::model::{Client, Code, PolicyResult, Reason, Room};
 
@@ -167,7 +165,7 @@ where
 {
     type Response = Response<Body<B>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, Response<Body<B>>>;
+    type Future = Refusable<S::Future, Response<Body<B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -180,10 +178,10 @@ where
             // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
             self.inner = self.inner.clone();
             let response = Some(response.map(Body::refusal));
-            return ResponseFuture::Refused { response };
+            return Refusable::Refused { response };
         }
         let future = self.inner.call(request);
-        ResponseFuture::Inner { future }
+        Refusable::Inner { future }
     }
 }
 
@@ -226,36 +224,6 @@ fn unidentified() {
         "maintenance found no `Client` in a request's extensions, so no exemption applies; add `IdentifyLayer` outside \
          of `MaintenanceLayer`"
     );
-}
-
-pin_project! {
-    /// The response of a [`Maintenance`] service.
-    #[project = Projected]
-    #[must_use = "futures do nothing unless polled"]
-    pub enum ResponseFuture<F, R> {
-        #[doc(hidden)]
-        Inner { #[pin] future: F },
-        #[doc(hidden)]
-        Refused { response: Option<R> },
-    }
-}
-
-impl<F, R, E> Future for ResponseFuture<F, R>
-where
-    F: Future<Output = Result<R, E>>,
-{
-    type Output = Result<R, E>;
-
-    /// A caller must not poll it again after a refusal; it then stays pending.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projected::Inner { future } => future.poll(cx),
-            Projected::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                None => Poll::Pending,
-            },
-        }
-    }
 }
 
 impl fmt::Debug for MaintenanceLayer {

@@ -57,4 +57,6 @@ mod panel;
 mod tests;
 
 pub use config::MaintenanceConfig;
-pub use layer::{Maintenance, MaintenanceLayer, MaintenanceTally, ResponseFuture};
+pub use layer::{Maintenance, MaintenanceLayer, MaintenanceTally};
+
+pub use crate::http::refusable::Refusable as ResponseFuture;

@@ -116,9 +116,11 @@ pub use id::SessionId;
 pub use layer::SessionLayer;
 pub use model::{Details, Lifetime, Session, SessionType, Text};
 pub use new::{Begun, NewSession};
-pub use require::{Require, RequireFuture, RequireSession};
+pub use require::{Require, RequireSession};
 pub use service::Authenticate;
 pub use store::{Claim, OnMax, Renewal, Statistics};
 pub use tally::{SessionOperation, SessionOutcome, SessionTally};
 pub(crate) use token::Keyring;
 pub use token::Token;
+
+pub use crate::http::refusable::Refusable as RequireFuture;

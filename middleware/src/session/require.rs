@@ -1,6 +1,4 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -8,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Session, refusal};
 use crate::body::{Body, Wrap};
+use crate::http::refusable::Refusable;
 use crate::model::Reason;
 
 /// Guards routes: only a request with a session passes. It stands inside of the [session layer](super::SessionLayer), around
@@ -124,7 +122,7 @@ where
 {
     type Response = Response<Body<B>>;
     type Error = S::Error;
-    type Future = RequireFuture<S::Future, Response<Body<B>>>;
+    type Future = Refusable<S::Future, Response<Body<B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -136,40 +134,10 @@ where
             // A reservation that the inner service made in `poll_ready` goes with the service that is dropped.
             self.inner = self.inner.clone();
             let response = Some(response.map(Body::refusal));
-            return RequireFuture::Refused { response };
+            return Refusable::Refused { response };
         }
         let future = self.inner.call(Request::from_parts(parts, body));
-        RequireFuture::Inner { future }
-    }
-}
-
-pin_project! {
-    /// The response of a [`Require`] service.
-    #[project = Projected]
-    #[must_use = "futures do nothing unless polled"]
-    pub enum RequireFuture<F, R> {
-        #[doc(hidden)]
-        Inner { #[pin] future: F },
-        #[doc(hidden)]
-        Refused { response: Option<R> },
-    }
-}
-
-impl<F, R, E> Future for RequireFuture<F, R>
-where
-    F: Future<Output = Result<R, E>>,
-{
-    type Output = Result<R, E>;
-
-    /// A caller must not poll it again after a refusal; it then stays pending.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projected::Inner { future } => future.poll(cx),
-            Projected::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                None => Poll::Pending,
-            },
-        }
+        Refusable::Inner { future }
     }
 }
 

@@ -2,17 +2,21 @@
 
 mod alike;
 mod conformance;
+mod logins;
 mod model;
 mod races;
 mod redis;
 mod shared;
 mod statistics;
+mod steps_back;
 mod subject;
 
 use std::time::Duration;
 
 use palisade::client::{Secret, UserId};
-use palisade::session::store::{Began, Claim, Created, Creation, Keeping, OnMax, Proof};
+use palisade::session::store::{
+    Began, Claim, Created, Creation, KeepSessions, Keeping, OnMax, Proof, Proved,
+};
 use palisade::session::{Lifetime, Session, SessionId};
 
 pub(crate) use self::subject::{START, Subject, on_every_store};
@@ -99,3 +103,16 @@ fn sorted<const N: usize>(numbers: [u64; N]) -> Vec<SessionId> {
 
 /// A login of long ago, for which nothing but its user's epoch counts.
 const NO_EPOCH: Began = Began::Epoch(None);
+
+/// The session, if the claim proves it.
+async fn proves(kept: &dyn KeepSessions, name: &str, n: u64, touch: bool) -> Option<Session> {
+    match kept.prove(&claim(name, n, n), touch).await.unwrap() {
+        Proved::Lives(session, _) => Some(session),
+        Proved::Gone => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn listed(kept: &dyn KeepSessions, name: &str) -> Vec<SessionId> {
+    ids(&kept.list(&user(name)).await.unwrap())
+}
