@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Response;
 use pin_project_lite::pin_project;
@@ -45,13 +45,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        if let Some(Visit {
-            stages,
-            set,
-            country,
-            who,
-        }) = this.visit.take()
+        let polled = this.inner.poll(cx);
+        if let Poll::Ready(Ok(response)) = &polled
+            && let Some(Visit {
+                stages,
+                set,
+                country,
+                who,
+            }) = this.visit.take()
         {
             let extensions = response.extensions();
             // A layer further in refused, in gRPC with a status of success.
@@ -65,6 +66,6 @@ where
                 );
             }
         }
-        Poll::Ready(Ok(response))
+        polled
     }
 }

@@ -65,6 +65,25 @@ impl<Q, F, A, R> Waiting<Q, F, A, R> {
     }
 }
 
+/// The response of the service inside, worked on where it lies: it is large, and passes every layer.
+fn heeded<F, A, R, E>(
+    future: Pin<&mut F>,
+    after: &mut Option<A>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output>
+where
+    F: Future<Output = Result<R, E>>,
+    A: After<R>,
+{
+    let mut polled = future.poll(cx);
+    if let Poll::Ready(Ok(response)) = &mut polled
+        && let Some(after) = after.take()
+    {
+        after.heed(response);
+    }
+    polled
+}
+
 impl<Q, F, A, R, E> Future for Waiting<Q, F, A, R>
 where
     Q: Ask<Future = F, After = A, Response = R>,
@@ -78,11 +97,7 @@ where
         loop {
             let resumed = match self.as_mut().project() {
                 WaitingProj::Inner { future, after } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some(after) = after.take() {
-                        after.heed(&mut response);
-                    }
-                    return Poll::Ready(Ok(response));
+                    return heeded(future, after, cx);
                 }
                 WaitingProj::Refused { response } => {
                     return match response.take() {

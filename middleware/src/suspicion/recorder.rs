@@ -67,8 +67,8 @@ pub(super) struct Sender {
     pub(super) route: Route,
     /// Whether the method has no body for credentials.
     pub(super) is_safe: bool,
-    /// `None` unless failures of this sender are told apart. Boxed, since most are not.
-    pub(super) sought: Option<Box<Sought>>,
+    /// `None` unless failures are told apart.
+    pub(super) sought: Option<Sought>,
     /// As [`FailedRequest::left_out`].
     pub(super) left_out: u8,
 }
@@ -76,10 +76,9 @@ pub(super) struct Sender {
 impl Recorder {
     /// What a request asks for, if its response must know.
     #[inline]
-    pub(super) fn seek<B>(&self, client: &Client, request: &Request<B>) -> Option<Box<Sought>> {
+    pub(super) fn seek<B>(&self, client: &Client, request: &Request<B>) -> Option<Sought> {
         let is_verified = client.user.is_some();
-        self.seeks
-            .then(|| Box::new(Sought::of(request, is_verified)))
+        self.seeks.then(|| Sought::of(request, is_verified))
     }
 
     /// The kinds that leave out the failures of this route.
@@ -123,7 +122,7 @@ impl Recorder {
             return;
         }
         if let Some(things) = &self.things {
-            let sought = sought.as_deref();
+            let sought = sought.as_ref();
             request.thing = things.of(status, &request.route, sought, is_guess, is_login);
         }
         let attempt = |login| {

@@ -15,7 +15,8 @@ pub(super) struct Sought {
     /// Whether it asks what it may do, as browsers do before they ask another origin.
     is_options: bool,
     /// Cookies are left out: many change from request to request, whoever sends them.
-    authorization: Option<HeaderValue>,
+    /// Boxed, since most requests need not tell theirs.
+    authorization: Option<Box<HeaderValue>>,
 }
 
 impl Sought {
@@ -23,7 +24,7 @@ impl Sought {
     pub(super) fn of<B>(request: &Request<B>, is_verified: bool) -> Self {
         let authorization = match is_verified {
             true => None,
-            false => request.headers().get(AUTHORIZATION).cloned(),
+            false => request.headers().get(AUTHORIZATION).cloned().map(Box::new),
         };
         Self {
             path: request.uri().path_and_query().cloned(),
