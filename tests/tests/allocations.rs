@@ -72,7 +72,7 @@ async fn a_request_allocates_as_little_as_is_documented() {
     // A little room, since a log or a buffer grows now and then.
     for (name, config, most) in [
         ("memory", LIMITS.to_owned(), 8.5),
-        ("memory, every layer", format!("{LIMITS}{EVERYTHING}"), 11.5),
+        ("memory, every layer", format!("{LIMITS}{EVERYTHING}"), 10.5),
         ("Redis", format!("{redis}{LIMITS}"), 30.0),
         (
             "Redis, every layer",
