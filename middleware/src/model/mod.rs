@@ -4,6 +4,7 @@
 //! A layer of a stack is a [`Room`]: it may have a question to the store (`preflight`), counts (`metrics`) and a part of the
 //! live page (`panel`). Its settings are a `section` of the configuration. `notes` and `screened` are extensions by which
 //! layers tell each other something.
+mod alert;
 mod assets;
 mod cidr;
 mod client;
@@ -34,9 +35,11 @@ mod screened;
 #[cfg(feature = "serde")]
 pub(crate) mod section;
 mod segment;
+mod session_id;
 mod store_error;
 mod user;
 
+pub use alert::{Alert, AlertKind};
 pub(crate) use cidr::Cidrs;
 pub use client::Client;
 pub use country::{Countries, Country, UnknownCountry};
@@ -68,5 +71,6 @@ pub use route_filter::RouteFilter;
 pub use screened::{Barred, Gate};
 pub(crate) use screened::{HearBan, SOMEWHERE, Screened};
 pub use segment::Segment;
+pub use session_id::SessionId;
 pub use store_error::{StoreError, StoreErrorKind};
 pub use user::{Secret, UserId};

@@ -17,6 +17,7 @@ use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
 use super::{Keyring, OnStoreFailure, Session, SessionTally, SessionsConfig, cookie, origin};
 use crate::log::{Fallback, News};
 use crate::model::{Guess, Reason, StoreError};
+use crate::task::ticker::Ticker;
 
 /// Everything that the requests and the handles of one layer share.
 pub(super) struct Core {
@@ -33,6 +34,8 @@ pub(super) struct Core {
     #[cfg(feature = "session-api")]
     pub(super) streams: super::api::Streams,
     start: Instant,
+    /// When the sessions that live are counted.
+    pub(super) counts: Ticker,
     /// Whether the store proves sessions.
     fallback: Fallback,
     /// Tells guesses apart.
@@ -41,6 +44,9 @@ pub(super) struct Core {
 
 /// For how long an answer is believed: an end in another process is seen within a second, with the time of the question.
 const FRESH: Duration = Duration::from_millis(900);
+
+/// How often the sessions that live are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(15);
 
 /// What a request's session comes to; an extension of the request until the layer acts on it.
 #[derive(Debug, Clone)]
@@ -87,6 +93,7 @@ impl Core {
             known: KnownSessions::new(),
             tally: Arc::default(),
             start: Instant::now(),
+            counts: Ticker::new(COUNTED_EVERY),
             fallback: Fallback::default(),
             hasher: RandomState::new(),
         }

@@ -10,6 +10,7 @@ use super::{Authenticate, Keyring, SessionTally, Sessions, SessionsConfig};
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::model::{Room, Secret};
+use crate::task::ticker;
 
 /// Knows whose session a request has; see the [module](crate::session). Clones share everything.
 ///
@@ -60,10 +61,12 @@ impl SessionLayer {
         })
     }
 
-    /// The handle for the service; `None` of a layer that knows no sessions.
+    /// The handle for the service; `None` of a layer that knows no sessions. Called within a runtime, it starts the count of
+    /// the sessions that live, which otherwise begins with the first request.
     #[must_use]
     pub fn sessions(&self) -> Option<Sessions> {
         let core = self.core.as_ref()?;
+        ticker::start(core);
         Some(Sessions::new(Arc::clone(core)))
     }
 

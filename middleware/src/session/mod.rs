@@ -81,6 +81,7 @@
 //!
 //! So who stops the store keeps a stolen token for `known_for` at most, and opens nothing new. Nothing can be created or
 //! ended until the store answers.
+mod active;
 mod agent;
 #[cfg(feature = "session-api")]
 pub mod api;
@@ -89,7 +90,6 @@ mod cookie;
 mod core;
 mod future;
 mod handle;
-mod id;
 mod known;
 mod layer;
 #[cfg(feature = "otel")]
@@ -112,7 +112,6 @@ mod token;
 pub use config::{OnStoreFailure, SessionsConfig};
 pub use future::ResponseFuture;
 pub use handle::{CreateError, Issued, Sessions};
-pub use id::SessionId;
 pub use layer::SessionLayer;
 pub use model::{Details, Lifetime, Session, SessionType, Text};
 pub use new::{Begun, NewSession};
@@ -124,3 +123,4 @@ pub(crate) use token::Keyring;
 pub use token::Token;
 
 pub use crate::http::refusable::Refusable as RequireFuture;
+pub use crate::model::{Alert, AlertKind, SessionId};

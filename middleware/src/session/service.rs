@@ -14,6 +14,7 @@ use super::{cookie, refusal};
 use crate::body::Body;
 use crate::http::waiting::{After, Resumed};
 use crate::model::{Guess, Reason};
+use crate::task::ticker;
 
 /// A service whose requests have their [`Session`](super::Session); see [`SessionLayer`](super::SessionLayer).
 #[derive(Clone)]
@@ -46,6 +47,7 @@ where
         let Some(core) = &self.core else {
             return ResponseFuture::inner(self.inner.call(request), None);
         };
+        ticker::start(core);
         // Taken out: a stack further in has sessions of its own.
         if let Some(settled) = request.extensions_mut().remove::<Settled>() {
             return match act(core, settled, &mut self.inner, request) {

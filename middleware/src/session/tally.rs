@@ -1,9 +1,24 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::AlertKind;
 
 /// What was done to sessions, and how it went, since start: plain counters.
 #[derive(Debug, Default)]
 pub struct SessionTally {
     operations: [[AtomicU64; SessionOutcome::ALL.len()]; SessionOperation::ALL.len()],
+    alerts: [AtomicU64; AlertKind::ALL.len()],
+    active: Mutex<Option<Active>>,
+}
+
+/// What the store said of the sessions that live.
+#[derive(Debug)]
+struct Active {
+    count: u64,
+    until: Instant,
 }
 
 /// Something that is done to a session.
@@ -97,5 +112,30 @@ impl SessionTally {
     #[must_use]
     pub fn operations(&self, operation: SessionOperation, outcome: SessionOutcome) -> u64 {
         self.operations[operation as usize][outcome as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn alert(&self, kind: AlertKind) {
+        self.alerts[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many security events of a kind this process told.
+    #[must_use]
+    pub fn alerts(&self, kind: AlertKind) -> u64 {
+        self.alerts[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Takes the store's count, which stands for so long.
+    pub(super) fn count_active(&self, count: u64, asked: Instant, stands: Duration) {
+        let until = asked + stands;
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = Some(Active { count, until });
+    }
+
+    /// About how many sessions live in the store, of all users and from all processes; `None` until it was counted, and
+    /// while the store has not answered for three counts.
+    #[must_use]
+    pub fn active(&self) -> Option<u64> {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let active = active.as_ref()?;
+        (Instant::now() < active.until).then_some(active.count)
     }
 }

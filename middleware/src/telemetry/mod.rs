@@ -80,6 +80,8 @@
 //! | `shop_security_bans_total` | counter | `reason`, the kind of incident that was banned for, or `manual` |
 //! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
 //! | `shop_session_operations_total` | counter | `operation` = `create`, `validate`, `rotate`, `end`, `list`; `outcome` = `done`, `known`, `refused`, `forged`, `failed`, `fallen_back` |
+//! | `shop_sessions_active` | gauge | the store's count, from each process that shares it: take the greatest |
+//! | `shop_session_security_events_total` | counter | `type`, the kind of [alert](crate::session::AlertKind): `concurrent_sessions`, `concurrent_networks`, `user_agent_changed`, `impossible_travel`, `session_from_convicted_client`, `success_after_failures` |
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |
 //! | `shop_store_corrupt_keys_total` | counter | |
@@ -95,8 +97,9 @@
 //! | `shop_funnel_reaches_total` | counter | `result` = `counted`, `repeated`, `out_of_order`, `dropped`, `failed` |
 //! | `shop_funnel_step_duration_seconds` | histogram, 0.5 s to 24 h | `from`, `to`, two consecutive stages |
 //!
-//! Counters and gauges exist at 0 from the start, and a count costs one relaxed atomic addition. There are two exceptions:
-//! `shop_customers` is exported only by the process that holds the sweep, and a histogram's series begins with its first
+//! Counters and gauges exist at 0 from the start, and a count costs one relaxed atomic addition. There are three exceptions:
+//! `shop_customers` is exported only by the process that holds the sweep, `shop_sessions_active` once the store has counted,
+//! within 15 s, and a histogram's series begins with its first
 //! measurement, since the OpenTelemetry API cannot create it at 0.
 //!
 //! [`StackBuilder::build_measured`](crate::stack::StackBuilder::build_measured) exports what the layers of a stack count.

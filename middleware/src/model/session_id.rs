@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::ConfigError;
 
-/// A session's name in every API and log. It opens nothing: that takes the secret of the [token](super::Token).
+/// A session's name in every API and log. It opens nothing: that takes the secret of the [token](crate::session::Token).
 ///
 /// It reads and displays as a UUID (version 4), such as `9f3c1b0e-5d64-4c7a-8f0b-2b6d1a9e4c11`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
