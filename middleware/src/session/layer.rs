@@ -103,6 +103,11 @@ impl Room for SessionLayer {
             meters.watch(&tally);
         }
     }
+
+    #[cfg(feature = "ops")]
+    fn panel(&self) -> Option<Box<dyn crate::model::panel::Panel>> {
+        Some(Box::new(super::panel::SessionPanel::new(self.tally()?)))
+    }
 }
 
 impl fmt::Debug for SessionLayer {

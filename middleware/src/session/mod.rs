@@ -98,6 +98,8 @@ mod model;
 mod new;
 mod operator;
 mod origin;
+#[cfg(feature = "ops")]
+mod panel;
 mod preflight;
 mod presented;
 mod refusal;

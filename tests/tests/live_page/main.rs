@@ -4,6 +4,7 @@ mod contrast;
 mod failing;
 mod lifting;
 mod moving;
+mod sessions;
 mod told;
 mod unblocking;
 
