@@ -81,8 +81,9 @@ impl ObserveExchange for Arc<Feed> {
     fn observe(&self, exchange: &Exchange<'_>) {
         let counter = match (exchange.result, exchange.class()) {
             (PolicyResult::Banned, _) => BANNED,
-            (PolicyResult::None, Class::Refused) => REFUSED,
-            (_, Class::Refused) => DENIED,
+            (result, Class::Refused) if result.is_refused() => DENIED,
+            // By a layer further in than the limits, which may have admitted it.
+            (_, Class::Refused) => REFUSED,
             (_, Class::Ok) => OK,
             (_, Class::ClientError) => CLIENT_ERROR,
             (_, Class::Cancelled) => CANCELLED,

@@ -46,7 +46,7 @@ pub(super) struct Core {
 const FRESH: Duration = Duration::from_millis(900);
 
 /// How often the sessions that live are counted.
-const COUNTED_EVERY: Duration = Duration::from_secs(15);
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
 
 /// What a request's session comes to; an extension of the request until the layer acts on it.
 #[derive(Debug, Clone)]

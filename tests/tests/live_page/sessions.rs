@@ -58,8 +58,11 @@ async fn logins_ends_and_forged_tokens_are_counted_and_what_lives_is_said() {
         ],
     )
     .await;
-    let live = "return document.getElementById('sessions-sub').textContent.endsWith('live')";
+    let live = "return document.getElementById('sessions-sub').textContent === '2 sessions live'";
     browser.until("the count has come", SOON, live).await;
+    // No limit refused them.
+    let limited = "return document.querySelectorAll('#limited-list tr').length";
+    assert_eq!(browser.run(limited).await, json!(0));
     assert_readable(&browser).await;
     for width in [400, 1600] {
         browser.resize(width, 1200).await;
