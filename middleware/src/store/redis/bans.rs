@@ -15,14 +15,17 @@ use crate::suspicion::{Ban, BanReason, IncidentKind, Sentence, Subject, Threshol
 
 static IMPOSE_BAN: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/impose_ban.lua")
 ));
 static LIFT_BAN: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/lift_ban.lua")
 ));
 static READ_BANS: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/read_bans.lua")
 ));
 

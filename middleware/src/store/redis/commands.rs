@@ -48,16 +48,15 @@ pub(super) const COMMANDS: &[Command] = &[
     decides("SETRANGE", "KEY 0 x"),
     decides("STRLEN", "KEY"),
     decides("TIME", ""),
-    other("GET", "KEY"),
     other("HDEL", "KEY f"),
     other("HGET", "KEY f"),
-    other("HGETALL", "KEY"),
     other("HINCRBY", "KEY f 1"),
+    other("HKEYS", "KEY"),
     other("HLEN", "KEY"),
     other("HMGET", "KEY f"),
     other("HSET", "KEY f x"),
+    other("HSTRLEN", "KEY f"),
     other("INFO", "memory"),
-    other("MGET", "KEY"),
     other("PFADD", "KEY x"),
     other("PFCOUNT", "KEY"),
     other("PTTL", "KEY"),
@@ -194,8 +193,8 @@ mod tests {
             Some("STRLEN")
         );
         assert_eq!(
-            called_in("if redis.pcall('GET', KEYS[1]) then"),
-            Some("GET")
+            called_in("if redis.pcall('GETRANGE', KEYS[1]) then"),
+            Some("GETRANGE")
         );
         assert_eq!(called_in("local stamp = struct.pack('>I5', now)"), None);
     }

@@ -25,11 +25,13 @@ pub use load::CustomerLoader;
 
 static APPLY_CHANGE: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/customer.lua"),
     include_str!("lua/apply_change.lua")
 ));
 static ERASE_CUSTOMER: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/customer.lua"),
     include_str!("lua/erase_customer.lua")
 ));

@@ -20,6 +20,7 @@ use crate::task::queue::BATCH;
 
 static COUNT_FAILURES: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/ledger.lua"),
     include_str!("lua/kept.lua"),
     include_str!("lua/count_failures.lua")

@@ -14,6 +14,7 @@ use crate::suspicion::{AccountHash, AccountState, IncidentKind, LoginAttempt};
 
 static COUNT_DISTINCT: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/ledger.lua"),
     include_str!("lua/kept.lua"),
     include_str!("lua/count_distinct.lua")

@@ -25,6 +25,7 @@ macro_rules! script {
     ($file:literal) => {
         Script::new(concat!(
             include_str!("lua/refused.lua"),
+            include_str!("lua/value.lua"),
             include_str!("lua/session.lua"),
             include_str!($file)
         ))
@@ -40,10 +41,12 @@ static LIST_SESSIONS: Script = script!("lua/list_sessions.lua");
 static COUNT_SESSIONS: Script = script!("lua/count_sessions.lua");
 static FIND_ORIGIN: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/find_origin.lua")
 ));
 static COUNT_LIVE: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/count_live.lua")
 ));
 

@@ -15,6 +15,7 @@ use crate::store::Analytics;
 
 static REACH_STAGE: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     include_str!("lua/ledger.lua"),
     include_str!("lua/kept.lua"),
     include_str!("lua/reach_stage.lua")

@@ -17,7 +17,7 @@ use redis::{Connection, Value};
 use super::model::Random;
 use super::script::{CLOCK, EPOCH, load};
 
-const SOURCE: &str = lua!("refused", "ledger", "kept", "count_failures");
+const SOURCE: &str = lua!("refused", "value", "ledger", "kept", "count_failures");
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 

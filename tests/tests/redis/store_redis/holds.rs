@@ -1,6 +1,7 @@
 //! How long a decision holds the server, under the worst that it can be asked and the worst that it can find; `trails` has the
-//! other scripts.
+//! scripts of suspicion and of the funnel, and `planted` what other programs may have left.
 
+mod planted;
 mod trails;
 
 use palisade_tests::redis::RedisServer;
@@ -128,15 +129,20 @@ impl Server {
     }
 }
 
-/// Holds that every one of these calls is short.
-fn all_short(server: &mut Server, told: &[(u64, String)]) {
+/// What a call may take on this machine.
+fn most(server: &mut Server) -> u64 {
     let works = (0..5).map(|_| {
         let before = server.worked();
         let mut work = redis::cmd("EVAL");
         work.arg(WORK).arg(0).exec(&mut server.connection).unwrap();
         server.worked() - before
     });
-    let most = MOST * works.min().unwrap().max(USUAL) / USUAL;
+    MOST * works.min().unwrap().max(USUAL) / USUAL
+}
+
+/// Holds that every one of these calls is short.
+fn all_short(server: &mut Server, told: &[(u64, String)]) {
+    let most = most(server);
     for (micros, what) in told {
         println!("{micros} µs of {most}: {what}");
     }

@@ -7,7 +7,7 @@ use redis::{Connection, Value};
 use super::failures::{Failure, number};
 use super::script::load;
 
-const SOURCE: &str = lua!("refused", "ledger", "kept", "count_distinct");
+const SOURCE: &str = lua!("refused", "value", "ledger", "kept", "count_distinct");
 pub(crate) const SECOND: u64 = 1_000_000;
 /// Most logins behind another one in a call of these tests.
 pub(crate) const LATER: f64 = 5.0;

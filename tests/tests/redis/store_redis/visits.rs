@@ -14,7 +14,7 @@ use redis::Connection;
 use super::model::Random;
 use super::script::{CLOCK, EPOCH, load};
 
-const SOURCE: &str = lua!("refused", "ledger", "kept", "reach_stage");
+const SOURCE: &str = lua!("refused", "value", "ledger", "kept", "reach_stage");
 /// Bytes that no test takes.
 const ROOM: u64 = 1 << 40;
 const SECOND: u64 = 1_000_000;

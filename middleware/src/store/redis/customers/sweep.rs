@@ -27,16 +27,19 @@ use crate::store::redis::keys::Prefix;
 
 static BEGIN_SWEEP: Script = Script::new(concat!(
     include_str!("../lua/refused.lua"),
+    include_str!("../lua/value.lua"),
     include_str!("../lua/customer.lua"),
     include_str!("../lua/begin_sweep.lua")
 ));
 static CHECK_CUSTOMERS: Script = Script::new(concat!(
     include_str!("../lua/refused.lua"),
+    include_str!("../lua/value.lua"),
     include_str!("../lua/customer.lua"),
     include_str!("../lua/check_customers.lua")
 ));
 static FORGET_CUSTOMERS: Script = Script::new(concat!(
     include_str!("../lua/refused.lua"),
+    include_str!("../lua/value.lua"),
     include_str!("../lua/customer.lua"),
     include_str!("../lua/forget_customers.lua")
 ));

@@ -31,25 +31,14 @@ local function is_counted(counted, key)
   return false
 end
 
+-- The keys of what was counted; then whether the field is longer than they can be.
 local function keys_of(key)
-  local counted = call('HGET', key, 'counted') or ''
-  if #counted % KEY ~= 0 or #counted > MOST_COUNTED * KEY then
+  local size = size_of(key, 'counted')
+  if size % KEY ~= 0 or size > MOST_COUNTED * KEY then
     broken = broken + 1
-    return ''
+    return '', size > MOST_COUNTED * KEY
   end
-  return counted
-end
-
-local function erased_until(key)
-  local text = try('GET', key)
-  if is_refused(text) then
-    call('GET', key)
-  end
-  local moment = whole(text)
-  if text and not moment then
-    broken = broken + 1
-  end
-  return moment or -1
+  return call('HGET', key, 'counted') or '', false
 end
 
 local function add(key, amount)
@@ -65,7 +54,7 @@ end
 
 -- The customer after a change, and whether it counted.
 local function apply(key, erased, id, at, kind, amount, order)
-  local known, is_other = read(key)
+  local known, is_foreign = read(key)
   if at <= erased_until(erased) then
     return known, 0
   end
@@ -75,10 +64,13 @@ local function apply(key, erased, id, at, kind, amount, order)
   end
   local fresh, counted = true, nil
   if kind ~= 'a' then
-    counted = known and keys_of(key) or ''
+    counted = ''
+    if known then
+      counted, is_foreign = keys_of(key)
+    end
     fresh = not is_counted(counted, order)
   end
-  if is_other then
+  if is_foreign then
     discard(key)
   end
   local counts = counted and fresh

@@ -19,15 +19,13 @@ if #KEYS ~= 3 or #ARGV ~= 8 or not (walked == 1 or walked == 2) or not (whole(la
   return redis.error_reply('ERR begin_sweep wants two indices, a lease and eight ARGV')
 end
 
-local held = try('GET', KEYS[3])
-if is_refused(held) then
-  call('GET', KEYS[3])
-end
-if type(held) == 'string' and held ~= holder and call('PTTL', KEYS[3]) >= 0 then
+local held = read_value(KEYS[3], #holder)
+local is_held = type(held) == 'string' and #held == #holder
+if is_held and held ~= holder and call('PTTL', KEYS[3]) >= 0 then
   return false
 end
-if held and type(held) ~= 'string' then
-  call('UNLINK', KEYS[3])
+if held and not is_held then
+  discard(KEYS[3])
 end
 call('SET', KEYS[3], holder, 'PX', lasts)
 

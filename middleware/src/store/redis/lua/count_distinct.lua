@@ -87,11 +87,11 @@ local trails = {}
 local function read(key)
   local trail = trails[key]
   if not trail then
-    local value, is_long = read_value(key, MOST_BYTES)
+    local value = read_value(key, MOST_BYTES)
     trail = parse(value)
     if not trail then
       broken = broken + (value and 1 or 0)
-      trail = { entries = '', sketched = false, reported = 0, first = 0, dropped = value, is_long = is_long }
+      trail = { entries = '', sketched = false, reported = 0, first = 0, dropped = value }
     end
     trail.key, trail.added = key, {}
     trail.is_new, trail.size = not value, type(value) == 'string' and #value
@@ -185,17 +185,14 @@ end
 -- Adds the items of an episode to its sketch.
 local function sketch(trail)
   local key = trail.sketch
-  local is_long = is_long_sketch(key)
-  if trail.begins or is_long then
-    drop(key, is_long)
+  if trail.begins then
+    drop(key)
   end
-  local added = not is_long and try('PFADD', key, unpack(trail.added))
+  local added = not is_long_sketch(key) and try('PFADD', key, unpack(trail.added))
   if type(added) ~= 'number' then
     -- No sketch of ours.
     broken = broken + 1
-    if not is_long then
-      drop(key)
-    end
+    drop(key)
     call('PFADD', key, unpack(trail.added))
   end
 end
@@ -239,7 +236,7 @@ for _, trail in ipairs(order) do
   local header = pack('>I2BI7I7', MAGIC, trail.sketched and 1 or 0, trail.reported, trail.first)
   local expiry = string.format('%.0f', expiry_of(now, trail.window))
   if trail.dropped then
-    drop(trail.key, trail.is_long)
+    drop(trail.key)
   end
   local value = header .. trail.entries
   call('SET', trail.key, value, 'PXAT', expiry)

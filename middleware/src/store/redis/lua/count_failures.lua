@@ -76,14 +76,14 @@ local function parse(value)
 end
 
 local function read(key)
-  local value, is_long = read_value(key, MOST_BYTES)
+  local value = read_value(key, MOST_BYTES)
   local trail = parse(value)
   if not trail then
     if value then
       reply[1] = reply[1] + 1
     end
     trail = {
-      reported = 0, first = 0, total = 0, routes = {}, stamps = '', dropped = value, is_long = is_long,
+      reported = 0, first = 0, total = 0, routes = {}, stamps = '', dropped = value,
       refused = not value and not has_room(ledger),
     }
   end
@@ -173,7 +173,7 @@ for _, key in ipairs(order) do
   local trail, routes = trails[key], {}
   if not trail.refused then
     if trail.dropped then
-      drop(key, trail.is_long)
+      drop(key)
     end
     for i, route in ipairs(trail.routes) do
       routes[i] = pack('B', #route) .. route

@@ -5,8 +5,6 @@
 --
 -- Invariant: a session that was lost without a word counts until it would have ended.
 
-local call, try = redis.call, redis.pcall
-
 local time = call('TIME')
 local now = string.format('(%.0f', time[1] * 1000000 + time[2])
 local broken, live = 0, 0
@@ -16,7 +14,7 @@ for _, set in ipairs(KEYS) do
     call('ZCOUNT', set, now, '+inf')
   end
   if type(many) == 'table' then
-    call('UNLINK', set)
+    drop(set)
     broken = broken + 1
   else
     live = live + many

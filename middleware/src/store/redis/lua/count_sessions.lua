@@ -29,11 +29,10 @@ if is_error(size) or size > MOST_FIELDS then
   size = 0
 end
 local counts = { c = {}, t = {} }
-local fields = size > 0 and call('HGETALL', KEYS[3]) or {}
-for i = 1, #fields, 2 do
-  local of, at, many = counts[sub(fields[i], 1, 1)], tonumber(sub(fields[i], 2)), tonumber(fields[i + 1])
-  if of and at and many and at <= hour and at >= hour - HOURS then
-    of[at] = max(many, 0)
+for _, field in ipairs(size > 0 and call('HKEYS', KEYS[3]) or {}) do
+  local of, at = counts[sub(field, 1, 1)], tonumber(sub(field, 2))
+  if of and at and at <= hour and at >= hour - HOURS and call('HSTRLEN', KEYS[3], field) <= MOST_DIGITS then
+    of[at] = max(tonumber(call('HGET', KEYS[3], field)) or 0, 0)
   end
 end
 local expired, ended, recent = 0, 0, 0

@@ -10,7 +10,7 @@ if #KEYS ~= 1 or #ARGV ~= 1 then
   return redis.error_reply('ERR end_sweep wants the lease and a holder')
 end
 -- A key of another type answers with an error, which is no holder.
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+if redis.pcall('GETRANGE', KEYS[1], '0', string.format('%.0f', #ARGV[1])) == ARGV[1] then
   return redis.call('UNLINK', KEYS[1])
 end
 return 0

@@ -13,16 +13,8 @@ if #KEYS ~= 4 or #ARGV ~= 3 or not (at and whole(remembered)) then
   return redis.error_reply('ERR erase_customer wants two indices, two KEYS, an id, a moment and a time')
 end
 
-local text = try('GET', KEYS[4])
-if is_refused(text) then
-  call('GET', KEYS[4])
-end
-local earlier = whole(text) or 0
-if text and type(text) ~= 'string' then
-  call('UNLINK', KEYS[4])
-end
-call('SET', KEYS[4], digits(max(at, earlier)), 'PX', remembered)
-local forgotten = call('UNLINK', KEYS[3])
+call('SET', KEYS[4], digits(max(at, erased_until(KEYS[4]))), 'PX', remembered)
+local forgotten = forget(KEYS[3]) and 1 or 0
 for i = 1, 2 do
   if not no_index[i] then
     forgotten = forgotten + call('ZREM', KEYS[i], id)

@@ -13,10 +13,9 @@
 
 local SESSION, EPOCH = '\154\7', '\154\8'
 local HEAD, TIMES, PLACES = 74, 41, '>I7I7I7I6I6'
-local MOST = 250
+local MOST, MOST_OF_ORIGIN = 250, 10000
 local DIGITS = string.rep('%02x', 16)
 
-local call, try = redis.call, redis.pcall
 local unpack_at, sub, min = struct.unpack, string.sub, math.min
 
 if #KEYS ~= 1 or #ARGV ~= 4 then
@@ -27,10 +26,7 @@ local now = time[1] * 1000000 + time[2]
 local within = tonumber(ARGV[3])
 
 local function get(key, last)
-  local value = try('GETRANGE', key, 0, last)
-  if is_refused(value) then
-    call('GETRANGE', key, 0, last)
-  end
+  local value = read_value(key, last)
   return type(value) == 'string' and value or ''
 end
 
@@ -39,8 +35,12 @@ if is_refused(size) then
   call('ZCARD', KEYS[1])
 end
 if type(size) == 'table' then
-  call('UNLINK', KEYS[1])
+  drop(KEYS[1])
   return { 1, 0 }
+end
+-- A search passes over one by one what came before, and the index is cut to so many by parts.
+if tonumber(ARGV[4]) >= MOST_OF_ORIGIN then
+  return { 0, 0 }
 end
 
 local oldest = '(' .. string.format('%.0f', now - within)

@@ -19,7 +19,7 @@ for i = 1, customers do
   local id = ARGV[i + 1]
   local score = last and call('ZSCORE', KEYS[index], id)
   if score and tonumber(score) <= tonumber(last) then
-    call('UNLINK', KEYS[i + 2])
+    forget(KEYS[i + 2])
     forgotten = forgotten + call('ZREM', KEYS[index], id)
   end
 end

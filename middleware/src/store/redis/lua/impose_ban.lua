@@ -42,7 +42,6 @@ local LONGEST_MS = 2 * 366 * 86400000
 local SLACK_MS = 1000
 local MOST_THINGS = 1000
 
-local call, try = redis.call, redis.pcall
 local pack, unpack_at = struct.pack, struct.unpack
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
@@ -68,10 +67,6 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
-local function is_error(answer)
-  return type(answer) == 'table' and answer.err ~= nil
-end
-
 local bans = {}
 
 local function read(key)
@@ -80,19 +75,14 @@ local function read(key)
     return ban
   end
   ban = { ends = 0, strikes = 0, reason = 0, since = 0 }
-  -- A value of another type answers with an error.
-  local value = try('GET', key)
-  if is_refused(value) then
-    call('GET', key)
-  end
+  local value = read_value(key, RECORD)
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     ban.ends, ban.strikes, ban.reason, ban.since = unpack_at('>I7I2BI7', value, 3)
     if ban.since > now then
       ban.ends, ban.since = now + max(ban.ends - ban.since, 0), now
     end
   elseif value then
-    -- The server frees it on another thread, however large it is.
-    call('UNLINK', key)
+    drop(key)
     broken = broken + 1
   end
   if now >= ban.ends + forget_after then
@@ -109,8 +99,7 @@ local function is_offence(trail, ended, threshold, window, thing)
     call('ZCARD', trail)
   end
   if is_error(size) or size > MOST_THINGS then
-    -- No trail of ours; the server frees it on another thread, however large it is.
-    call('UNLINK', trail)
+    drop(trail)
     broken, size = broken + 1, 0
   end
   -- Things from the future, left by a clock that stepped back, become of now.
@@ -147,7 +136,7 @@ local function impose(key, ban, reason, strike, client)
   local score = whole(ceil(ban.ends / 1000))
   if is_error(try('ZADD', KEYS[1], score, client)) then
     broken = broken + 1
-    call('UNLINK', KEYS[1])
+    drop(KEYS[1])
     call('ZADD', KEYS[1], score, client)
   end
   listed = true

@@ -8,7 +8,6 @@ local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
 local SLACK_MS = 1000
 local EVIDENCE = 140
 
-local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
@@ -16,27 +15,6 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_stamp = now % SPAN
 local stamp = pack('>I5', now_stamp)
-
--- What a key holds, but of a string no more than a byte above `most`; false for nothing. Then whether it is a longer string.
-local function read_value(key, most)
-  -- A value of another type answers with an error.
-  local value = try('GETRANGE', key, '0', string.format('%.0f', most))
-  if is_refused(value) then
-    call('GETRANGE', key, '0', '0')
-  end
-  return value ~= '' and value, type(value) == 'string' and #value > most
-end
-
--- Removes what is nothing of ours: a large one on another thread, and a long string not at once, since the server frees such
--- before it goes on.
-local function drop(key, is_long)
-  if is_long then
-    call('RENAME', key, key .. ':dropped')
-    call('PEXPIRE', key .. ':dropped', SLACK_MS)
-  else
-    call('UNLINK', key)
-  end
-end
 
 -- How long ago the stamp at this place of the bytes was made; below zero if the clock has stepped back since.
 local function age(bytes, at)

@@ -9,7 +9,7 @@
 
 local LEDGER, ENTRY = 0x9a06, 11
 -- Some twenty moments for each window that keys are kept for: what has more is no ledger of ours.
-local MOST_BYTES = 2 + 1000 * ENTRY
+local LONGEST_LEDGER = 2 + 1000 * ENTRY
 local PER_KEY = 120
 -- The longest window of visitors and a sixteenth: what ends later was left by a clock that stepped back.
 local LONGEST_MS = 32 * 86400000
@@ -24,12 +24,8 @@ local function read_ledger(ledger)
     return
   end
   ledger.ends, ledger.sum = {}, 0
-  -- A value of another type answers with an error.
-  local value = redis.pcall('GETRANGE', ledger.key, '0', string.format('%.0f', MOST_BYTES))
-  if is_refused(value) then
-    redis.call('GETRANGE', ledger.key, '0', '0')
-  end
-  if type(value) == 'string' and #value <= MOST_BYTES and #value % ENTRY == 2 and struct.unpack('>I2', value) == LEDGER then
+  local value = read_value(ledger.key, LONGEST_LEDGER)
+  if type(value) == 'string' and #value <= LONGEST_LEDGER and #value % ENTRY == 2 and struct.unpack('>I2', value) == LEDGER then
     for at = 3, #value, ENTRY do
       local ends, bytes = struct.unpack('>I6I5', value, at)
       if ends > ledger.now and ends < ledger.now + LONGEST_MS then
@@ -37,9 +33,8 @@ local function read_ledger(ledger)
         ledger.sum = ledger.sum + bytes
       end
     end
-  elseif value ~= '' then
-    -- The server frees it on another thread, however large it is.
-    redis.call('UNLINK', ledger.key)
+  elseif value then
+    drop(ledger.key)
     ledger.broken = 1
   end
 end
@@ -86,6 +81,6 @@ local function write_ledger(ledger)
       last = math.max(last, ends)
     end
   end
-  redis.call('SET', ledger.key, table.concat(entries), 'PXAT', string.format('%.0f', last))
+  call('SET', ledger.key, table.concat(entries), 'PXAT', string.format('%.0f', last))
 end
 

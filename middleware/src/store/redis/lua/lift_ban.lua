@@ -12,8 +12,6 @@ local MAGIC = 0x9a03
 local RECORD = 19
 local KEPT_MS = 86401000
 
-local call, try = redis.call, redis.pcall
-
 if #KEYS ~= 2 or #ARGV < 1 then
   return redis.error_reply('ERR lift_ban wants a ban, an index, and a client')
 end
@@ -22,23 +20,20 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local broken, banned = 0, 0
 
-local value = try('GET', KEYS[1])
-if is_refused(value) then
-  call('GET', KEYS[1])
-end
+local value = read_value(KEYS[1], RECORD)
 if type(value) == 'string' and #value == RECORD and struct.unpack('>I2', value) == MAGIC then
   if struct.unpack('>I7', value, 3) > now then
     banned = 1
   end
 elseif value then
-  call('UNLINK', KEYS[1])
+  drop(KEYS[1])
   broken = 1
 end
 
 call('SET', KEYS[1], struct.pack('>I2I7I2BI7', MAGIC, now, 0, 0, now), 'PX', string.format('%.0f', KEPT_MS))
 if type(try('ZREM', KEYS[2], ARGV[1])) == 'table' then
   broken = broken + 1
-  call('UNLINK', KEYS[2])
+  drop(KEYS[2])
 end
 
 return { broken, banned }

@@ -69,14 +69,14 @@ local function parse(value)
 end
 
 local function read(key)
-  local value, is_long = read_value(key, MOST_BYTES)
+  local value = read_value(key, MOST_BYTES)
   local journey = parse(value)
   if not journey then
     if value then
       reply[1] = reply[1] + 1
     end
     journey = {
-      counted = 0, floor = 0, dropped = value, is_long = is_long, refused = not value and not has_room(ledger),
+      counted = 0, floor = 0, dropped = value, refused = not value and not has_room(ledger),
     }
   elseif journey.counted > 0 then
     journey.was = slot(key, #value, journey.counted, journey.floor)
@@ -161,7 +161,7 @@ for _, key in ipairs(order) do
   local journey = journeys[key]
   if journey.changed then
     if journey.dropped then
-      drop(key, journey.is_long)
+      drop(key)
     end
     local moments = {}
     for stage, moment in ipairs(journey) do

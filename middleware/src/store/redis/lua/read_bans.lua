@@ -10,7 +10,6 @@
 local MAGIC = 0x9a03
 local RECORD = 19
 
-local call, try = redis.call, redis.pcall
 local unpack_at = struct.unpack
 
 if #KEYS == 0 or #KEYS > 1000 then
@@ -22,10 +21,7 @@ local now = time[1] * 1000000 + time[2]
 local broken, reply = 0, { 0, now }
 
 for place, key in ipairs(KEYS) do
-  local value = try('GETRANGE', key, '0', '19')
-  if is_refused(value) then
-    call('GETRANGE', key, '0', '19')
-  end
+  local value = read_value(key, RECORD)
   if type(value) == 'string' and #value == RECORD and unpack_at('>I2', value) == MAGIC then
     local ends, strikes, reason, since = unpack_at('>I7I2BI7', value, 3)
     if since > now then
@@ -37,7 +33,7 @@ for place, key in ipairs(KEYS) do
         reply[#reply + 1] = number
       end
     end
-  elseif value ~= '' then
+  elseif value then
     broken = broken + 1
   end
 end

@@ -30,14 +30,14 @@
 local SESSION, EPOCH = '\154\7', 0x9a08
 local HEAD, TIMES, PLACES = 74, 41, '>I7I7I7I6I6'
 local TAIL = 62 -- where the lifetimes begin
-local MOST_RECORD = 1023 -- bytes that are read of a key
+local MOST_RECORD = 1023 -- bytes
+local MOST_DIGITS = 20 -- of a count
 local MOST_KNOWN = 1024 -- sessions of a user
 local MOST_UNLISTED = 200 -- names that a call removes from the indices
 local MOST_FIELDS = 3000
 local HOUR, HOURS = 3600000000, 720
 local DAY_MS, MOST_MS, SLACK_MS = 86400000, 401 * 86400000, 1000
 
-local call, try = redis.call, redis.pcall
 local pack, unpack_at, sub = struct.pack, struct.unpack, string.sub
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
@@ -50,25 +50,18 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
-local function is_error(answer)
-  return type(answer) == 'table' and answer.err ~= nil
-end
-
 -- Removes a key that is none of ours.
 local function discard(key)
-  call('UNLINK', key)
+  drop(key)
   broken = broken + 1
 end
 
--- The string of a key, if it holds one.
+-- The string of a key, if it holds one that can be ours.
 local function get(key)
-  local value = try('GETRANGE', key, 0, MOST_RECORD)
-  if is_refused(value) then
-    call('GETRANGE', key, 0, MOST_RECORD)
-  end
-  if is_error(value) then
+  local value = read_value(key, MOST_RECORD)
+  if value and (is_error(value) or #value > MOST_RECORD) then
     discard(key)
-  elseif value ~= '' then
+  elseif value then
     return value
   end
 end
@@ -110,14 +103,16 @@ local function size_of(set)
   return size
 end
 
--- Drops the fields that count no more, and keeps the rest for as long as the newest counts.
+-- Drops the fields that count no more, and keeps the rest for as long as the newest counts; false if one is none of ours.
 local function tidy_counts()
-  local fields, hour = call('HGETALL', KEYS[3]), floor(now / HOUR)
+  local fields, hour = call('HKEYS', KEYS[3]), floor(now / HOUR)
   local old, newest = {}, hour
-  for i = 1, #fields, 2 do
+  for i = 1, #fields do
     local at = tonumber(sub(fields[i], 2))
     if at and at >= hour - HOURS and at <= hour + HOURS then
       newest = max(newest, at)
+    elseif call('HSTRLEN', KEYS[3], fields[i]) > MOST_DIGITS then
+      return false
     else
       old[#old + 1] = fields[i]
     end
@@ -126,6 +121,7 @@ local function tidy_counts()
     call('HDEL', KEYS[3], unpack(old))
   end
   call('PEXPIREAT', KEYS[3], whole((newest + HOURS + 1) * (HOUR / 1000) + SLACK_MS))
+  return true
 end
 
 -- Counts so many sessions of the hour of this moment.
@@ -140,11 +136,11 @@ local function count(letter, created, many)
     counted = call('HINCRBY', KEYS[3], field, many)
   end
   if counted == many then
-    if call('HLEN', KEYS[3]) > MOST_FIELDS then
+    if call('HLEN', KEYS[3]) > MOST_FIELDS or not tidy_counts() then
       discard(KEYS[3])
       call('HINCRBY', KEYS[3], field, many)
+      tidy_counts()
     end
-    tidy_counts()
   end
 end
 
@@ -159,7 +155,8 @@ local function note_end(name, ends)
   end
   local last = call('ZRANGE', set, -1, -1, 'WITHSCORES')[2]
   if last then
-    call('PEXPIREAT', set, whole(ceil(last / 1000) + SLACK_MS))
+    -- What somebody else wrote may have any score.
+    call('PEXPIREAT', set, whole(ceil(min(tonumber(last) / 1000, now / 1000 + MOST_MS)) + SLACK_MS))
   end
 end
 
@@ -257,31 +254,17 @@ end
 -- and live no more.
 local function find_all()
   local names = size_of(KEYS[2]) > 0 and call('ZRANGE', KEYS[2], 0, MOST_KNOWN - 1) or {}
-  local found, records, times, gone, other = {}, {}, {}, {}, {}
-  if #names == 0 then
-    return found, records, times, 0
-  end
-  local keys = {}
-  for i, name in ipairs(names) do
-    keys[i] = ARGV[1] .. name
-  end
-  local values = call('MGET', unpack(keys))
-  for i, name in ipairs(names) do
-    local record, created
-    if values[i] then
-      record, created = look(name, values[i])
-    else
-      other[#other + 1] = keys[i]
+  local found, records, times, gone = {}, {}, {}, {}
+  for _, name in ipairs(names) do
+    local record, created = get(ARGV[1] .. name), nil
+    if record then
+      record, created = look(name, record)
     end
     if record then
       found[#found + 1], records[#records + 1], times[#times + 1] = name, record, created
     else
       gone[#gone + 1] = name
     end
-  end
-  if #other > 0 then
-    -- What holds no string reads as nothing, and goes too.
-    broken = broken + call('UNLINK', unpack(other))
   end
   remove(gone)
   return found, records, times, #gone

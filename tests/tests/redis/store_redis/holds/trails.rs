@@ -58,7 +58,8 @@ fn plan_of_failures(keys: usize) -> [Vec<u8>; 3] {
 
 #[test]
 fn no_count_of_failures_holds_the_server_whatever_the_trails() {
-    let mut server = Server::with_ledger(lua!("refused", "ledger", "kept", "count_failures"));
+    let mut server =
+        Server::with_ledger(lua!("refused", "value", "ledger", "kept", "count_failures"));
     let mut told = Vec::new();
     // A 401 counts for three kinds.
     let many = keys(3 * REQUESTS);
@@ -101,7 +102,8 @@ fn plan_of_steps(what: u8, threshold: u16, steps: usize) -> [Vec<u8>; 2] {
 
 #[test]
 fn no_count_of_distinct_items_holds_the_server_whatever_the_trails() {
-    let mut server = Server::with_ledger(lua!("refused", "ledger", "kept", "count_distinct"));
+    let mut server =
+        Server::with_ledger(lua!("refused", "value", "ledger", "kept", "count_distinct"));
     let mut told = Vec::new();
     let paired = |count: usize| -> Vec<String> {
         let pair = |key: &String| [key.clone(), format!("{key}:sketch")];
@@ -142,7 +144,7 @@ fn no_count_of_distinct_items_holds_the_server_whatever_the_trails() {
 
 #[test]
 fn no_reading_of_bans_holds_the_server_whatever_the_keys() {
-    let mut server = Server::start(lua!("refused", "read_bans"));
+    let mut server = Server::start(lua!("refused", "value", "read_bans"));
     let mut told = Vec::new();
     let now = server.now();
     let mut ban = vec![0x9a, 3];
@@ -161,7 +163,7 @@ fn no_reading_of_bans_holds_the_server_whatever_the_keys() {
 
 #[test]
 fn no_reach_holds_the_server_whatever_the_journeys() {
-    let mut server = Server::with_ledger(lua!("refused", "ledger", "kept", "reach_stage"));
+    let mut server = Server::with_ledger(lua!("refused", "value", "ledger", "kept", "reach_stage"));
     let mut told = Vec::new();
     let arguments = |count: usize| {
         let reach = [15, 0, 0, 0, 0, 0];
