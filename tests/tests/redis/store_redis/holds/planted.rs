@@ -6,8 +6,8 @@ use redis::{Connection, RedisResult};
 use super::{MILLION, MINUTE, Server, most};
 
 /// Bytes of what is long, and elements of what has many.
-const LONG: usize = 50_000_000;
-const MANY: usize = 200_000;
+const LONG: usize = 30_000_000;
+const MANY: usize = 100_000;
 const NAME: &str = "00000000000000000000000000000001";
 const OTHER: &str = "00000000000000000000000000000002";
 const SESSION: [&str; 3] = ["epoch", "index", "hours"];
@@ -20,11 +20,6 @@ const PLANT: &str = "
     if what == 'string' then
         if kind ~= 'string' then redis.call('UNLINK', key) end
         redis.call('SETRANGE', key, size, 'x')
-    elseif what == 'fields' then
-        local fields = kind == 'hash' and redis.call('HKEYS', key) or { 'f' }
-        if kind ~= 'hash' then redis.call('UNLINK', key) end
-        local long = string.rep('7', size / #fields)
-        for _, field in ipairs(fields) do redis.call('HSET', key, field, long) end
     elseif what == 'hash' then
         local own = kind == 'hash' and redis.call('HGETALL', key) or {}
         redis.call('COPY', 'source:hash', key, 'REPLACE')
@@ -35,7 +30,7 @@ const PLANT: &str = "
         redis.call('COPY', 'source:' .. what, key, 'REPLACE')
     end
 ";
-const PLANTS: [&str; 5] = ["string", "fields", "hash", "+inf", "-inf"];
+const PLANTS: [&str; 6] = ["string", "fields", "field", "hash", "+inf", "-inf"];
 
 struct Call {
     source: &'static str,
@@ -87,13 +82,16 @@ fn bears(before: &[Call], call: &Call, keys: &[&str]) {
     let mut failed = Vec::new();
     for key in keys {
         for plant in PLANTS {
-            let once = || cell(&mut server, before, call, key, plant);
             // A machine that is busy with something else does not decide.
-            let found: Vec<_> = std::iter::repeat_with(once).take(5).collect();
-            let least = found.iter().map(|(micros, _)| *micros).min().unwrap();
-            let wrong: Vec<_> = found.into_iter().flat_map(|(_, wrong)| wrong).collect();
-            if least > most || !wrong.is_empty() {
-                failed.push(format!("{plant} at {key}: {least} µs of {most}, {wrong:?}"));
+            let mut tries = 0..5;
+            let found = loop {
+                let found = cell(&mut server, before, call, key, plant);
+                if tries.next().is_none() || found.1.is_none() && found.0 < most {
+                    break found;
+                }
+            };
+            if found.1.is_some() || found.0 >= most {
+                failed.push(format!("{plant} at {key}: {found:?} µs of {most}"));
             }
         }
     }
@@ -121,18 +119,19 @@ fn cell(
     for call in before {
         call.run(&mut server.connection).unwrap();
     }
-    let size = if plant == "string" || plant == "fields" {
+    let size = if plant == "string" || plant.starts_with("field") {
         LONG
     } else {
         MANY
     };
-    let script = redis::Script::new(PLANT);
-    script
-        .key(key)
-        .arg(plant)
-        .arg(size)
-        .invoke::<()>(&mut server.connection)
-        .unwrap();
+    if plant.starts_with("field") {
+        plant_fields(&mut server.connection, key, plant == "field");
+    } else {
+        let script = redis::Script::new(PLANT);
+        let mut planted = script.key(key);
+        planted.arg(plant).arg(size);
+        planted.invoke::<()>(&mut server.connection).unwrap();
+    }
     let held = server.worked();
     let answer = call.run(&mut server.connection);
     let micros = server.worked() - held;
@@ -141,6 +140,25 @@ fn cell(
     }
     let freed = size == LONG && bytes_of(&mut server.connection, key) < LONG as u64;
     (micros, freed.then(|| "what is long was freed".to_owned()))
+}
+
+/// Makes the fields of a hash long, or the last alone; not by a script, which would leave its own copy to be freed within the next.
+fn plant_fields(connection: &mut Connection, key: &str, last: bool) {
+    let fields: RedisResult<Vec<String>> = redis::cmd("HKEYS").arg(key).query(connection);
+    let mut fields = fields.unwrap_or_default();
+    if fields.is_empty() {
+        redis::cmd("UNLINK").arg(key).exec(connection).unwrap();
+        fields.push("f".to_owned());
+    }
+    if last {
+        fields.drain(..fields.len() - 1);
+    }
+    let long = vec![b'7'; LONG / fields.len() + 1];
+    for field in fields {
+        let mut planted = redis::cmd("HSET");
+        planted.arg(key).arg(field).arg(&long);
+        planted.exec(connection).unwrap();
+    }
 }
 
 /// What is held at a key, and at those that it was renamed to and that expire.
@@ -185,7 +203,10 @@ fn imposed(threshold: u16) -> Call {
 
 #[test]
 fn bans() {
-    bears(&[imposed(1)], &imposed(1), &["bans", "ban", "trail"]);
+    let begun: [&[Call]; 2] = [&[], &[imposed(1)]];
+    for before in begun {
+        bears(before, &imposed(1), &["bans", "ban", "trail"]);
+    }
 }
 
 #[test]
@@ -285,7 +306,9 @@ fn created(name: &str, origin: bool) -> Call {
     let mut tail = [&(60 * MINUTE).to_be_bytes()[2..]; 2].concat();
     tail.extend([0, 0, 0]);
     let source = lua!("refused", "value", "session", "create_session");
-    let keys = [&SESSION[..], &["once", "origin"]].concat();
+    // Each create has a key of its own.
+    let once = if name == NAME { "first" } else { "once" };
+    let keys = [&SESSION[..], &[once, "origin"]].concat();
     let id = u128::from_str_radix(name, 16).unwrap().to_be_bytes();
     let from = [&id[..], b"ada"].concat();
     let arguments: [&[u8]; 7] = [
@@ -360,7 +383,7 @@ fn sessions_that_are_told() {
         &["live:1"],
     );
     let source = lua!("refused", "value", "find_origin");
-    for passed in [&b"0"[..], b"199000"] {
+    for passed in [&b"0"[..], b"99000"] {
         let arguments: [&[u8]; 4] = [b"s:{", b"epoch:{", b"60000000", passed];
         bears(
             &[created(NAME, true)],
