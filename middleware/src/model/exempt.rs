@@ -70,7 +70,8 @@ impl Exemptions {
     }
 
     /// Failures at paths that browsers, phones and crawlers ask for by themselves: `favicon.ico` and other icons,
-    /// `robots.txt`, `/.well-known/…` and their like. Only a [`SuspicionLayer`](crate::suspicion::SuspicionLayer) heeds it: it
+    /// `robots.txt`, `/.well-known/…` and their like; and at scripts, styles, fonts and pictures below the folders of bundlers
+    /// (`/assets/`, `/static/`, `/_next/static/`, `/build/` and their like), which a page asks for whose release is gone. Only a [`SuspicionLayer`](crate::suspicion::SuspicionLayer) heeds it: it
     /// counts no 404 of them.
     pub fn assets(mut self) -> Self {
         self.assets = true;
