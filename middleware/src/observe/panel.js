@@ -90,8 +90,12 @@ const restart = () => chart.restart();
 
 const title = () => `${rate(perSecond(total))}/s`;
 
+// One figure of a process that is up for long says nothing of its last minutes.
+const isTold = (ms) => growth(ms, total) !== null;
+
 const judge = () => {
-  const of = (pick) => growth(60_000, pick)?.by ?? 0;
+  if (!isTold(60_000)) return [[10, 'wait', 'Waiting for the first figures', 'A rate takes two of them, a second apart.']];
+  const of = (pick) => growth(60_000, pick).by;
   const span = latest().uptime < 60_000 ? 'since start' : 'in the last minute';
   const [all, errors, denied] = [of(total), of(failed), of((s) => s.requests.denied)];
   const failures = `${many(errors, 'server error')} ${span}: ${share(errors, all)} of all requests.`;
@@ -108,10 +112,11 @@ const drawTiles = () => {
   const { requests, active } = latest();
   const window = (pick) => growth(SPAN, pick)?.by ?? 0;
   const [all, errors] = [window(total), window(failed)];
+  const under = (text) => (isTold(SPAN) ? text : 'waiting for figures');
   drawTile('tile-requests', rate(perSecond(total)), `${active} under way, ${count(requests.total)} since start`, [total]);
-  drawTile('tile-refused', rate(perSecond(refused)), all ? `${share(window(refused), all)} of requests in 5 min` : 'no requests in 5 min', [refused]);
-  drawTile('tile-errors', rate(perSecond(failed)), errors ? `${count(errors)} in 5 min, ${share(errors, all)}` : 'none in 5 min', [failed], errors ? 'bad' : '');
-  drawTile('tile-latency', millis(mean(took, total)), all ? `${millis(mean(took, total, SPAN))} ms over 5 min` : 'no requests in 5 min', [took, total], '', quotient);
+  drawTile('tile-refused', rate(perSecond(refused)), under(all ? `${share(window(refused), all)} of requests in 5 min` : 'no requests in 5 min'), [refused]);
+  drawTile('tile-errors', rate(perSecond(failed)), under(errors ? `${count(errors)} in 5 min, ${share(errors, all)}` : 'none in 5 min'), [failed], errors ? 'bad' : '');
+  drawTile('tile-latency', millis(mean(took, total)), under(all ? `${millis(mean(took, total, SPAN))} ms over 5 min` : 'no requests in 5 min'), [took, total], '', quotient);
 };
 
 const drawTraffic = () => {

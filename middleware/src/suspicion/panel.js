@@ -84,7 +84,7 @@ const judge = () => {
   const found = [];
   const lately = events.filter((e) => e.event === 'suspicious_activity' && sample.at - e.at < SPAN).length;
   if (lately > 0) {
-    found.push([70, 'warn', 'Suspicious activity', `${lately >= 50 ? '50 or more incidents' : many(lately, 'incident')} in the last 5 minutes; ${!bans ? 'bans are off' : bans.total ? `${many(bans.total, 'client is', 'clients are')} banned` : 'nobody is banned'}.`]);
+    found.push([70, 'warn', 'Suspicious activity', `${lately >= 50 ? '50 or more incidents' : many(lately, 'incident')} in the last 5 minutes; ${!bans ? 'bans are off' : bans.total ? `${many(bans.total, 'client is', 'clients are')} banned` : bans.stale ? 'the store does not tell who is banned' : 'nobody is banned'}.`]);
   }
   if (bans?.total > 0) found.push([0, 'quiet', '', `${many(bans.total, 'client stays', 'clients stay')} banned.`]);
   return found;
@@ -159,7 +159,8 @@ const drawBans = () => {
   ].filter(Boolean);
   show($('bans-note'), notes.length > 0);
   say($('bans-note'), notes.join(' '));
-  say($('bans-empty'), `No bans. A client is banned when its failures are an incident: for ${said(hello.bans.first)}, then for twice as long at each further offence, at most ${said(hello.bans.longest)}.`);
+  const nobody = bans.stale ? 'The store has not told of any ban.' : 'No bans.';
+  say($('bans-empty'), `${nobody} A client is banned when its failures are an incident: for ${said(hello.bans.first)}, then for twice as long at each further offence, at most ${said(hello.bans.longest)}.`);
   const { lostFocus } = rows($('bans-list'), BAN, bans.list, nameOf, fillBan);
   // The row that had the focus is gone: the next button, or the heading if there is none.
   if (lostFocus) (part($('bans-list'), 'button.lift:not([hidden])') ?? $('bans-title')).focus();
@@ -239,7 +240,7 @@ const lift = async (row, ban) => {
 const drawTileOfBans = () => {
   const { hello, now: { bans } } = live;
   const under = !bans ? 'bans are off' : bans.stale ? 'as last known' : hello.bans?.dry_run ? 'dry run: nobody is refused' : `first ${said(hello.bans?.first)}, at most ${said(hello.bans?.longest)}`;
-  drawTile('tile-bans', bans ? count(bans.total) : '–', under, [(s) => s.banned ?? NaN], '', (_, sample) => sample.banned);
+  drawTile('tile-bans', bans && (bans.total || !bans.stale) ? count(bans.total) : '–', under, [(s) => s.banned ?? NaN], '', (_, sample) => sample.banned);
 };
 
 const draw = () => {

@@ -48,6 +48,38 @@ const RATE: &str = "#tile-requests .figure span";
 const TOTAL: &str = "#legend tr:last-child .total";
 
 #[tokio::test]
+async fn claims_nothing_before_its_figures_came() {
+    const VERDICT: &str = "#verdict-title";
+    const WAITS: &str = "Waiting for the first figures";
+    let shown = "[...document.querySelectorAll('.tiles, .row')].filter((it) => !it.hidden).length";
+    let told = Told::open().await;
+    let stand =
+        "return ['tile-store', 'incidents', 'bans'].every((id) => document.getElementById(id))";
+    told.browser.until("the panels stand", SOON, stand).await;
+    assert_eq!(told.after("", shown).await, 0);
+    assert_eq!(told.text("tell('hello', hello([]))", VERDICT).await, WAITS);
+    assert_eq!(told.after("", shown).await, 0);
+    // One figure of a process that is up for long tells no rate, and the store has not told of bans.
+    let one =
+        "tell('now', now(sample(900_000, 1_010), { bans: { list: [], total: 0, stale: true } }))";
+    assert_eq!(told.text(one, VERDICT).await, WAITS);
+    for tile in ["refused", "errors", "latency"] {
+        let under = told.text("", &format!("#tile-{tile} .under")).await;
+        assert_eq!(under, "waiting for figures", "{tile}");
+    }
+    let bans = told.text("", "#bans-empty").await;
+    assert!(bans.starts_with("The store has not told"), "{bans}");
+    let two = "tell('now', now(sample(901_000, 1_020)))";
+    assert_eq!(told.text(two, VERDICT).await, "All quiet");
+    assert!(told.text("", "#bans-empty").await.starts_with("No bans."));
+    assert_eq!(told.text("", "#tile-errors .under").await, "none in 5 min");
+    // Another process begins anew.
+    let other = "tell('hello', hello([], { started: 1_790_000_900_000 }))";
+    assert_eq!(told.text(other, VERDICT).await, WAITS);
+    assert_eq!(told.after("", shown).await, 0);
+}
+
+#[tokio::test]
 async fn rates_are_differences_of_samples_by_uptime() {
     let told = Told::open().await;
     let tell = "tell('hello', hello(steady(1, 100))); tell('now', now(sample(101_000, 1_010)))";

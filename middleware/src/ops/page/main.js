@@ -52,7 +52,6 @@ const load = async ({ dataset: { panel: name }, src }, order) => {
         node.dataset.order = order;
         row.insertBefore(node, next);
       }
-      show(row, true);
     }
     panels.push({ name, module, order });
     panels.sort((a, b) => a.order - b.order);
@@ -162,12 +161,19 @@ const draw = () => {
     asked = false;
     if (document.hidden) return;
     drawConnection();
+    showPlaces();
     if (live.hello && live.now) {
       for (const panel of panels) call(panel, 'draw');
-      for (const row of document.querySelectorAll('.row')) show(row, [...row.children].some((it) => !it.hidden));
-      drawVerdict();
-    } else say($('verdict-detail'), trouble || 'They come within a second of the connection.');
+      showPlaces();
+      drawVerdict(judge());
+    } else drawVerdict([[0, 'wait', 'Waiting for the first figures', trouble || 'They come within a second of the connection.']]);
   });
+};
+// Before the first figures the panels have nothing to say, and an empty list would claim that there is nothing.
+const showPlaces = () => {
+  for (const place of document.querySelectorAll('.tiles, .row')) {
+    show(place, Boolean(live.hello && live.now) && [...place.children].some((it) => !it.hidden));
+  }
 };
 
 const drawTitle = () => {
@@ -217,10 +223,9 @@ const judge = () => {
   const title = found.map(([, , what]) => what).find(Boolean) ?? 'Live';
   return [[0, 'quiet', title, found.map(([, , , detail]) => detail).join(' ')]];
 };
-const drawVerdict = () => {
-  const [[, level, title, detail], ...others] = judge();
+const drawVerdict = ([[, level, title, detail], ...others]) => {
   mark($('verdict'), 'data-level', level);
-  say($('verdict-mark'), { quiet: '✓', warn: '!', bad: '✕' }[level]);
+  say($('verdict-mark'), { wait: '…', quiet: '✓', warn: '!', bad: '✕' }[level]);
   say($('verdict-title'), title);
   say($('verdict-detail'), detail);
   // Their figures stand in the panels below.
