@@ -1,4 +1,5 @@
-//! Servers that speak like Redis and repeat in their errors whatever they were sent, as some proxies do.
+//! Servers that speak like Redis and repeat in their errors whatever they were sent, as some proxies do, and those that are no
+//! Redis at all.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,6 +14,8 @@ pub enum Echo {
     AsCode,
     /// The connection may begin; every later command is refused with what began it.
     Later,
+    /// What is no Redis answers this to whatever it is sent.
+    Always(&'static [u8]),
 }
 
 /// Starts a server for as long as the test runs, and returns its port.
@@ -49,6 +52,10 @@ fn serve(mut stream: TcpStream, echo: Echo) {
         heard.truncate(2_048);
         let text = String::from_utf8_lossy(&heard).replace(['\r', '\n'], " ");
         let is_greeting = buffer[..read].windows(5).any(|it| it == b"HELLO");
+        if let Echo::Always(answer) = echo {
+            let _ = stream.write_all(answer);
+            return;
+        }
         for _ in 0..commands {
             let answer = match echo {
                 Echo::Later if is_greeting => GREETING.to_vec(),

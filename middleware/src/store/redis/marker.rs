@@ -1,7 +1,7 @@
 //! Whose keys stand under a prefix: a marker holds the service's name, so that two services that meet there are told.
 //!
 //! Who comes first keeps the marker, and refreshes it as long as it runs. The other is told of it, and takes the marker once it
-//! has expired. A server that is away is asked again at the next tick.
+//! has expired. A marker that somebody set without an end gets one. A server that is away is asked again at the next tick.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -67,7 +67,11 @@ impl Core {
         };
         match self.ask_apart(&get, self.deadline, read).await {
             Ok(held) if held.is_empty() || held == service => {}
-            Ok(other) => return Ok(Some(other)),
+            Ok(other) => {
+                // Told all the same where that fails.
+                drop(self.limit_planted(&key).await);
+                return Ok(Some(other));
+            }
             Err(Failure::Refused(Refusal {
                 cause: Cause::WrongType,
                 ..
@@ -89,6 +93,26 @@ impl Core {
         self.ask_apart(&set, self.deadline, |_| Ok(Answer::from(())))
             .await?;
         Ok(None)
+    }
+
+    /// Has a marker expire that would outlive its service: no service sets one so, and it would be told of for ever.
+    async fn limit_planted(&self, key: &str) -> Result<(), Failure> {
+        let mut pttl = Call::command("PTTL");
+        pttl.arg(key);
+        let longest = TTL.as_millis() as i64;
+        let read = |reply| match reply {
+            // -1 has no end, and -2 is gone by now.
+            Value::Int(left) => Ok(Answer::from(left == -1 || left > longest)),
+            _ => Err(MalformedReply),
+        };
+        if !self.ask_apart(&pttl, self.deadline, read).await? {
+            return Ok(());
+        }
+        self.health.count_broken_logs(1);
+        let mut expire = Call::command("PEXPIRE");
+        expire.arg(key).arg(longest);
+        self.ask_apart(&expire, self.deadline, |_| Ok(Answer::from(())))
+            .await
     }
 }
 

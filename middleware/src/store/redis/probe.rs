@@ -141,12 +141,52 @@ impl Drop for Probing {
             Some(outage) => {
                 tracing::warn!(
                     target: "palisade::store",
-                    event = "store_breaker_closed",
+                    event = "store_probes_ended",
                     outage_seconds = outage.as_secs_f64(),
-                    "the probes of the Redis store ended with their runtime: its breaker is closed until it fails again"
+                    "the runtime ended while the Redis store was away, and the probes with it: a later call asks the store again"
                 );
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::log::Lines;
+    use crate::store::redis::RedisStore;
+
+    #[test]
+    fn a_runtime_that_ends_in_an_outage_does_not_say_that_the_store_is_back() {
+        let (lines, _guard) = Lines::capture();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let store = RedisStore::builder("redis://127.0.0.1:1")
+            .breaker(1, Duration::from_secs(1))
+            .build()
+            .unwrap();
+        let failure = super::Refusal::new(super::Cause::Connection, "away").into();
+        runtime.block_on(async { store.0.note_decision(&failure) });
+        assert!(store.health().is_breaker_open());
+        drop(runtime);
+        let lines = lines.take();
+        let ended = lines.last().unwrap();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(
+            lines[0].starts_with("WARN store_breaker_opened"),
+            "{lines:?}"
+        );
+        assert!(
+            ended.starts_with("WARN store_probes_ended outage_seconds="),
+            "{ended}"
+        );
+        assert!(
+            !store.health().is_breaker_open(),
+            "nobody would ever close it"
+        );
     }
 }

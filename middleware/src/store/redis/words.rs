@@ -33,7 +33,9 @@ pub(super) fn failure(error: &RedisError, during: During<'_>, secrets: &Secrets)
     ) || kind == ErrorKind::RESP3NotSupported;
     let foreign = || secrets.guard(&error.to_string());
     let is_write_to_a_replica = kind == ErrorKind::Server(ServerErrorKind::ReadOnly);
-    let (cause, words) = if !answered {
+    let (cause, words) = if let Some(words) = stranger(error) {
+        (Cause::Connection, words)
+    } else if !answered {
         (Cause::Connection, foreign())
     } else if is_write_to_a_replica {
         // It answers what only reads.
@@ -52,6 +54,30 @@ pub(super) fn failure(error: &RedisError, during: During<'_>, secrets: &Secrets)
         }
     };
     Refusal::new(cause, words).into()
+}
+
+/// What answers in another protocol, by the first byte that is none of RESP's, or by what TLS met in its place.
+fn stranger(error: &RedisError) -> Option<String> {
+    let said = error.to_string();
+    if said.contains("InvalidContentType") {
+        return Some(
+            "what answers at this address does not speak TLS: name it by redis://, or the port of the server that does"
+                .to_owned(),
+        );
+    }
+    if error.kind() != ErrorKind::Parse {
+        return None;
+    }
+    let (_, rest) = said.split_once("Unexpected `")?;
+    let (byte, _) = rest.split_once('`')?;
+    let what = match byte.parse().ok()? {
+        // `HTTP/1.1 400 Bad Request`, or a page alone.
+        b'H' | b'<' => "an HTTP server, not Redis".to_owned(),
+        // An alert, or a handshake.
+        0x15 | 0x16 => "a server that speaks TLS: name it by rediss://".to_owned(),
+        byte => format!("no Redis: its answer begins with byte 0x{byte:02x}"),
+    };
+    Some(format!("what answers at this address is {what}"))
 }
 
 /// What would meet every other call too, by the code of the server's answer.

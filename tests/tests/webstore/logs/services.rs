@@ -98,6 +98,13 @@ async fn a_marker_that_is_none_is_replaced_and_no_more_of_a_long_one_is_read_tha
     let lines = told();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["other"], "elsewhere");
+    // It had no end, so it would be told of for ever.
+    let left = || server.cli(&["TTL", "q:service"]).parse::<i64>().unwrap();
+    until("limited", || (1..=3_600).contains(&left())).await;
+    server.cli(&["SET", "r:service", "elsewhere", "EX", "999999"]);
+    let _shop = service("shop", &server, "r:");
+    let left = || server.cli(&["TTL", "r:service"]).parse::<i64>().unwrap();
+    until("limited", || (1..=3_600).contains(&left())).await;
     let sent = server.cli(&["INFO", "stats"]);
     let sent = sent
         .lines()
