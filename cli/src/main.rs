@@ -66,7 +66,7 @@ Examples:
       palisade man --into ~/.local/share/man/man1
 
 Exit status: 0 when it is done, 1 when something cannot be read, written or reached or a check fails, 2 for a wrong argument,
-or a configuration that cannot be read or used.";
+or a configuration that cannot be read or used; for the doctor that is a check.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -56,8 +56,12 @@ Examples:
 JSON: {\"ok\": …, \"checks\": [{\"check\", \"verdict\": \"ok\", \"warn\", \"fail\" or \"skipped\", \"found\", \"advice\" (or
 null)}, …], \"settings\": [{\"key\", \"value\", \"source\": \"default\", \"file\" or \"environment\"}, …]}.
 
-Exit status: 0 when no check fails, 1 when one does, 2 for a wrong argument or a configuration that cannot be read or used.";
+A configuration that cannot be read or used is a failed check, `configuration`; the others are skipped then.
+
+Exit status: 0 when no check fails, 1 when one does, 2 for a wrong argument.";
 }
+
+const CONFIGURATION: &str = "configuration";
 
 /// What was found, as text to print, and whether no check fails.
 pub(crate) fn run(arguments: &Doctor) -> Result<(String, bool), Failure> {
@@ -65,7 +69,7 @@ pub(crate) fn run(arguments: &Doctor) -> Result<(String, bool), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Store(format!("the checks cannot start: {error}")))?;
-    let report = runtime.block_on(examine(arguments))?;
+    let report = runtime.block_on(examine(arguments));
     let text = if arguments.json {
         report.json()
     } else {
@@ -75,14 +79,24 @@ pub(crate) fn run(arguments: &Doctor) -> Result<(String, bool), Failure> {
 }
 
 /// Every check, in the order of the report.
-async fn examine(arguments: &Doctor) -> Result<Report, Failure> {
-    let (config, settings) = read(arguments)?;
+async fn examine(arguments: &Doctor) -> Report {
     let mut report = Report::new();
-    settings.check(&mut report);
-    secret::check(&config, &mut report);
-    store::check(&config, &mut report).await?;
-    report.settings = settings.into_rows();
-    Ok(report)
+    match read(arguments) {
+        Ok((config, settings)) => {
+            settings.check(&mut report);
+            secret::check(&config, &mut report);
+            store::check(&config, &mut report).await;
+            report.settings = settings.into_rows();
+        }
+        Err(failure) => {
+            let advice = "change what is named here, or name another file by --config: a service does not start with it";
+            report.fail(CONFIGURATION, failure.to_string(), advice);
+            for check in [secret::CHECK].into_iter().chain(store::CHECKS) {
+                report.skip(check, "the configuration cannot be used");
+            }
+        }
+    }
+    report
 }
 
 /// The configuration as a service would have it, and where each value comes from.

@@ -6,7 +6,7 @@ use palisade::config::Config;
 
 use super::report::Report;
 
-const CHECK: &str = "secret";
+pub(super) const CHECK: &str = "secret";
 const MAKE: &str = "make one (`head -c 32 /dev/urandom | base64`) and give it to every process that shares the Redis, by \
                     store.secret_file or PALISADE_SECRET";
 

@@ -83,7 +83,7 @@ impl Settings {
             self.place,
             self.rows.len()
         );
-        report.ok("configuration", found);
+        report.ok(super::CONFIGURATION, found);
     }
 
     pub(super) fn into_rows(self) -> Vec<Row> {

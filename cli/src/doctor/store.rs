@@ -7,7 +7,6 @@ use palisade::config::Config;
 use palisade::store::redis::{Examination, RedisStore};
 
 use super::report::Report;
-use crate::failure::Failure;
 
 const CONNECTION: &str = "redis.connection";
 const SERVER: &str = "redis.server";
@@ -16,14 +15,15 @@ const COMMANDS: &str = "redis.commands";
 const EVICTION: &str = "redis.eviction";
 const CLOCK: &str = "redis.clock";
 const TLS: &str = "redis.tls";
+pub(super) const CHECKS: [&str; 7] = [CONNECTION, SERVER, VERSION, COMMANDS, EVICTION, CLOCK, TLS];
 
 /// The oldest version whose commands suffice.
 const OLDEST: [u32; 2] = [6, 2];
 /// A difference of clocks that is worth a look, in milliseconds.
 const APART: u64 = 1_000;
 
-pub(super) async fn check(config: &Config, report: &mut Report) -> Result<(), Failure> {
-    let after = [SERVER, VERSION, COMMANDS, EVICTION, CLOCK, TLS];
+pub(super) async fn check(config: &Config, report: &mut Report) {
+    let after = &CHECKS[1..];
     let skip = |report: &mut Report, checks: &[&'static str], reason: &str| {
         for check in checks {
             report.skip(check, reason);
@@ -35,29 +35,36 @@ pub(super) async fn check(config: &Config, report: &mut Report) -> Result<(), Fa
             &[CONNECTION],
             "no store.redis_url: the memory of each process keeps everything",
         );
-        skip(report, &after, "no Redis");
-        return Ok(());
+        return skip(report, after, "no Redis");
     };
     let store = RedisStore::builder(url.as_str())
         .prefix(&config.store.prefix)
         .deadline(config.store.deadline)
-        .build()?;
-    match store.examine().await {
+        .build();
+    let examined = match &store {
+        Ok(store) => store.examine().await.map_err(|error| {
+            let cause = error.source().map(ToString::to_string);
+            cause.unwrap_or_else(|| error.to_string())
+        }),
+        Err(error) => Err(error.to_string()),
+    };
+    match examined {
         Ok(found) => {
             report.ok(CONNECTION, format!("{} answers", found.address));
             judge(&found, report);
         }
-        Err(error) => {
-            let cause = error
-                .source()
-                .map_or_else(|| error.to_string(), ToString::to_string);
+        Err(cause) => {
             let advice = "check the address, user and password of store.redis_url or REDIS_URL, and whether the server runs \
                           and can be reached from here; meanwhile each policy follows its on_store_failure";
-            report.fail(CONNECTION, cause, advice);
-            skip(report, &after, "Redis was not reached");
+            let of_tls = if url.as_str().starts_with("rediss:") {
+                "; a server without TLS may not answer a rediss:// URL at all"
+            } else {
+                ""
+            };
+            report.fail(CONNECTION, cause, format!("{advice}{of_tls}"));
+            skip(report, after, "Redis was not reached");
         }
     }
-    Ok(())
 }
 
 fn judge(found: &Examination, report: &mut Report) {

@@ -11,8 +11,10 @@ fn load(url: &str, trusted: &Path) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.txt");
     std::fs::write(&file, "00001 19970101 1 11.77\n").unwrap();
-    palisade(&["replay", "orders", "--format", "cdnow", "--redis", url])
+    palisade(&["replay", "orders", "--format", "cdnow"])
         .arg(file)
+        .arg("--redis")
+        .env("REDIS_URL", url)
         .env("SSL_CERT_FILE", trusted)
         .env_remove("SSL_CERT_DIR")
         .output()

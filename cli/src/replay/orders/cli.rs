@@ -22,9 +22,10 @@ pub(crate) struct Orders {
     pub(crate) lines: Lines,
 
     /// Loads the orders into this Redis server, such as redis://127.0.0.1:6379, or rediss:// through TLS; the server is
-    /// then proved by the system's certificates, or those of SSL_CERT_FILE
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) redis: Option<String>,
+    /// then proved by the system's certificates, or those of SSL_CERT_FILE. Without a URL it is that of REDIS_URL, where a URL
+    /// with a password belongs: everybody on the machine may read a command line
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, num_args = 0..=1)]
+    pub(crate) redis: Option<Option<String>>,
 
     /// As of when, inclusive: a date (its 00:00 UTC) or an RFC 3339 time; now without it. Later orders do not count
     #[arg(long, value_name = "DATE")]
@@ -110,6 +111,10 @@ Examples:
   Fill the store of a service before its first day, with the service's own secret:
       PALISADE_SECRET=$(cat /run/secrets/palisade) \\
           palisade replay orders orders.csv --format csv --redis redis://127.0.0.1:6379 --prefix shop:
+
+  The same through a user with a password, which stands in no command line:
+      export REDIS_URL=$(cat /run/secrets/redis-url)
+      palisade replay orders orders.csv --format csv --redis
 
   An export with a line for each item:
       palisade replay orders items.csv.gz --format csv --lines items

@@ -20,12 +20,42 @@ pub(super) struct Load {
     waiting: Vec<Change>,
 }
 
+/// The URL of an argument, which every user of the machine may read in the list of processes.
+fn without_password(url: &str) -> Result<&str, Failure> {
+    // No path and no host has an `@`, so what stands before one is a user or a password.
+    if url.contains('@') || url.contains("pass=") {
+        let why = "--redis cannot be a URL with a password, which everybody on this machine may read in the list of processes: \
+                   allowed is --redis alone, with the URL in the environment variable REDIS_URL";
+        return Err(Failure::Setting(why.to_owned()));
+    }
+    Ok(url)
+}
+
+fn of_environment() -> Result<String, Failure> {
+    let url = std::env::var_os("REDIS_URL").filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| {
+        let why = "--redis has no URL, and the environment no REDIS_URL: allowed is one of them";
+        Failure::Setting(why.to_owned())
+    })?;
+    // What is no text is refused like the empty URL.
+    Ok(url.into_string().unwrap_or_default())
+}
+
 impl Load {
     const CHUNK: usize = 5_000;
     /// Customers that are asked for at one time.
     const ASKED: usize = 256;
 
-    pub(super) fn new(url: &str, arguments: &Orders, keeping: &Keeping) -> Result<Self, Failure> {
+    /// Into the server of this URL, or else of the environment's.
+    pub(super) fn new(
+        url: Option<&str>,
+        arguments: &Orders,
+        keeping: &Keeping,
+    ) -> Result<Self, Failure> {
+        let (url, named) = match url {
+            Some(url) => (without_password(url)?.to_owned(), "--redis"),
+            None => (of_environment()?, "REDIS_URL in the environment"),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -36,7 +66,7 @@ impl Load {
             .deadline(std::time::Duration::from_secs(10))
             .build()
             .map_err(|error| match error.key() {
-                "redis_url" => Failure::Setting(format!("--redis: {error}")),
+                "redis_url" => Failure::Setting(format!("{named}: {error}")),
                 _ => error.into(),
             })?;
         let loader = store.customer_loader(keeping);

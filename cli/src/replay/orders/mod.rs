@@ -38,10 +38,10 @@ pub(crate) fn run(arguments: &Orders) -> Result<String, Failure> {
         Some(secret) => secret,
         None => Secret::random()?,
     };
-    let load = arguments.redis.as_deref();
-    let mut load = load
-        .map(|url| Load::new(url, arguments, &keeping))
-        .transpose()?;
+    let mut load = match &arguments.redis {
+        None => None,
+        Some(url) => Some(Load::new(url.as_deref(), arguments, &keeping)?),
+    };
     let mut book = Book::new(arguments.format == Format::Csv, arguments.lines);
     let mut later = 0;
     read(

@@ -10,9 +10,16 @@ use tempfile::TempDir;
 use crate::palisade;
 
 fn replay(directory: &Path, arguments: &[&str]) -> Output {
+    replay_with(&[], directory, arguments)
+}
+
+/// With this environment beside the test's own.
+fn replay_with(environment: &[(&str, &str)], directory: &Path, arguments: &[&str]) -> Output {
     palisade(&["replay", "orders"])
         .args(arguments)
         .current_dir(directory)
+        .env_remove("REDIS_URL")
+        .envs(environment.iter().copied())
         .output()
         .unwrap()
 }
@@ -21,14 +28,11 @@ fn excerpts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tool/orders")
 }
 
-/// Over the excerpts, with the secret that a service would have.
-fn replay_with_secret(arguments: &[&str]) -> Output {
-    palisade(&["replay", "orders"])
-        .args(arguments)
-        .current_dir(excerpts())
-        .env("PALISADE_SECRET", "a secret of at least sixteen bytes")
-        .output()
-        .unwrap()
+/// Over the excerpts, into a server, with the secret that a service would have.
+fn load_with_secret(url: &str, arguments: &[&str]) -> Output {
+    let secret = ("PALISADE_SECRET", "a secret of at least sixteen bytes");
+    let arguments = [arguments, &["--redis"]].concat();
+    replay_with(&[("REDIS_URL", url), secret], &excerpts(), &arguments)
 }
 
 /// The report on one of the excerpts, each of which covers every boundary.
@@ -280,6 +284,11 @@ fn refuses_settings_that_cannot_be_used() {
             "error: --redis: `redis_url` cannot be",
         ),
         (
+            &["x", "--format", "csv", "--redis"],
+            2,
+            "error: --redis has no URL, and the environment no REDIS_URL",
+        ),
+        (
             &["x", "--format", "csv", "--at", "1998"],
             2,
             "allowed is a date such as `1998-07-01`",
@@ -301,4 +310,32 @@ fn refuses_settings_that_cannot_be_used() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
         assert!(error.contains(says), "{arguments:?}: {error}");
     }
+}
+
+#[test]
+fn a_password_is_refused_where_everybody_may_read_it() {
+    let directory = TempDir::new().unwrap();
+    for url in [
+        "redis://:hunter2@127.0.0.1:1",
+        "rediss://shop:hunter2@db/0",
+        "unix:///run/redis.sock?pass=hunter2",
+        "shop:hunter2@db",
+    ] {
+        let output = replay(directory.path(), &["x", "--format", "csv", "--redis", url]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(
+            error.contains("REDIS_URL") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+    let environment = [("REDIS_URL", "redis://:hunter2@db?protocol=resp2")];
+    let arguments = ["x", "--format", "csv", "--redis"];
+    let output = replay_with(&environment, directory.path(), &arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("error: REDIS_URL in the environment: `redis_url` cannot be"),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"), "{error}");
 }

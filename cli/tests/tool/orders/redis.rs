@@ -4,11 +4,11 @@ use std::str::FromStr;
 use palisade_tests::redis::RedisServer;
 use serde_json::Value;
 
-use super::{CDNOW, CSV, replay, replay_with_secret, report};
+use super::{CDNOW, CSV, load_with_secret, replay, replay_with, report};
 
 fn loaded(server: &RedisServer, arguments: &[&str], at: &str) -> Value {
-    let options = ["--at", at, "--redis", &server.url(), "--json"];
-    let output = replay_with_secret(&[arguments, &options].concat());
+    let options = ["--at", at, "--json"];
+    let output = load_with_secret(&server.url(), &[arguments, &options].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -34,12 +34,14 @@ fn items_are_loaded_as_one_order_each_and_nothing_of_a_file_that_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("items.csv"), super::ITEMS).unwrap();
     let url = server.url();
-    let arguments = ["items.csv", "--format", "csv", "--redis", &url];
-    assert_eq!(replay(directory.path(), &arguments).status.code(), Some(1));
+    let replay =
+        |arguments: &[&str]| replay_with(&[("REDIS_URL", &url)], directory.path(), arguments);
+    let arguments = ["items.csv", "--format", "csv", "--redis"];
+    assert_eq!(replay(&arguments).status.code(), Some(1));
     assert_eq!(server.cli(&["dbsize"]), "0");
     for _ in 0..2 {
         let items = [&arguments[..], &["--lines", "items"]].concat();
-        assert!(replay(directory.path(), &items).status.success());
+        assert!(replay(&items).status.success());
         let of = |field| server.cli(&["hget", "palisade:customer:{ada}", field]);
         assert_eq!(
             (of("spend"), of("orders")),
@@ -69,7 +71,8 @@ fn an_id_that_must_be_hashed_is_not_loaded_without_the_secret_of_the_service() {
     let directory = tempfile::tempdir().unwrap();
     let file = "order_id,customer_id,at,amount,currency\n1,Ada L,1998-07-01,1.00,USD\n";
     std::fs::write(directory.path().join("orders.csv"), file).unwrap();
-    let url = server.url();
+    // The user who may do everything has no password, so the URL may be an argument.
+    let url = server.admin_url();
     let arguments = ["orders.csv", "--format", "csv", "--redis", &url];
     let output = replay(directory.path(), &arguments);
     assert_eq!(output.status.code(), Some(2));
@@ -84,7 +87,7 @@ fn an_id_that_must_be_hashed_is_not_loaded_without_the_secret_of_the_service() {
 #[test]
 fn a_store_that_is_away_is_named_and_no_report_is_printed() {
     let server = RedisServer::stopped();
-    let output = replay_with_secret(&[&CDNOW[..], &["--redis", &server.url()]].concat());
+    let output = load_with_secret(&server.url(), &CDNOW);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.starts_with("error: the store failed: "), "{error}");
