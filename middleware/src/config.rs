@@ -55,7 +55,7 @@ use crate::model::Secret;
 #[cfg(feature = "serde")]
 use crate::model::message_without_credentials;
 #[cfg(feature = "serde")]
-use crate::model::section::Section;
+use crate::model::section::{Keys, Section, mistyped};
 
 /// Makes [`Config`] and its file of the sections: the name of each, its settings, and the room that owns them.
 macro_rules! sections {
@@ -80,7 +80,14 @@ macro_rules! sections {
         #[cfg(feature = "serde")]
         impl File {
             /// The keys of each section.
-            const KEYS: &[&[&str]] = &[$(<$settings as Section>::KEYS),+];
+            const KEYS: &[Keys] = &[$(<$settings as Section>::KEYS),+];
+
+            /// The first value that is of another type than its key takes, if there is one.
+            fn mistyped(text: &str) -> Option<ConfigError> {
+                let file: toml::Table = text.parse().ok()?;
+                let mut sections = [$(stringify!($name)),+].into_iter().zip(Self::KEYS);
+                sections.find_map(|(name, keys)| mistyped(name, file.get(name)?, keys))
+            }
 
             /// Reads the sections in their order; the first error is told.
             fn read(self) -> Result<Config, ConfigError> {
@@ -121,7 +128,19 @@ impl Config {
     /// An unknown key, a value that cannot be used, or settings that contradict each other.
     #[cfg(feature = "serde")]
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|error| {
+        let read = toml::from_str::<File>(text);
+        // TOML's dates are tables of such a name to serde.
+        let is_of_name = |error: &toml::de::Error| {
+            let said = error.message();
+            said.starts_with("unknown field") && !said.contains("`$__toml")
+        };
+        // A list may be read where a table belongs, without an error.
+        if !read.as_ref().is_err_and(is_of_name)
+            && let Some(error) = File::mistyped(text)
+        {
+            return Err(error);
+        }
+        let file = read.map_err(|error| {
             let place = error.span().map_or_else(String::new, |span| {
                 place::place(text, span.start, File::KEYS)
             });

@@ -33,7 +33,7 @@ mod section {
 
     use super::{ClientConfig, ForwardedHeader};
     use crate::ConfigError;
-    use crate::model::section::{Section, in_range, named};
+    use crate::model::section::{Keys, NETWORKS, Section, Takes, in_range, named};
     use crate::model::{Cidrs, Nat64Prefixes};
 
     #[derive(Deserialize, Default)]
@@ -49,11 +49,17 @@ mod section {
     impl Section for ClientConfig {
         type Written = Client;
 
-        const KEYS: &'static [&'static str] = &[
-            "trusted_proxies",
-            "forwarded_header",
-            "ipv6_prefix",
-            "nat64_prefixes",
+        const KEYS: Keys = &[
+            ("trusted_proxies", NETWORKS),
+            ("forwarded_header", Takes::Said),
+            (
+                "ipv6_prefix",
+                Takes::Number("a whole number from 1 to 128 bits"),
+            ),
+            (
+                "nat64_prefixes",
+                Takes::Texts("IPv6 prefixes such as `2001:db8:64::/96`"),
+            ),
         ];
 
         fn read(written: Client) -> Result<Self, ConfigError> {

@@ -1,9 +1,11 @@
 //! Where a file is wrong, without what it says there.
 
+use crate::model::section::Keys;
+
 /// Where a file is wrong, such as ``line 3, column 8, `[rate_limit] mode`: ``. The line itself stays out of it, since
 /// it may hold the password of a Redis address. Only `keys`, one list for each section, are repeated: anything else on
 /// the left of a `=` might be part of a value.
-pub(super) fn place(text: &str, at: usize, keys: &[&[&str]]) -> String {
+pub(super) fn place(text: &str, at: usize, keys: &[Keys]) -> String {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let (line, column) = (
@@ -19,10 +21,10 @@ pub(super) fn place(text: &str, at: usize, keys: &[&[&str]]) -> String {
         .map(|(key, _)| key.trim())
         .filter(|key| {
             written(key)
-                && key
-                    .rsplit('.')
-                    .next()
-                    .is_some_and(|last| keys.iter().any(|keys| keys.contains(&last)))
+                && key.rsplit('.').next().is_some_and(|last| {
+                    keys.iter()
+                        .any(|keys| keys.iter().any(|(known, _)| *known == last))
+                })
         });
     let section = before
         .lines()

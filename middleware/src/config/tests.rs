@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::ForwardedHeader;
+use crate::model::section::Takes;
 use crate::rate_limit::Headers;
 
 /// The file of the documentation, whole.
@@ -286,7 +287,14 @@ fn refuses_an_unknown_key_or_word_with_its_place_and_the_known_ones() {
             "client.forwarded_header = 'via'",
             ["line 1", "unknown variant `via`", "`x-forwarded-for`"],
         ),
-        ("rate_limit.ip = 5", ["line 1", "integer `5`", "a string"]),
+        (
+            "rate_limit.ip = 40",
+            [
+                "`rate_limit.ip` cannot be `40`: allowed is a text in quotes",
+                "<count>/<duration>",
+                "`200/1m`",
+            ],
+        ),
         (
             "client.forwarded_header = true",
             ["boolean `true`", "`x-forwarded-for`", "`forwarded`"],
@@ -350,15 +358,97 @@ fn every_key_of_every_section_is_named_where_its_value_is_wrong() {
         "rate_limit.exempt",
         "rate_limit.policies.p",
         "rate_limit.policies.p.by_segment",
+        "maintenance.exempt",
         "suspicion.exempt",
         "suspicion.bans",
+        "sessions.remember",
+    ];
+    let values = [
+        "true",
+        "5",
+        "1.5",
+        "'x'",
+        "1979-05-27",
+        "[]",
+        "['x']",
+        "[5]",
+        "{}",
     ];
     let tables = tables.map(str::to_owned);
     for table in known("unknown = 1").into_iter().chain(tables) {
         for key in known(&format!("[{table}]\nunknown = 1")) {
-            let mut sections = File::KEYS.iter();
-            assert!(sections.any(|keys| keys.contains(&&*key)), "{table}.{key}");
+            let mut keys = File::KEYS.iter().flat_map(|keys| keys.iter());
+            let (_, takes) = keys
+                .find(|(known, _)| *known == key)
+                .unwrap_or_else(|| panic!("{table}.{key}"));
+            let right: &[&str] = match takes {
+                Takes::Text(_) => &["'x'"],
+                Takes::Texts(_) => &["[]", "['x']"],
+                Takes::Number(_) => &["5"],
+                Takes::Flag => &["true"],
+                Takes::Table(_) => &["{}"],
+                Takes::Said => &values,
+            };
+            for value in values.iter().filter(|it| !right.contains(it)) {
+                let error = Config::from_toml(&format!("[{table}]\n{key} = {value}"));
+                let error = error.unwrap_err().to_string();
+                let key = format!("`{table}.{key}` cannot be `");
+                assert!(error.starts_with(&key), "{value}: {error}");
+                let (_, allowed) = error.split_once(": allowed is ").unwrap();
+                let is_told = allowed.contains(['`', '"']) || allowed.contains(char::is_numeric);
+                assert!(is_told || allowed.ends_with("file"), "{error}");
+            }
         }
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_told_wherever_it_stands() {
+    for (text, error) in [
+        (
+            "store = 5",
+            "`store` cannot be `5`: allowed is a section, `[store]`",
+        ),
+        (
+            "segments = ['90d']",
+            "`segments` cannot be `[…]`: allowed is a section, `[segments]`",
+        ),
+        (
+            "suspicion = { exempt = { cidrs = '10.0.0.0/8' } }",
+            "`suspicion.exempt.cidrs` cannot be `10.0.0.0/8`: allowed is a list of texts in quotes: networks such as \
+             `10.0.0.0/8`, and addresses",
+        ),
+        (
+            "[rate_limit.policies]\nip = '5/1m'",
+            "`rate_limit.policies.ip` cannot be `5/1m`: allowed is a table such as `{ key = \"ip\", quota = \"200/1m\" }`",
+        ),
+        (
+            "[rate_limit.policies.policies]\nkey = 'ip'\nquota = 40",
+            "`rate_limit.policies.policies.quota` cannot be `40`: allowed is a text in quotes: `<count>/<duration>`",
+        ),
+        (
+            "[rate_limit.exempt]\nroutes = ['/healthz', 404]",
+            "`rate_limit.exempt.routes` cannot be `404`: allowed is a list of texts in quotes",
+        ),
+        (
+            "maintenance.retry_after = 60",
+            "`maintenance.retry_after` cannot be `60`: allowed is a text in quotes: a duration of 1s to 7d",
+        ),
+        (
+            "sessions.cookie = 'yes'",
+            "`sessions.cookie` cannot be `yes`: allowed is `true` or `false`",
+        ),
+        (
+            "[client]\ntrusted_proxies = 'redis://:hunter2@db'",
+            "`client.trusted_proxies` cannot be `redis://…@db`",
+        ),
+        (
+            "suspicion.exempt = ['10.0.0.0/8']",
+            "`suspicion.exempt` cannot be `[…]`",
+        ),
+    ] {
+        let said = Config::from_toml(text).unwrap_err().to_string();
+        assert!(said.starts_with(error), "{text}\n  {said}");
     }
 }
 
@@ -377,7 +467,6 @@ fn names_the_file() {
 fn a_broken_file_never_repeats_its_lines() {
     for broken in [
         "[store]\nredis_url = \"redis://:hunter2@db:6379",
-        "[store]\nredis_url = [\"redis://:hunter2@db\"]",
         "[store]\nredis_ulr = \"redis://:hunter2@db\"",
         "[store]\nredis_url = \"\"\"\nhunter2=\n",
     ] {
@@ -385,4 +474,10 @@ fn a_broken_file_never_repeats_its_lines() {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert!(error.to_string().contains("line "), "{error}");
     }
+    let list = Config::from_toml("store.redis_url = [\"redis://:hunter2@db\"]");
+    let error = list.unwrap_err().to_string();
+    assert!(
+        error.starts_with("`store.redis_url` cannot be `[…]`"),
+        "{error}"
+    );
 }

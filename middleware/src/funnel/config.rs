@@ -33,7 +33,7 @@ mod section {
     use super::{CountVisitors, FunnelConfig};
     use crate::ConfigError;
     use crate::funnel::Visitors;
-    use crate::model::section::{Section, duration_within};
+    use crate::model::section::{Keys, Section, Takes, duration_within};
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
@@ -44,7 +44,10 @@ mod section {
     impl Section for FunnelConfig {
         type Written = Funnel;
 
-        const KEYS: &'static [&'static str] = &["visitors"];
+        const KEYS: Keys = &[(
+            "visitors",
+            Takes::Text("a duration of `1m` to `30d`, or `off`"),
+        )];
 
         fn read(written: Funnel) -> Result<Self, ConfigError> {
             let visitors = match written.visitors.as_deref() {

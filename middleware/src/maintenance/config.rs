@@ -32,7 +32,9 @@ mod section {
 
     use super::MaintenanceConfig;
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Section, duration, named};
+    use crate::model::section::{
+        EXEMPT, Exempt, Keys, NETWORKS, PRESET, ROUTES, Section, Takes, USERS, duration, named,
+    };
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
@@ -54,8 +56,15 @@ mod section {
     impl Section for MaintenanceConfig {
         type Written = Maintenance;
 
-        const KEYS: &'static [&'static str] =
-            &["mode", "retry_after", "exempt", "cidrs", "users", "routes"];
+        const KEYS: Keys = &[
+            ("mode", Takes::Said),
+            ("retry_after", Takes::Text("a duration of 1s to 7d")),
+            ("exempt", EXEMPT),
+            ("cidrs", NETWORKS),
+            ("users", USERS),
+            ("routes", ROUTES),
+            ("preset", PRESET),
+        ];
 
         fn read(written: Maintenance) -> Result<Self, ConfigError> {
             let mut settings = Self {

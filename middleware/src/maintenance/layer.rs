@@ -14,7 +14,7 @@ use crate::ConfigError;
 use crate::body::{Body, Wrap};
 use crate::http::refusable::Refusable;
 use crate::http::refusal;
-use crate::model::{Client, Code, PolicyResult, Reason, Room};
+use crate::model::{Client, Code, PolicyResult, Reason, Room, Written};
 
 impl Reason {
     /// The service is closed for [maintenance](crate::maintenance): 503.
@@ -82,7 +82,7 @@ impl MaintenanceLayer {
     pub fn new(settings: MaintenanceConfig) -> Result<Self, ConfigError> {
         const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
         if !(Duration::from_secs(1)..=WEEK).contains(&settings.retry_after) {
-            let told = humantime::format_duration(settings.retry_after);
+            let told = Written(settings.retry_after);
             return Err(ConfigError::new(
                 "maintenance.retry_after",
                 told,
@@ -97,7 +97,7 @@ impl MaintenanceLayer {
             tracing::warn!(
                 target: "palisade::maintenance",
                 event = "maintenance_on",
-                retry_after = %humantime::format_duration(settings.retry_after),
+                retry_after = %Written(settings.retry_after),
                 "maintenance is on: requests that are not exempt are answered 503"
             );
         }

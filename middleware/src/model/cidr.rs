@@ -32,6 +32,13 @@ impl Cidrs {
         }
     }
 
+    /// The families whose every address it holds.
+    pub(crate) fn whole_families(&self) -> Vec<IpNet> {
+        let mut joined = IpNet::aggregate(&self.0);
+        joined.retain(|network| network.prefix_len() == 0);
+        joined
+    }
+
     /// Refuses a network of addresses that are read as the IPv4 inside, since no client lies in it.
     pub(crate) fn refuse_carried(
         &self,
@@ -71,7 +78,16 @@ fn parse(key: &str, text: &str) -> Result<IpNet, ConfigError> {
             .map(IpNet::V4),
         IpNet::V4(_) => None,
     };
-    Ok(mapped.unwrap_or(network))
+    let network = mapped.unwrap_or(network);
+    if network.addr() != network.network() {
+        let allowed = format!(
+            "the network `{}`, or the address `{}` alone",
+            network.trunc(),
+            network.addr()
+        );
+        return Err(ConfigError::new(key, text, allowed));
+    }
+    Ok(network)
 }
 
 #[cfg(test)]
@@ -108,6 +124,41 @@ mod tests {
         ] {
             assert!(!cidrs.contains(outside.parse().unwrap()), "{outside}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_written_as_a_network_is_refused_with_the_network() {
+        for (text, network, address) in [
+            ("10.0.0.1/8", "10.0.0.0/8", "10.0.0.1"),
+            ("192.0.2.7/31", "192.0.2.6/31", "192.0.2.7"),
+            ("1.2.3.4/0", "0.0.0.0/0", "1.2.3.4"),
+            ("::ffff:10.0.0.1/104", "10.0.0.0/8", "10.0.0.1"),
+            ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1"),
+        ] {
+            let refused = Cidrs::parse("k", [text]).unwrap_err().to_string();
+            let told = format!(
+                "`k` cannot be `{text}`: allowed is the network `{network}`, or the address `{address}` alone"
+            );
+            assert_eq!(refused, told);
+        }
+        for text in ["10.0.0.1/32", "10.0.0.1", "2001:db8::1/128", "0.0.0.0/0"] {
+            assert!(Cidrs::parse("k", [text]).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_that_hold_a_family_together_are_found() {
+        let whole = |cidrs: &[&str]| {
+            let cidrs = Cidrs::parse("k", cidrs.iter().copied()).unwrap();
+            let families = cidrs.whole_families().into_iter();
+            families.map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(whole(&["0.0.0.0/1", "128.0.0.0/1"]), ["0.0.0.0/0"]);
+        assert_eq!(
+            whole(&["::/0", "10.0.0.0/8", "::ffff:0:0/96"]),
+            ["0.0.0.0/0", "::/0"]
+        );
+        assert_eq!(whole(&["0.0.0.0/1", "2000::/3"]), [""; 0]);
     }
 
     #[test]

@@ -34,7 +34,23 @@ pub(crate) fn masked(url: &str) -> String {
             let host = host.split(['?', '#']).next().unwrap_or_default();
             format!("{scheme}…@{host}")
         }
+        None if scheme.starts_with("http") => format!("{scheme}{}", host_alone(rest)),
         None => format!("{scheme}…"),
+    }
+}
+
+/// What stands before a path, if it is a host and a port alone; a path may hold a token.
+fn host_alone(rest: &str) -> String {
+    let end = rest.find(['/', '?', '#']);
+    let host = &rest[..end.unwrap_or(rest.len())];
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"._-*".contains(&b);
+    if !name.bytes().all(is_name) || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return "…".to_owned();
+    }
+    match end {
+        None => host.to_owned(),
+        Some(end) => format!("{}…", &rest[..=end]),
     }
 }
 
@@ -76,6 +92,12 @@ mod tests {
             ("unix:///run/sock?pass=hunter2", "unix://…"),
             ("redis://:x@db?pass=hunter2", "redis://…@db"),
             ("redis://:x@db#hunter2", "redis://…@db"),
+            ("redis://hunter2", "redis://…"),
+            ("https://a.example/hunter2", "https://a.example/…"),
+            ("https://a.example?hunter2", "https://a.example?…"),
+            ("https://*.example:443", "https://*.example:443"),
+            ("https://ada:hunter2", "https://…"),
+            ("https://ada:hunter2/x@db", "https://…@db"),
             ("200/1m", "200/1m"),
             ("ada@example.org", "ada@example.org"),
             ("GET /{id}", "GET /{id}"),

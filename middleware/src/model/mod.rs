@@ -10,6 +10,7 @@ mod cidr;
 mod client;
 mod country;
 mod credentials;
+mod duration;
 mod error;
 mod exchange;
 mod exempt;
@@ -47,6 +48,7 @@ pub use country::{Countries, Country, UnknownCountry};
 pub(crate) use credentials::masked;
 #[cfg(feature = "serde")]
 pub(crate) use credentials::message_without_credentials;
+pub(crate) use duration::Written;
 pub use error::ConfigError;
 pub use exchange::{Class, End, Exchange, ObserveExchange, PolicyResult};
 pub use exempt::Exemptions;

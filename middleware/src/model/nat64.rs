@@ -38,8 +38,8 @@ impl Nat64Prefixes {
     /// Reads prefixes of 32, 40, 48, 56, 64 or 96 bits.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first entry that is none, naming it under `nat64_prefixes`: another length, a prefix with a
-    /// bit among 64 to 71, which RFC 6052 keeps at zero, or one that lies in another or contains it.
+    /// [`ConfigError`] for the first entry that is none, naming it under `nat64_prefixes`: another length, an address behind
+    /// the prefix, a prefix with a bit among 64 to 71, which RFC 6052 keeps at zero, or one that lies in another or contains it.
     pub fn parse<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         const ALLOWED: &str = "an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits, of which bits 64 to 71 are zero, such as \
                                `2001:db8:64::/96`";
@@ -47,9 +47,11 @@ impl Nat64Prefixes {
                              and need not be listed";
         let mut read: Vec<Ipv6Net> = Vec::new();
         for text in prefixes {
-            let refused = |allowed| ConfigError::new("nat64_prefixes", text, allowed);
+            let refused = |allowed: &str| ConfigError::new("nat64_prefixes", text, allowed);
             let prefix: Ipv6Net = text.parse().map_err(|_| refused(ALLOWED))?;
-            let prefix = prefix.trunc();
+            if prefix != prefix.trunc() {
+                return Err(refused(&format!("the prefix `{}`", prefix.trunc())));
+            }
             if !Self::LENGTHS.contains(&prefix.prefix_len()) || prefix.addr().octets()[8] != 0 {
                 return Err(refused(ALLOWED));
             }
@@ -182,6 +184,7 @@ mod tests {
             "2001:db8::/128",
             "2001:db8::",
             "10.0.0.0/8",
+            "2001:db9::1/96",
             "2001:db8:0:0:100::/96",
             "64:ff9b::/96",
             "64:ff9b::/32",
@@ -219,8 +222,8 @@ mod tests {
             octets[8] = 0;
             // Above the prefixes that are always read.
             octets[0] |= 0x20;
-            let text = format!("{}/{length}", Ipv6Addr::from(octets));
-            let prefixes = Nat64Prefixes::parse([&*text]).unwrap();
+            let prefix = Ipv6Net::new(Ipv6Addr::from(octets), length).unwrap().trunc();
+            let prefixes = Nat64Prefixes::parse([&*prefix.to_string()]).unwrap();
             for (at, octet) in places.into_iter().zip(carried) {
                 octets[at] = octet;
             }

@@ -36,7 +36,7 @@ impl Quota {
         let refused = || {
             ConfigError::new(
                 "quota",
-                format!("{limit}/{}", humantime::format_duration(window)),
+                format!("{limit}/{}", super::Written(window)),
                 Self::ALLOWED,
             )
         };
@@ -125,11 +125,6 @@ impl FromStr for Quota {
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}",
-            self.limit,
-            humantime::format_duration(self.window())
-        )
+        write!(f, "{}/{}", self.limit, super::Written(self.window()))
     }
 }

@@ -67,6 +67,11 @@ impl RouteFilter {
             .is_none_or(|only| only == method || (only == Method::GET && method == Method::HEAD))
     }
 
+    /// Whether it takes every request, whatever its method.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.method.is_none() && self.open && &*self.template == "/"
+    }
+
     /// Whether it takes every request that the other one takes, as far as their texts show.
     pub(crate) fn contains(&self, other: &Self) -> bool {
         let method = match &other.method {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{DeserializeOwned, Error, IntoDeserializer, Visitor};
 use serde::{Deserialize, Deserializer};
+use toml::{Table, Value};
 
 use super::{ConfigError, Exemptions, Quota, RouteFilter};
 
@@ -17,8 +18,8 @@ pub(crate) trait Section: Sized {
     /// The section as it is written. The default is a section without keys.
     type Written: DeserializeOwned + Default;
 
-    /// Every key of the section and of its tables: an error names the key of its line only if it stands here.
-    const KEYS: &'static [&'static str];
+    /// Every key of the section and of its tables, and what it takes: an error names the key of its line only if it stands here.
+    const KEYS: Keys;
 
     /// Reads what is written.
     ///
@@ -31,10 +32,93 @@ pub(crate) trait Section: Sized {
 impl<S: Section> Section for Option<S> {
     type Written = Option<S::Written>;
 
-    const KEYS: &'static [&'static str] = S::KEYS;
+    const KEYS: Keys = S::KEYS;
 
     fn read(written: Self::Written) -> Result<Self, ConfigError> {
         written.map(S::read).transpose()
+    }
+}
+
+/// The keys of a section.
+pub(crate) type Keys = &'static [(&'static str, Takes)];
+
+/// What a key takes, in TOML's types and in words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Takes {
+    Text(&'static str),
+    Texts(&'static str),
+    Number(&'static str),
+    Flag,
+    Table(&'static str),
+    /// Several types, or names: its own reader says which.
+    Said,
+}
+
+pub(crate) const ROUTES: Takes = Takes::Texts("routes such as `POST /{country}/orders`");
+pub(crate) const NETWORKS: Takes = Takes::Texts("networks such as `10.0.0.0/8`, and addresses");
+pub(crate) const USERS: Takes = Takes::Texts("ids of users such as `ada`");
+pub(crate) const PRESET: Takes = Takes::Text("`assets`");
+pub(crate) const EXEMPT: Takes = Takes::Table(
+    "a table of lists, such as `{ cidrs = [\"10.0.0.0/8\"], users = [], routes = [] }`",
+);
+
+impl Takes {
+    /// The value that is of another type, and what is allowed.
+    fn refuses<'a>(self, value: &'a Value) -> Option<(&'a Value, String)> {
+        let found = match (self, value) {
+            (Self::Said, _)
+            | (Self::Text(_), Value::String(_))
+            | (Self::Number(_), Value::Integer(_))
+            | (Self::Flag, Value::Boolean(_))
+            | (Self::Table(_), Value::Table(_)) => None,
+            (Self::Texts(_), Value::Array(values)) => values.iter().find(|it| !it.is_str()),
+            _ => Some(value),
+        };
+        let allowed = match self {
+            Self::Text(allowed) => format!("a text in quotes: {allowed}"),
+            Self::Texts(allowed) => format!("a list of texts in quotes: {allowed}"),
+            Self::Number(allowed) | Self::Table(allowed) => allowed.to_owned(),
+            Self::Flag => "`true` or `false`".to_owned(),
+            Self::Said => return None,
+        };
+        found.map(|found| (found, allowed))
+    }
+}
+
+/// The first value of a section that is of another type than its key takes, if there is one.
+pub(crate) fn mistyped(section: &str, value: &Value, keys: Keys) -> Option<ConfigError> {
+    fn within(path: &str, table: &Table, keys: Keys, are_names: bool) -> Option<ConfigError> {
+        const POLICY: Takes =
+            Takes::Table("a table such as `{ key = \"ip\", quota = \"200/1m\" }`");
+        table.iter().find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            let known = keys.iter().find(|(known, _)| known == key);
+            let takes = known.map_or(Takes::Said, |(_, takes)| *takes);
+            let takes = if are_names { POLICY } else { takes };
+            if let Some((value, allowed)) = takes.refuses(value) {
+                return Some(ConfigError::new(path, shown(value), allowed));
+            }
+            let inner = value.as_table()?;
+            within(&path, inner, keys, !are_names && key == "policies")
+        })
+    }
+
+    match value {
+        Value::Table(table) => within(section, table, keys, false),
+        value => {
+            let allowed = format!("a section, `[{section}]`");
+            Some(ConfigError::new(section, shown(value), allowed))
+        }
+    }
+}
+
+/// A value in a few words.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(_) => "[…]".to_owned(),
+        Value::Table(_) => "{…}".to_owned(),
+        value => value.to_string(),
     }
 }
 
@@ -141,9 +225,10 @@ pub(crate) fn routes(key: &str, texts: &[String]) -> Result<Vec<RouteFilter>, Co
 
 /// Any duration; the builder knows its range.
 pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
-    const ALLOWED: &str = "a duration such as `50ms`, `1m` or `1h30m`";
-    humantime::parse_duration(text).map_err(|_| ConfigError::new(key, text, ALLOWED))
+    humantime::parse_duration(text).map_err(|_| ConfigError::new(key, text, ANY_DURATION))
 }
+
+const ANY_DURATION: &str = "a duration such as `50ms`, `1m` or `1h30m`";
 
 /// A duration within its range.
 pub(crate) fn duration_within(

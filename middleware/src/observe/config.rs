@@ -18,7 +18,7 @@ mod section {
 
     use super::LogConfig;
     use crate::ConfigError;
-    use crate::model::section::Section;
+    use crate::model::section::{Keys, Section, Takes};
     use crate::observe::AccessLog;
 
     #[derive(Deserialize, Default)]
@@ -30,7 +30,7 @@ mod section {
     impl Section for LogConfig {
         type Written = Log;
 
-        const KEYS: &'static [&'static str] = &["access"];
+        const KEYS: Keys = &[("access", Takes::Said)];
 
         fn read(log: Log) -> Result<Self, ConfigError> {
             let access = log.access.map(|value| {

@@ -37,7 +37,8 @@ mod section {
     use super::{Headers, Policy, RateLimitConfig};
     use crate::ConfigError;
     use crate::model::section::{
-        Exempt, Mode, Section, in_range, named, named_if_any, quota, routes,
+        EXEMPT, Exempt, Keys, Mode, NETWORKS, PRESET, ROUTES, Section, Takes, USERS, in_range,
+        named, named_if_any, quota, routes,
     };
     use crate::model::{Quota, Segment};
     use crate::rate_limit::{OnStoreFailure, PartitionBy};
@@ -82,26 +83,38 @@ mod section {
     impl Section for RateLimitConfig {
         type Written = RateLimit;
 
-        const KEYS: &'static [&'static str] = &[
-            "ip",
-            "user",
-            "on_store_failure",
-            "mode",
-            "headers",
-            "exempt",
-            "cidrs",
-            "users",
-            "routes",
-            "policies",
-            "key",
-            "quota",
-            "by_segment",
-            "new",
-            "returning",
-            "at_risk",
-            "churned",
-            "vip",
-            "cost",
+        const KEYS: Keys = &[
+            ("ip", Takes::Text(Quota::ALLOWED)),
+            ("user", Takes::Text(Quota::ALLOWED)),
+            ("on_store_failure", Takes::Said),
+            ("mode", Takes::Said),
+            ("headers", Takes::Said),
+            ("exempt", EXEMPT),
+            ("cidrs", NETWORKS),
+            ("users", USERS),
+            ("routes", ROUTES),
+            ("preset", PRESET),
+            (
+                "policies",
+                Takes::Table(
+                    "a table with one for each policy, such as `[rate_limit.policies.ip]`",
+                ),
+            ),
+            ("key", Takes::Said),
+            ("quota", Takes::Text(Quota::ALLOWED)),
+            (
+                "by_segment",
+                Takes::Table("a table of quotas, such as `{ vip = \"500/1m\" }`"),
+            ),
+            ("new", Takes::Text(Quota::ALLOWED)),
+            ("returning", Takes::Text(Quota::ALLOWED)),
+            ("at_risk", Takes::Text(Quota::ALLOWED)),
+            ("churned", Takes::Text(Quota::ALLOWED)),
+            ("vip", Takes::Text(Quota::ALLOWED)),
+            (
+                "cost",
+                Takes::Number("a whole number, 1 to the quota's limit"),
+            ),
         ];
 
         fn read(mut written: RateLimit) -> Result<Self, ConfigError> {

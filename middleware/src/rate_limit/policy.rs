@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 use crate::ConfigError;
-use crate::model::{Client, PartitionKey, Quota, RouteFilter, Segment};
+use crate::model::{Client, PartitionKey, Quota, RouteFilter, Segment, Written};
 
 /// A limit: the requests that it counts, the key that it counts them by, and how much fits in a window.
 ///
@@ -211,6 +211,12 @@ impl Policy {
         &self.routes
     }
 
+    /// What happens when the store fails.
+    #[must_use]
+    pub fn get_on_store_failure(&self) -> OnStoreFailure {
+        self.on_store_failure
+    }
+
     /// Whether it only decides and counts.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
@@ -236,7 +242,7 @@ impl Policy {
         }
         for (segment, quota) in &self.by_segment {
             if quota.window() != self.quota.window() {
-                let window = humantime::format_duration(self.quota.window());
+                let window = Written(self.quota.window());
                 let allowed = format!("a quota with the policy's own window, {window}");
                 let key = format!("by_segment.{segment}");
                 return Err(ConfigError::new(key, quota, allowed).under(name));

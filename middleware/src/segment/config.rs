@@ -49,7 +49,7 @@ mod section {
 
     use super::{Keeping, SegmentsConfig};
     use crate::ConfigError;
-    use crate::model::section::{Section, duration, in_range};
+    use crate::model::section::{Keys, Section, Takes, duration, in_range};
 
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
@@ -68,16 +68,19 @@ mod section {
     impl Section for SegmentsConfig {
         type Written = Segments;
 
-        const KEYS: &'static [&'static str] = &[
-            "retention",
-            "vip_spend",
-            "vip_orders",
-            "at_risk_after",
-            "churned_after",
-            "currency",
-            "sweep_every",
-            "spill_file",
-            "enabled",
+        const KEYS: Keys = &[
+            ("retention", Takes::Text("a duration such as `400d`")),
+            (
+                "vip_spend",
+                Takes::Number("a whole number of minor units, such as `50000`"),
+            ),
+            ("vip_orders", Takes::Number("a whole number, such as `5`")),
+            ("at_risk_after", Takes::Text("a duration such as `30d`")),
+            ("churned_after", Takes::Text("a duration such as `90d`")),
+            ("currency", Takes::Text("an ISO 4217 code such as `USD`")),
+            ("sweep_every", Takes::Text("a duration of `1s` to `1h`")),
+            ("spill_file", Takes::Text("the path of a file")),
+            ("enabled", Takes::Flag),
         ];
 
         fn read(written: Segments) -> Result<Self, ConfigError> {

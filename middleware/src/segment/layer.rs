@@ -18,7 +18,7 @@ use super::writer::Writer;
 use super::{Criteria, Keeping, Money, WallClock};
 use crate::ConfigError;
 use crate::log::{Fallback, Losses};
-use crate::model::{Ask, Countries, Room};
+use crate::model::{Ask, Countries, Room, Written};
 use crate::task::ticker::Ticker;
 
 /// Tells which kind of customer sends a request; see the [module](crate::segment). Clones share their cache.
@@ -214,7 +214,7 @@ impl ClassifyLayerBuilder {
     pub fn build(self) -> Result<ClassifyLayer, ConfigError> {
         const MOST: usize = 16_777_216;
         if let Some((key, value, allowed)) = self.keeping.refused("") {
-            let value = humantime::format_duration(value);
+            let value = Written(value);
             return Err(ConfigError::new(key, value, allowed));
         }
         for (key, value) in [("cache", self.cache), ("queue", self.queue)] {

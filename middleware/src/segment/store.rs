@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Criteria, Record, Timestamp};
 pub use crate::model::Reply;
-use crate::model::{Segment, UserId};
+use crate::model::{Segment, UserId, Written};
 
 /// Keeps the records of customers.
 ///
@@ -86,10 +86,7 @@ impl Keeping {
             churned_after,
             ..
         } = self.criteria;
-        let churned = match churned_after.as_secs() {
-            seconds if seconds > 0 && seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
-            _ => humantime::format_duration(churned_after).to_string(),
-        };
+        let churned = Written(churned_after);
         if at_risk_after >= churned_after {
             let allowed = format!("less than `{section}churned_after`, {churned}");
             return Some(("at_risk_after", at_risk_after, allowed));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::store::{Keeping, OnMax};
 use super::{Lifetime, origin};
 use crate::ConfigError;
+use crate::model::Written;
 
 /// How sessions are carried, how long they last, and what becomes of them when something fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl SessionsConfig {
     /// The first setting that cannot be used.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let refused = |key: &str, value: Duration, allowed: &str| {
-            let value = humantime::format_duration(value);
+            let value = Written(value);
             Err(ConfigError::new(key, value, allowed))
         };
         let range = Lifetime::LEAST..=Lifetime::MOST;
@@ -157,11 +158,7 @@ impl SessionsConfig {
             .find(|it| !origin::is_origin(it))
         {
             None => Ok(()),
-            Some(it) => Err(ConfigError::new(
-                "allowed_origins",
-                it,
-                "origins such as `https://app.example.com`, without a path",
-            )),
+            Some(it) => Err(ConfigError::new("allowed_origins", it, origin::ALLOWED)),
         }
     }
 }
@@ -174,7 +171,7 @@ mod section {
 
     use super::{OnStoreFailure, SessionsConfig};
     use crate::ConfigError;
-    use crate::model::section::{Section, duration, in_range, named_if_any};
+    use crate::model::section::{Keys, Section, Takes, duration, in_range, named_if_any};
     use crate::session::store::OnMax;
 
     #[derive(Deserialize, Default)]
@@ -215,20 +212,29 @@ mod section {
     impl Section for SessionsConfig {
         type Written = Sessions;
 
-        const KEYS: &'static [&'static str] = &[
-            "cookie",
-            "insecure_cookie",
-            "idle",
-            "absolute",
-            "remember",
-            "touch_every",
-            "max_per_user",
-            "on_max",
-            "on_store_failure",
-            "known_for",
-            "allowed_origins",
-            "previous_secret_file",
-            "operator_token_file",
+        const KEYS: Keys = &[
+            ("cookie", Takes::Flag),
+            ("insecure_cookie", Takes::Flag),
+            ("idle", Takes::Text("a duration of 1s to 400d")),
+            ("absolute", Takes::Text("a duration of 1s to 400d")),
+            (
+                "remember",
+                Takes::Table("a table such as `{ idle = \"14d\", absolute = \"90d\" }`"),
+            ),
+            ("touch_every", Takes::Text("a duration such as `1m`")),
+            (
+                "max_per_user",
+                Takes::Number("a whole number from 1 to 1000 sessions"),
+            ),
+            ("on_max", Takes::Said),
+            ("on_store_failure", Takes::Said),
+            ("known_for", Takes::Text("a duration of 1s to 1h")),
+            (
+                "allowed_origins",
+                Takes::Texts("origins such as `https://app.example.com`"),
+            ),
+            ("previous_secret_file", Takes::Text("the path of a file")),
+            ("operator_token_file", Takes::Text("the path of a file")),
         ];
 
         fn read(written: Sessions) -> Result<Self, ConfigError> {
@@ -330,11 +336,26 @@ mod tests {
             ),
             (
                 "allowed_origins = ['https://a.example/']",
-                "`sessions.allowed_origins` cannot be `https://…`: allowed is origins such as \
-                 `https://app.example.com`, without a path",
+                "`sessions.allowed_origins` cannot be `https://a.example/…`: allowed is origins as browsers send them, such as \
+                 `https://app.example.com` or `http://localhost:8080`: http or https, a host, and a port unless it is the \
+                 scheme's own; no path, no `*`, and names of other letters as `xn--…`",
             ),
         ] {
             assert_eq!(refused(text), error);
+        }
+        for origin in [
+            "https://:",
+            ":443",
+            "*",
+            "https://*.example",
+            "https://a.example:443",
+        ] {
+            let told =
+                format!("`sessions.allowed_origins` cannot be `{origin}`: allowed is origins");
+            let said = refused(&format!(
+                "allowed_origins = ['https://b.example', '{origin}']"
+            ));
+            assert!(said.starts_with(&told), "{said}");
         }
         assert!(refused("on_max = 'evict'").contains("evict_oldest"));
         let config = read("on_max = 'deny'\nidle = '10m'\nmax_per_user = 3").unwrap();

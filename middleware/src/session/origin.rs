@@ -1,5 +1,7 @@
 //! Whether a request comes from a page of the service itself: no other site is to have a browser spend the cookie.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use http::header::{HOST, ORIGIN, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -46,11 +48,51 @@ fn host_of(origin: &str) -> Option<&str> {
     host.or_else(|| origin.strip_prefix("http://"))
 }
 
-/// Whether a text is an origin as browsers send it.
+/// What [`is_origin`] allows.
+pub(super) const ALLOWED: &str = "origins as browsers send them, such as `https://app.example.com` or \
+                                  `http://localhost:8080`: http or https, a host, and a port unless it is the scheme's own; no path, \
+                                  no `*`, and names of other letters as `xn--…`";
+
+/// Whether a text is an origin as browsers send it, but for capital letters: any other would match no request.
 pub(super) fn is_origin(text: &str) -> bool {
-    let is_part =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
-    host_of(text).is_some_and(|host| !host.is_empty() && host.bytes().all(is_part))
+    let (rest, usual_port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, "443"),
+        (None, Some(rest)) => (rest, "80"),
+        (None, None) => return false,
+    };
+    // The colons of an IPv6 address stand within brackets.
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let is_port = |port: &str| {
+        let number = port.parse::<u16>();
+        // As a number is written: without a sign and without zeros before it.
+        number.is_ok_and(|number| number > 0 && number.to_string() == port) && port != usual_port
+    };
+    is_host(host) && port.is_none_or(is_port)
+}
+
+/// Whether it is a host as a URL's serializer writes it.
+fn is_host(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    if let Some(v6) = v6 {
+        let is_short = |address: Ipv6Addr| {
+            // Browsers write the IPv4 inside as hexadecimal digits.
+            address.to_ipv4_mapped().is_some() || address.to_string().eq_ignore_ascii_case(v6)
+        };
+        return !v6.contains('.') && v6.parse().is_ok_and(is_short);
+    }
+    let is_label = |label: &str| {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(legal)
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    host.len() <= 253 && host.split('.').all(is_label)
 }
 
 /// How often a header stands in a request.
@@ -147,6 +189,59 @@ mod tests {
         }
         let (one, two) = (("host", "shop.example"), ("host", "evil.example"));
         assert!(!asks(&[one, two, ("origin", "https://evil.example")]));
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_sends_is_none() {
+        for text in [
+            "https://app.example.com",
+            "https://App.Example.com",
+            "http://localhost:8080",
+            "https://shop.example:80",
+            "http://127.0.0.1",
+            "https://[2001:DB8::1]:8443",
+            "https://[::ffff:7f00:1]",
+            "https://xn--bcher-kva.example",
+            "https://my_shop.example",
+            "https://shop.example.",
+        ] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "app.example.com",
+            "https://",
+            "https://:",
+            "https://:8443",
+            ":443",
+            "https://a.example/",
+            "https://a.example/path",
+            "https://a.example:",
+            "https://a.example:443",
+            "http://a.example:80",
+            "https://a.example:0",
+            "https://a.example:065",
+            "https://a.example:+65",
+            "https://a.example:65536",
+            "https://a.example:8443:1",
+            "https://*.example",
+            "https://a..example",
+            "https://a.example..",
+            "https://.example",
+            "https://b\u{fc}cher.example",
+            "https://127.1",
+            "https://[::1",
+            "https://[0::1]",
+            "https://[::ffff:127.0.0.1]",
+            "https://::1",
+            "https://user@a.example",
+            "HTTPS://a.example",
+            "ftp://a.example",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! Settings that could have no effect: refused where that is certain, else said in the log.
+#[cfg(all(test, feature = "serde"))]
+mod tests;
 
 use std::fmt::Display;
 
 use http::Method;
+use ipnet::IpNet;
 
 use super::builder::StackBuilder;
 use crate::ConfigError;
 use crate::client::ForwardedHeader;
 use crate::client::known_routes::{Fit, KnownRoutes};
 use crate::client::unmet::Unmet;
-use crate::config::{CountVisitors, StoreConfig};
-use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter};
-use crate::rate_limit::{PartitionBy, Policy};
+use crate::config::{Config, CountVisitors, SegmentsConfig, SessionsConfig, StoreConfig};
+use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter, Written};
+use crate::rate_limit::{OnStoreFailure, PartitionBy, Policy};
+use crate::session;
 use crate::suspicion::IncidentKind;
 
 /// Checks everything that is said. What the routes of requests must show is left for the client layer.
@@ -31,9 +35,18 @@ pub(super) fn check(
         exempt.get_cidrs().refuse_carried(&key, &prefixes)?;
     }
     check_users(said, has_secret);
+    check_everybody(said);
     check_sections(said);
+    if let Some(segments) = &said.config.segments
+        && !segments.enabled
+    {
+        check_segments(segments);
+    }
+    if let Some(sessions) = &said.config.sessions {
+        check_sessions(sessions);
+    }
     if !is_shared {
-        check_store(&said.config.store);
+        check_store(&said.config);
     }
     check_suspicion(said);
     check_exempt_routes(said);
@@ -165,6 +178,9 @@ fn check_users(said: &StackBuilder, has_secret: bool) {
                     user,
                     "the service says of no request which user sent it",
                 );
+            } else if section == "maintenance" && !said.client.has_user() {
+                let why = "maintenance answers before a session is looked for: exempt a network or a route";
+                without_effect(&key, user, why);
             } else if user.starts_with('~') && !has_secret {
                 let why = "without a configured secret, the hashes of users differ at each start";
                 without_effect(&key, user, why);
@@ -202,17 +218,11 @@ fn check_sections(said: &StackBuilder) {
             }
         }
     }
-    if let Some(segments) = &config.segments
-        && !segments.enabled
-        && let Some(file) = &segments.spill_file
-    {
-        without_effect("segments.spill_file", file.display(), "segments are off");
-    }
     if let CountVisitors::Within(window) = config.funnel.visitors
         && said.stages.is_empty()
     {
         let why = "the service declares no stages of the funnel";
-        without_effect("funnel.visitors", humantime::format_duration(window), why);
+        without_effect("funnel.visitors", Written(window), why);
     }
     let client = &config.client;
     if client.forwarded_header != ForwardedHeader::default() && client.trusted_proxies.is_empty() {
@@ -245,7 +255,7 @@ fn check_suspicion(said: &StackBuilder) {
     if let Some(success) = watch(SuccessAfterFailures)
         && before.into_iter().all(|kind| watch(kind).is_none())
     {
-        let window = humantime::format_duration(success.threshold.window());
+        let window = Written(success.threshold.window());
         let why = "every kind of failure that it could follow is off";
         without_effect("suspicion.success_after_failures", window, why);
     }
@@ -253,7 +263,7 @@ fn check_suspicion(said: &StackBuilder) {
     if let Some(bans) = &suspicion.bans
         && (bans.kinds.is_empty() || suspicion.watches.iter().all(bans_nobody))
     {
-        let first = humantime::format_duration(bans.sentence.first());
+        let first = Written(bans.sentence.first());
         let why = "every kind that bans is off, so nobody is banned but by code";
         without_effect("suspicion.bans.for", first, why);
     }
@@ -283,18 +293,136 @@ fn check_exempt_routes(said: &StackBuilder) {
     }
 }
 
-/// Settings of a Redis that there is not.
-fn check_store(store: &StoreConfig) {
-    let (default, why) = (StoreConfig::default(), "no Redis is configured");
+/// What is void because an exemption takes every client, or every one of a family of addresses.
+fn check_everybody(said: &StackBuilder) {
+    let config = &said.config;
+    for (section, exempt) in exemptions(said) {
+        let all: Vec<_> = exempt.get_cidrs().whole_families();
+        let [v4, v6] = [all.iter().any(is_v4), !all.iter().all(is_v4)];
+        let every_route = exempt.get_routes().iter().find(|it| it.is_everything());
+        let why = match (every_route, v4, v6) {
+            (Some(_), ..) => format!("`{section}.exempt.routes` takes every request"),
+            (None, true, true) => format!("`{section}.exempt.cidrs` takes every client"),
+            (None, true, false) => {
+                format!("`{section}.exempt.cidrs` takes every client with an IPv4 address")
+            }
+            (None, false, true) => {
+                format!("`{section}.exempt.cidrs` takes every client with an IPv6 address")
+            }
+            (None, false, false) => continue,
+        };
+        match (section, &config.suspicion.bans) {
+            ("rate_limit", _) => {
+                for policy in &config.rate_limit.policies {
+                    let key = format!("rate_limit.policies.{}.quota", policy.get_name());
+                    without_effect(&key, policy.get_quota(), &why);
+                }
+            }
+            ("suspicion", Some(bans)) => {
+                let first = Written(bans.sentence.first());
+                without_effect("suspicion.bans.for", first, &why);
+            }
+            ("suspicion", None) => {
+                for (kind, watch) in &config.suspicion.watches {
+                    without_effect(&format!("suspicion.{kind}"), watch.threshold, &why);
+                }
+            }
+            _ if config.maintenance.on => without_effect("maintenance.mode", "on", &why),
+            _ => {}
+        }
+    }
+}
+
+fn is_v4(network: &IpNet) -> bool {
+    matches!(network, IpNet::V4(_))
+}
+
+/// Settings beside `enabled = false`.
+fn check_segments(segments: &SegmentsConfig) {
+    let (default, why) = (SegmentsConfig::default(), "segments are off");
+    let tell =
+        |key: &str, value: &dyn Display| without_effect(&format!("segments.{key}"), value, why);
+    let durations = |it: &SegmentsConfig| {
+        [
+            ("retention", it.retention),
+            ("at_risk_after", it.criteria.at_risk_after),
+            ("churned_after", it.criteria.churned_after),
+            ("sweep_every", it.sweep_every),
+        ]
+    };
+    for ((key, value), (_, default)) in durations(segments).into_iter().zip(durations(&default)) {
+        if value != default {
+            tell(key, &Written(value));
+        }
+    }
+    let (criteria, default) = (&segments.criteria, default.criteria);
+    if criteria.vip_spend != default.vip_spend {
+        tell("vip_spend", &criteria.vip_spend);
+    }
+    if criteria.vip_orders != default.vip_orders {
+        tell("vip_orders", &criteria.vip_orders);
+    }
+    if criteria.currency != default.currency {
+        tell("currency", &criteria.currency);
+    }
+    if let Some(file) = &segments.spill_file {
+        tell("spill_file", &file.display());
+    }
+}
+
+/// Settings of cookies that are not sent, and of a failure that is met in another way.
+fn check_sessions(sessions: &SessionsConfig) {
+    if !sessions.cookie {
+        for origin in &sessions.allowed_origins {
+            let why =
+                "`cookie = false` sends no cookie, and a token in a header comes from any origin";
+            without_effect("sessions.allowed_origins", origin, why);
+        }
+    }
+    let known_for = sessions.known_for;
+    let mode = sessions.on_store_failure;
+    if mode != session::OnStoreFailure::Known && known_for != SessionsConfig::default().known_for {
+        let why = format!(
+            "`sessions.on_store_failure` is `{}`, so no session goes on that was known",
+            mode.as_str()
+        );
+        without_effect("sessions.known_for", Written(known_for), &why);
+    }
+}
+
+/// Settings of a Redis that there is not, and of its failures.
+fn check_store(config: &Config) {
+    const WHY: &str = "no Redis is configured";
+    const CANNOT_FAIL: &str = "no Redis is configured, and the memory of this process cannot fail";
+    let (store, default) = (&config.store, StoreConfig::default());
     if store.prefix != default.prefix {
-        without_effect("store.prefix", &store.prefix, why);
+        without_effect("store.prefix", &store.prefix, WHY);
     }
     if store.deadline != default.deadline {
-        let deadline = humantime::format_duration(store.deadline);
-        without_effect("store.deadline", deadline, why);
+        without_effect("store.deadline", Written(store.deadline), WHY);
     }
     if store.analytics_memory != default.analytics_memory {
-        without_effect("store.analytics_memory", store.analytics_memory, why);
+        without_effect("store.analytics_memory", store.analytics_memory, WHY);
+    }
+    for policy in &config.rate_limit.policies {
+        let mode = policy.get_on_store_failure();
+        if mode != OnStoreFailure::default() {
+            let key = format!("rate_limit.policies.{}.on_store_failure", policy.get_name());
+            without_effect(&key, mode.as_str(), CANNOT_FAIL);
+        }
+    }
+    if let Some(sessions) = &config.sessions {
+        let default = SessionsConfig::default();
+        let mode = sessions.on_store_failure;
+        if mode != default.on_store_failure {
+            without_effect("sessions.on_store_failure", mode.as_str(), CANNOT_FAIL);
+        } else if sessions.known_for != default.known_for {
+            without_effect(
+                "sessions.known_for",
+                Written(sessions.known_for),
+                CANNOT_FAIL,
+            );
+        }
     }
 }
 
@@ -307,237 +435,4 @@ fn without_effect(key: &str, value: impl Display, why: &str) {
         why,
         "a setting has no effect"
     );
-}
-
-#[cfg(feature = "serde")]
-#[cfg(test)]
-mod tests {
-    use http::Method;
-    use http::request::Parts;
-
-    use crate::config::Config;
-    use crate::funnel::Stage;
-    use crate::log::Lines;
-    use crate::segment::Action;
-    use crate::stack::{Stack, StackBuilder};
-
-    fn said(text: &str) -> StackBuilder {
-        Stack::builder().config(Config::from_toml(text).unwrap())
-    }
-
-    fn shop(text: &str) -> StackBuilder {
-        said(text).routes([
-            "GET /{country}/products",
-            "POST /{country}/orders",
-            "POST /login",
-        ])
-    }
-
-    fn policy(routes: &str) -> String {
-        format!("[rate_limit.policies.p]\nkey = 'ip'\nquota = '5/1m'\nroutes = [{routes}]")
-    }
-
-    /// The lines of a stack that is built, or why it is refused.
-    fn built(stack: StackBuilder) -> Vec<String> {
-        let (lines, _guard) = Lines::capture();
-        match stack.build() {
-            Ok(_) => lines.take(),
-            Err(error) => vec![error.to_string()],
-        }
-    }
-
-    #[test]
-    fn a_route_that_the_service_does_not_have_is_refused_or_told_wherever_it_stands() {
-        let routes = "routes = ['POST /us/orders']";
-        for (stack, key) in [
-            (
-                shop(&policy("'POST /us/orders'")),
-                "rate_limit.policies.p.routes",
-            ),
-            (
-                shop(&format!("[rate_limit.exempt]\n{routes}")),
-                "rate_limit.exempt.routes",
-            ),
-            (
-                shop(&format!(
-                    "[suspicion.endpoint_scanning]\nthreshold = '10/5m'\n{routes}"
-                )),
-                "suspicion.endpoint_scanning.routes",
-            ),
-            (
-                shop(&format!("[suspicion.exempt]\n{routes}")),
-                "suspicion.exempt.routes",
-            ),
-            (
-                shop(&format!("[maintenance.exempt]\n{routes}")),
-                "maintenance.exempt.routes",
-            ),
-            (
-                shop("").funnel([Stage::new("ordered").on(Method::POST, "/us/orders")]),
-                "funnel.stages.ordered.routes",
-            ),
-            (
-                shop("").actions([Action::new("order").on(Method::POST, "/us/orders")]),
-                "segments.actions.order.routes",
-            ),
-        ] {
-            let refused = format!(
-                "`{key}` cannot be `POST /us/orders`: allowed is a route that the service has such as `POST /{{country}}/orders`, or a path that none of them takes"
-            );
-            assert_eq!(built(stack), [refused]);
-        }
-        assert_eq!(
-            built(shop(&policy(
-                "'POST /logn', '/wp-login.php', '/log*', 'unmatched'"
-            ))),
-            [
-                "WARN route_unknown key=rate_limit.policies.p.routes nearest=POST /login value=POST /logn",
-                "WARN route_unknown key=rate_limit.policies.p.routes value=/wp-login.php",
-            ]
-        );
-        let exempt =
-            "[suspicion.exempt]\nroutes = ['/favicon.ico', '/apple-*', '/logn', '/{country}/*']";
-        assert_eq!(
-            built(shop(exempt)),
-            ["WARN route_unknown key=suspicion.exempt.routes nearest=POST /login value=/logn"]
-        );
-    }
-
-    #[test]
-    fn an_exempt_network_of_a_translator_is_refused() {
-        let text = "[client]\nnat64_prefixes = ['2001:db8:64::/96']\n\
-                    [suspicion.exempt]\ncidrs = ['2001:db8:64::c000:200/120']";
-        let refused = built(said(text));
-        assert!(
-            refused[0].starts_with("`suspicion.exempt.cidrs` cannot be `2001:db8:64::c000:200/120`: allowed is the IPv4"),
-            "{refused:?}"
-        );
-    }
-
-    #[test]
-    fn without_the_routes_of_the_service_nothing_is_told_at_start() {
-        assert_eq!(
-            built(said(&policy("'POST /logn', '/{country}/oders'"))),
-            [""; 0]
-        );
-    }
-
-    #[test]
-    fn a_list_of_routes_that_cannot_be_read_is_refused() {
-        let refused = built(Stack::builder().routes(["post /login"]));
-        assert!(
-            refused[0].starts_with("`routes` cannot be `post /login`"),
-            "{refused:?}"
-        );
-    }
-
-    #[test]
-    fn a_setting_that_no_request_can_meet_is_told() {
-        let exempt = "[suspicion.exempt]\nusers = ['ada', '~0123456789abcdef0123456789abcdef']";
-        let why = "the service says of no request which user sent it";
-        let told = |key: &str, value: &str, why: &str| {
-            format!("WARN setting_without_effect key={key} value={value} why={why}")
-        };
-        let users = "suspicion.exempt.users";
-        let hash = "~0123456789abcdef0123456789abcdef";
-        assert_eq!(
-            built(said(exempt)),
-            [told(users, "ada", why), told(users, hash, why)]
-        );
-        let user = |_: &Parts| None;
-        let changing = "without a configured secret, the hashes of users differ at each start";
-        assert_eq!(
-            built(said(exempt).user(user)),
-            [told(users, hash, changing)]
-        );
-
-        let policies =
-            "rate_limit.user = '30/1m'\n[rate_limit.policies.p]\nkey = 'user'\nquota = '5/1m'";
-        assert_eq!(
-            built(said(policies)),
-            [
-                told("rate_limit.policies.user.quota", "30/1m", why),
-                told("rate_limit.policies.p.quota", "5/1m", why),
-            ]
-        );
-        assert_eq!(built(said(policies).user(user)), [""; 0]);
-
-        let segments = "[rate_limit.policies.ip.by_segment]\nvip = '500/1m'\n";
-        let off = "segments are off, so no customer has one unless a layer of your own says it";
-        let key = "rate_limit.policies.ip.by_segment.vip";
-        assert_eq!(built(said(segments)), [told(key, "500/1m", off)]);
-        assert_eq!(built(said(&format!("{segments}[segments]"))), [""; 0]);
-
-        let spill = "segments = { enabled = false, spill_file = '/tmp/changes' }";
-        let key = "segments.spill_file";
-        assert_eq!(
-            built(said(spill)),
-            [told(key, "/tmp/changes", "segments are off")]
-        );
-
-        let none = "the service declares no stages of the funnel";
-        assert_eq!(
-            built(said("funnel.visitors = '24h'")),
-            [told("funnel.visitors", "1day", none)]
-        );
-        let stages = said("funnel.visitors = '24h'").funnel([Stage::new("looked")]);
-        assert_eq!(built(stages), [""; 0]);
-
-        let header = "[client]\nforwarded_header = 'forwarded'\n";
-        let nobody = "no proxy is trusted, so no header is read";
-        let key = "client.forwarded_header";
-        assert_eq!(built(said(header)), [told(key, "forwarded", nobody)]);
-        assert_eq!(
-            built(said(&format!("{header}trusted_proxies = ['10.0.0.0/8']"))),
-            [""; 0]
-        );
-        assert_eq!(
-            built(said("")),
-            [""; 0],
-            "the defaults are nobody's settings"
-        );
-    }
-
-    #[test]
-    fn a_setting_that_another_one_makes_void_is_told() {
-        let told = |key: &str, value: &str, why: &str| {
-            format!("WARN setting_without_effect key={key} value={value} why={why}")
-        };
-        let off = "[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\n";
-        let success = format!("{off}success_after_failures = '30m'");
-        let why = "every kind of failure that it could follow is off";
-        let key = "suspicion.success_after_failures";
-        assert_eq!(built(said(&success)), [told(key, "30m", why)]);
-        let after = format!("{success}\npassword_spraying = '5/5m'");
-        assert_eq!(built(said(&after)), [""; 0]);
-
-        let bans = "distributed_stuffing = '4/1h'\n[suspicion.bans]\nfor = '5m'";
-        let all_off = format!("{off}abuse = 'off'\nendpoint_scanning = 'off'\n{bans}");
-        let why = "every kind that bans is off, so nobody is banned but by code";
-        let key = "suspicion.bans.for";
-        assert_eq!(built(said(&all_off)), [told(key, "5m", why)]);
-        assert_eq!(built(said(&format!("{off}{bans}"))), [""; 0]);
-
-        let exempt = "[rate_limit.exempt]\nroutes = ['/log*', 'GET /{country}/products']\n";
-        let routes = policy("'POST /login', '/{country}/products', '/{country}/*', '/lo*'");
-        let why = "an exemption takes each request of this route";
-        let key = "rate_limit.policies.p.routes";
-        assert_eq!(
-            built(said(&format!("{exempt}{routes}"))),
-            [told(key, "POST /login", why)]
-        );
-        let store = "[store]\nprefix = 'shop:'\ndeadline = '80ms'\nanalytics_memory = '25%'";
-        let settings = [
-            ("prefix", "shop:"),
-            ("deadline", "80ms"),
-            ("analytics_memory", "25%"),
-        ];
-        let why_not = "no Redis is configured";
-        let lines = settings.map(|(key, value)| told(&format!("store.{key}"), value, why_not));
-        assert_eq!(built(said(store)), lines);
-        let scanning = "[suspicion]\nendpoint_scanning = { threshold = '10/5m', routes = ['GET /old/*'] }\n\
-                        exempt = { routes = ['/old/*'] }";
-        let key = "suspicion.endpoint_scanning.routes";
-        assert_eq!(built(said(scanning)), [told(key, "GET /old/*", why)]);
-    }
 }

@@ -7,7 +7,7 @@ use crate::config::StoreConfig;
 use crate::funnel::Visitors;
 use crate::model::Secret;
 #[cfg(feature = "redis")]
-use crate::model::{Operation, Outcome};
+use crate::model::{Operation, Outcome, Written};
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
 use crate::segment::store::CustomerStore;
 use crate::session::store::SessionStore;
@@ -112,8 +112,7 @@ pub(super) fn shared(
                 return Err(ConfigError::new("store.prefix", &settings.prefix, allowed));
             }
             if settings.deadline != default.deadline && settings.deadline != store.deadline() {
-                let [value, own] =
-                    [settings.deadline, store.deadline()].map(humantime::format_duration);
+                let [value, own] = [settings.deadline, store.deadline()].map(Written);
                 let allowed = format!("the ready `RedisStore`'s own, `{own}`");
                 return Err(ConfigError::new("store.deadline", value, allowed));
             }

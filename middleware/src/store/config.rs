@@ -69,7 +69,7 @@ mod section {
 
     use super::{RedisUrl, StoreConfig};
     use crate::ConfigError;
-    use crate::model::section::{Section, duration_within};
+    use crate::model::section::{Keys, Section, Takes, duration_within};
     use crate::store::check_prefix;
 
     #[derive(Deserialize, Default)]
@@ -85,12 +85,23 @@ mod section {
     impl Section for StoreConfig {
         type Written = Store;
 
-        const KEYS: &'static [&'static str] = &[
-            "redis_url",
-            "prefix",
-            "deadline",
-            "analytics_memory",
-            "secret_file",
+        const KEYS: Keys = &[
+            (
+                "redis_url",
+                Takes::Text("the URL of a Redis server, such as `redis://127.0.0.1:6379`"),
+            ),
+            (
+                "prefix",
+                Takes::Text("what every key begins with, such as `palisade:`"),
+            ),
+            ("deadline", Takes::Text("a duration of `1ms` to `10s`")),
+            (
+                "analytics_memory",
+                Takes::Text(
+                    "a share of the server's maxmemory such as `50%`, or bytes such as `64mb`",
+                ),
+            ),
+            ("secret_file", Takes::Text("the path of a file")),
         ];
 
         fn read(written: Store) -> Result<Self, ConfigError> {

@@ -57,7 +57,10 @@ mod section {
 
     use super::{BanResponse, BansConfig, IncidentKind, Sentence, SuspicionConfig, Watch};
     use crate::ConfigError;
-    use crate::model::section::{Exempt, Mode, Section, duration, in_range, named, routes};
+    use crate::model::section::{
+        EXEMPT, Exempt, Keys, Mode, NETWORKS, PRESET, ROUTES, Section, Takes, USERS, duration,
+        in_range, named, routes,
+    };
     use crate::suspicion::Threshold;
 
     #[derive(Deserialize, Default)]
@@ -167,29 +170,38 @@ mod section {
     impl Section for SuspicionConfig {
         type Written = Suspicion;
 
-        const KEYS: &'static [&'static str] = &[
-            "credential_stuffing",
-            "endpoint_scanning",
-            "abuse",
-            "credential_stuffing_slow",
-            "password_spraying",
-            "distributed_stuffing",
-            "success_after_failures",
-            "threshold",
-            "distinct",
-            "exempt",
-            "cidrs",
-            "users",
-            "routes",
-            "preset",
-            "hash_clients",
-            "bans",
-            "for",
-            "longest",
-            "jitter",
-            "kinds",
-            "response",
-            "mode",
+        const KEYS: Keys = &[
+            ("credential_stuffing", Takes::Said),
+            ("endpoint_scanning", Takes::Said),
+            ("abuse", Takes::Said),
+            ("credential_stuffing_slow", Takes::Said),
+            ("password_spraying", Takes::Said),
+            ("distributed_stuffing", Takes::Said),
+            ("success_after_failures", Takes::Said),
+            ("threshold", Takes::Text(Threshold::ALLOWED)),
+            ("distinct", Takes::Flag),
+            ("exempt", EXEMPT),
+            ("cidrs", NETWORKS),
+            ("users", USERS),
+            ("routes", ROUTES),
+            ("preset", PRESET),
+            ("hash_clients", Takes::Flag),
+            (
+                "bans",
+                Takes::Table("a section, `[suspicion.bans]`; without it nobody is banned"),
+            ),
+            ("for", Takes::Text("a duration such as `10m`")),
+            ("longest", Takes::Text("a duration such as `24h`")),
+            (
+                "jitter",
+                Takes::Number("a whole number from 0 to 100 percent"),
+            ),
+            (
+                "kinds",
+                Takes::Texts("kinds of incidents such as `endpoint_scanning`"),
+            ),
+            ("response", Takes::Said),
+            ("mode", Takes::Said),
         ];
 
         fn read(written: Suspicion) -> Result<Self, ConfigError> {
@@ -239,13 +251,23 @@ mod section {
     impl Bans {
         fn read(self, counted: &[IncidentKind]) -> Result<BansConfig, ConfigError> {
             let default = Sentence::default();
-            let read = |key, text: Option<String>, default| {
-                text.map_or(Ok(default), |text| duration(key, &text))
+            let read = |key, text: &Option<String>, default| {
+                let text = text.as_deref();
+                text.map_or(Ok(default), |text| duration(key, text))
             };
-            let longest = read("longest", self.longest, default.longest())?;
+            let longest = read("longest", &self.longest, default.longest())?;
             // What is not written follows a maximum that is shorter.
-            let first = read("for", self.r#for, default.first().min(longest))?;
-            let mut sentence = Sentence::new(first, longest)?;
+            let first = read("for", &self.r#for, default.first().min(longest))?;
+            let mut sentence = Sentence::new(first, longest).map_err(|error| {
+                let written = match error.key() {
+                    "for" => &self.r#for,
+                    _ => &self.longest,
+                };
+                match written {
+                    Some(text) => error.of_written(text),
+                    None => error,
+                }
+            })?;
             if let Some(percent) = self.jitter {
                 let percent = in_range("jitter", percent, 0, 100, "percent")?;
                 sentence = sentence.jitter(percent)?;

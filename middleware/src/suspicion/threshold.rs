@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::ConfigError;
-use crate::model::Quota;
+use crate::model::{Quota, Written};
 
 /// How many failures in which window are suspicious: `5/5m` is the fifth within five minutes.
 ///
@@ -27,7 +27,7 @@ impl Threshold {
     /// A count outside 1 to 1,000 or a window outside 1 s to 24 h.
     pub fn new(count: u32, window: Duration) -> Result<Self, ConfigError> {
         let refused = || {
-            let value = format!("{count}/{}", humantime::format_duration(window));
+            let value = format!("{count}/{}", Written(window));
             ConfigError::new("threshold", value, Self::ALLOWED)
         };
         let quota = Quota::new(count, window).map_err(|_| refused())?;
@@ -92,7 +92,7 @@ impl FromStr for Threshold {
 
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let window = humantime::format_duration(self.window());
+        let window = Written(self.window());
         write!(f, "{}/{window}", self.count)
     }
 }

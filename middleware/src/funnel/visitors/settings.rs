@@ -8,7 +8,7 @@ use super::tally::VisitorTally;
 use crate::ConfigError;
 use crate::funnel::store::{Journeys, LocalVisitStore, VisitStore};
 use crate::log::Fallback;
-use crate::model::{Countries, Secret};
+use crate::model::{Countries, Secret, Written};
 use crate::task::queue::Queue;
 
 /// Counts visitors beside responses, for [`FunnelLayerBuilder::visitors`](crate::funnel::FunnelLayerBuilder::visitors).
@@ -80,7 +80,7 @@ impl Visitors {
         countries: &Countries,
     ) -> Result<Arc<Recorder>, ConfigError> {
         if !(Self::LEAST_WINDOW..=Self::MOST_WINDOW).contains(&self.window) {
-            let value = humantime::format_duration(self.window);
+            let value = Written(self.window);
             return Err(ConfigError::new("visitors", value, "1m to 30d"));
         }
         if !(1..=Self::MOST_QUEUE).contains(&self.queue) {

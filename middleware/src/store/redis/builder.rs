@@ -10,7 +10,7 @@ use super::keys::Prefix;
 use super::marker::Marker;
 use super::{Core, Observer, RedisStore};
 use crate::ConfigError;
-use crate::model::{Operation, Outcome};
+use crate::model::{Operation, Outcome, Written};
 use crate::store::AnalyticsMemory;
 
 /// Settings of a [`RedisStore`].
@@ -90,7 +90,7 @@ impl RedisStoreBuilder {
             if (least..=most).contains(&value) {
                 Ok(value)
             } else {
-                let value = humantime::format_duration(value);
+                let value = Written(value);
                 Err(ConfigError::new(key, value, allowed))
             }
         };

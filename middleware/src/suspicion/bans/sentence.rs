@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::ConfigError;
+use crate::model::Written;
 
 /// How long a convicted client is banned: twice as long at each further offence, up to a maximum, and then longer by a
 /// random part, so that banned clients do not all come back at one moment.
@@ -42,11 +43,11 @@ impl Sentence {
     pub fn new(first: Duration, longest: Duration) -> Result<Self, ConfigError> {
         let range = Self::LEAST..=Self::MOST;
         if !range.contains(&longest) {
-            let value = humantime::format_duration(longest);
+            let value = Written(longest);
             return Err(ConfigError::new("longest", value, Self::ALLOWED_LONGEST));
         }
         if !range.contains(&first) || first > longest {
-            let value = humantime::format_duration(first);
+            let value = Written(first);
             return Err(ConfigError::new("for", value, Self::ALLOWED_FIRST));
         }
         Ok(Self {
@@ -176,8 +177,8 @@ mod tests {
     fn refuses_what_is_out_of_range_by_name() {
         let refused = |first, longest| Sentence::new(first, longest).unwrap_err().to_string();
         let micro = Duration::from_micros(1);
-        assert!(refused(SECOND - micro, DAY).starts_with("`for` cannot be `999ms 999us`"));
-        assert!(refused(DAY + micro, DAY).starts_with("`for` cannot be `1day 1us`"));
+        assert!(refused(SECOND - micro, DAY).starts_with("`for` cannot be `999ms999us`"));
+        assert!(refused(DAY + micro, DAY).starts_with("`for` cannot be `1d1us`"));
         assert!(refused(SECOND, 30 * DAY + micro).starts_with("`longest` cannot be"));
         assert!(refused(SECOND, Duration::ZERO).starts_with("`longest` cannot be `0s`"));
         let jitter = Sentence::default().jitter(101).unwrap_err();

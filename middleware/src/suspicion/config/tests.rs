@@ -20,7 +20,7 @@ fn the_kinds_of_logins_are_off_until_they_are_set() {
     for (written, read) in [("'on'", "1/1h"), ("'30m'", "1/30m")] {
         let expected = [
             "password_spraying 6/10m",
-            "distributed_stuffing 64/1day",
+            "distributed_stuffing 64/1d",
             &format!("success_after_failures {read}"),
         ];
         assert_eq!(thresholds(&format!("{on}{written}")), expected);
@@ -87,11 +87,11 @@ fn refuses_bans_with_the_key_the_value_and_what_is_allowed() {
         ),
         (
             "for = '25h'",
-            "`suspicion.bans.for` cannot be `1day 1h`: allowed is a duration of 1s to 30d",
+            "`suspicion.bans.for` cannot be `25h`: allowed is a duration of 1s to 30d",
         ),
         (
             "longest = '31d'",
-            "`suspicion.bans.longest` cannot be `1month",
+            "`suspicion.bans.longest` cannot be `31d`",
         ),
         (
             "jitter = 101",
