@@ -61,7 +61,7 @@ impl Load {
             .build()
             .map_err(|error| Failure::Store(format!("the load cannot start: {error}")))?;
         let _inside = runtime.enter();
-        let store = RedisStore::builder(url)
+        let store = RedisStore::builder(&url)
             .prefix(&arguments.prefix)
             .deadline(std::time::Duration::from_secs(10))
             .build()
