@@ -133,6 +133,7 @@ const greet = (told) => {
   }
   live.hello = told;
   begin(told.history, hello?.started === told.started);
+  draw();
 };
 const learn = (told) => {
   if (!live.hello) return;

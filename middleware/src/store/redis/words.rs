@@ -68,7 +68,8 @@ fn stranger(error: &RedisError) -> Option<String> {
     if error.kind() != ErrorKind::Parse {
         return None;
     }
-    let (_, rest) = said.split_once("Unexpected `")?;
+    // The last of them is what stands first.
+    let (_, rest) = said.rsplit_once("Unexpected `")?;
     let (byte, _) = rest.split_once('`')?;
     let what = match byte.parse().ok()? {
         // `HTTP/1.1 400 Bad Request`, or a page alone.
