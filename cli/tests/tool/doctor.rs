@@ -222,7 +222,7 @@ fn what_answers_in_place_of_redis_is_named() {
     let [verdict, found, advice] = seen.check("redis.connection");
     assert_eq!((seen.code, verdict), (Some(1), "fail"));
     assert!(
-        found.contains("TLS") || found.contains("no answer"),
+        found.contains("TLS") || found.contains("did not answer"),
         "{found}"
     );
     assert!(advice.contains("without TLS"), "{advice}");
