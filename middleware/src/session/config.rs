@@ -30,6 +30,8 @@ pub struct SessionsConfig {
     pub on_store_failure: OnStoreFailure,
     /// How long after its last proof a session goes on without the store, by [`OnStoreFailure::Known`].
     pub known_for: Duration,
+    /// What becomes of the sessions of a client that is convicted.
+    pub on_conviction: OnConviction,
     /// Origins of other sites that may send the cookie, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
     /// The file of the service's secret before the one of `store.secret_file`: its tokens are valid too.
@@ -68,6 +70,33 @@ impl OnStoreFailure {
     }
 }
 
+/// What becomes of the sessions that a client created before it was banned for trying credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum OnConviction {
+    /// They are told as security events.
+    #[default]
+    Alert,
+    /// They are ended too.
+    Terminate,
+}
+
+impl OnConviction {
+    /// How configuration files and logs write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Terminate => "terminate",
+        }
+    }
+}
+
 const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 3_600)
 }
@@ -95,6 +124,7 @@ impl Default for SessionsConfig {
             on_max,
             on_store_failure: OnStoreFailure::default(),
             known_for: Duration::from_secs(60),
+            on_conviction: OnConviction::default(),
             allowed_origins: Vec::new(),
             previous_secret_file: None,
             operator_token_file: None,
@@ -169,7 +199,7 @@ mod section {
 
     use serde::Deserialize;
 
-    use super::{OnStoreFailure, SessionsConfig};
+    use super::{OnConviction, OnStoreFailure, SessionsConfig};
     use crate::ConfigError;
     use crate::model::section::{Keys, Section, Takes, duration, in_range, named_if_any};
     use crate::session::store::OnMax;
@@ -189,6 +219,8 @@ mod section {
         #[serde(deserialize_with = "named_if_any")]
         on_store_failure: Option<OnStoreFailure>,
         known_for: Option<String>,
+        #[serde(deserialize_with = "named_if_any")]
+        on_conviction: Option<OnConviction>,
         allowed_origins: Vec<String>,
         previous_secret_file: Option<PathBuf>,
         operator_token_file: Option<PathBuf>,
@@ -229,6 +261,7 @@ mod section {
             ("on_max", Takes::Said),
             ("on_store_failure", Takes::Said),
             ("known_for", Takes::Text("a duration of 1s to 1h")),
+            ("on_conviction", Takes::Said),
             (
                 "allowed_origins",
                 Takes::Texts("origins such as `https://app.example.com`"),
@@ -279,6 +312,7 @@ mod section {
             settings.cookie = written.cookie.unwrap_or(settings.cookie);
             settings.insecure_cookie = written.insecure_cookie.unwrap_or_default();
             settings.on_store_failure = written.on_store_failure.unwrap_or_default();
+            settings.on_conviction = written.on_conviction.unwrap_or_default();
             settings.allowed_origins = written.allowed_origins;
             let file = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
             settings.previous_secret_file = file(written.previous_secret_file);

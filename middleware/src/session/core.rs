@@ -9,6 +9,8 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use tokio::time::Instant;
 
+use super::alerts::{Alerts, Listeners};
+use super::ends::Ends;
 use super::known::{Asking, KnownSessions};
 use super::operator::OperatorToken;
 use super::presented::{self, Presented, Via};
@@ -26,6 +28,8 @@ pub(super) struct Core {
     pub(super) store: Arc<dyn KeepSessions>,
     pub(super) known: KnownSessions,
     pub(super) tally: Arc<SessionTally>,
+    pub(super) alerts: Alerts,
+    pub(super) ends: Ends,
     pub(super) cookie: Option<&'static str>,
     /// What operators send; `None` unless it is configured.
     #[cfg_attr(not(feature = "session-api"), allow(dead_code))]
@@ -81,6 +85,7 @@ impl Core {
         keys: Keyring,
         store: Arc<dyn KeepSessions>,
         operator: Option<OperatorToken>,
+        listeners: Listeners,
     ) -> Self {
         Self {
             cookie: cookie::name(&settings),
@@ -92,6 +97,8 @@ impl Core {
             store,
             known: KnownSessions::new(),
             tally: Arc::default(),
+            alerts: Alerts::new(listeners),
+            ends: Ends::default(),
             start: Instant::now(),
             counts: Ticker::new(COUNTED_EVERY),
             fallback: Fallback::default(),
@@ -99,7 +106,7 @@ impl Core {
         }
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 

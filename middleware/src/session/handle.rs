@@ -10,9 +10,9 @@ use http::request::Parts;
 use super::core::Core;
 use super::store::{Began, Claim, Created, Creation, Renewal, Statistics};
 use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
-use super::{Begun, NewSession, Session, SessionId, Token, cookie, origin};
+use super::{Begun, EndReason, NewSession, Session, SessionId, Token, cookie, origin};
 use crate::http::sole;
-use crate::model::{StoreError, UserId};
+use crate::model::{AlertKind, Network, StoreError, UserId};
 
 /// The session layer's handle for the service: creates, lists and ends sessions. Clones share it.
 ///
@@ -56,6 +56,16 @@ pub struct Issued {
     pub repeated: bool,
     /// The `Set-Cookie` for a browser; `None` where tokens come as bearers alone.
     pub cookie: Option<HeaderValue>,
+}
+
+/// What became of the sessions of a user whose factor was changed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FactorChanged {
+    /// How many sessions ended.
+    pub ended: u64,
+    /// The session that was kept, with its new token; `None` if none was to be, or it had ended.
+    pub kept: Option<Issued>,
 }
 
 /// Why no session was created.
@@ -103,7 +113,6 @@ impl Sessions {
         Self { core }
     }
 
-    #[cfg(feature = "session-api")]
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -168,13 +177,14 @@ impl Sessions {
             Some(once) => keys.derive(&user, id, &once.0),
             None => keys.draw(&user, id).map_err(|_| CreateError::Random)?,
         };
+        let client = new.client.as_ref().map(|client| client.network);
         let lifetime = if new.remember {
             settings.remember
         } else {
             settings.lifetime
         };
         let mut creation = Creation::new(Claim { user, id, proof }, began, lifetime);
-        creation.origin = new.origin(keys.current());
+        creation.origin = client.and_then(|client| keys.origins(client).next());
         creation.details = new.details;
         creation.once = once;
         let created = store.create(&creation).await;
@@ -186,19 +196,14 @@ impl Sessions {
                 evicted,
                 over,
             } => {
-                for session in evicted {
+                for session in &evicted {
                     known.forget(session.id);
                 }
-                if over {
-                    tracing::warn!(
-                        target: "palisade::security",
-                        event = "sessions_over_max",
-                        user = %session.user,
-                        session_id = %session.id,
-                        max_per_user = settings.max_per_user,
-                        "a user has more sessions than `sessions.max_per_user`: a login went on all the same"
-                    );
+                self.ended(&evicted, EndReason::Evicted);
+                if over || !evicted.is_empty() {
+                    self.at_max(&session.user, Some(session.id), client);
                 }
+                self.core.heed_login(&session);
                 Ok(self.issue(token, session, false, lasts))
             }
             Created::Repeated(session) => {
@@ -208,9 +213,24 @@ impl Sessions {
             }
             Created::Ended => Err(CreateError::Ended),
             Created::Overtaken => Err(CreateError::Overtaken),
-            Created::AtMax => Err(CreateError::AtMax),
+            Created::AtMax => {
+                self.at_max(&creation.user, None, client);
+                Err(CreateError::AtMax)
+            }
             Created::Full => Err(CreateError::Full),
         }
+    }
+
+    /// A login found as many sessions as may live.
+    fn at_max(&self, user: &UserId, session: Option<SessionId>, client: Option<Network>) {
+        let kind = AlertKind::ConcurrentSessions;
+        self.core.alert(kind, user, session, client);
+    }
+
+    /// Tells of a login that succeeded although too many had failed before it, by the client or for the account.
+    pub(crate) fn succeeded_after_failures(&self, user: &UserId, client: Network) {
+        let kind = AlertKind::SuccessAfterFailures;
+        self.core.alert(kind, user, None, Some(client));
     }
 
     fn issue(
@@ -271,12 +291,27 @@ impl Sessions {
     /// # Errors
     /// The store's failure: the session may live on.
     pub async fn end(&self, user: &UserId, id: SessionId) -> Result<bool, StoreError> {
+        self.end_for(user, id, EndReason::UserRequest).await
+    }
+
+    /// As [`end`](Self::end), for another reason than that its user wanted so.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn end_for(
+        &self,
+        user: &UserId,
+        id: SessionId,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
         let forget = || self.core.known.forget(id);
         forget();
         let ended = self.core.store.end(user, id).await;
         forget();
         self.note(Operation::End, ended.as_ref().map(Option::is_some));
-        Ok(ended?.is_some())
+        let ended = ended?;
+        self.ended(ended.as_slice(), reason);
+        Ok(ended.is_some())
     }
 
     /// Ends all sessions of a user but the kept one, as [`end`](Self::end) ends one; a login that has begun creates none. How
@@ -285,12 +320,58 @@ impl Sessions {
     /// # Errors
     /// The store's failure: the sessions may live on.
     pub async fn end_all(&self, user: &UserId, keep: Option<SessionId>) -> Result<u64, StoreError> {
+        self.end_all_for(user, keep, EndReason::UserRequest).await
+    }
+
+    /// As [`end_all`](Self::end_all), for another reason than that their user wanted so.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn end_all_for(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+        reason: EndReason,
+    ) -> Result<u64, StoreError> {
         let forget = || self.core.known.forget_all(user, keep);
         forget();
         let ended = self.core.store.end_all(user, keep).await;
         forget();
         self.note(Operation::End, ended.as_ref().map(|_| true));
-        Ok(ended?.len() as u64)
+        let ended = ended?;
+        self.ended(&ended, reason);
+        Ok(ended.len() as u64)
+    }
+
+    /// Ends the sessions of a user whose password or other factor was changed, as [`end_all`](Self::end_all) does; a login
+    /// that has begun creates none. Ask the user first whether all are to end (`keep` is `None`) or all but the one of the
+    /// request: `keep` is its [`Claim`], the request's extension. That one goes on with another token, which the answer
+    /// has; the old one is worth nothing, so whoever else held it is out.
+    ///
+    /// # Errors
+    /// See [`CreateError`]. The other sessions may have ended.
+    pub async fn factor_changed(
+        &self,
+        user: &UserId,
+        keep: Option<&Claim>,
+        renewal: &Renewal,
+    ) -> Result<FactorChanged, CreateError> {
+        let keep = keep.filter(|claim| claim.user == *user);
+        let id = keep.map(|claim| claim.id);
+        let ended = self.end_all_for(user, id, EndReason::FactorChanged).await;
+        let ended = ended.map_err(CreateError::Store)?;
+        let kept = match keep {
+            Some(claim) => self.rotate(claim, renewal).await?,
+            None => None,
+        };
+        Ok(FactorChanged { ended, kept })
+    }
+
+    fn ended(&self, sessions: &[Session], reason: EndReason) {
+        self.core.tally.end(reason, sessions.len() as u64);
+        for session in sessions {
+            self.core.ends.note(session.id, reason);
+        }
     }
 
     /// How many sessions the user had within 30 days.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::alerts::{Change, Seen, Use};
 use super::store::{Claim, Proof};
 use super::{Session, SessionId};
 use crate::model::UserId;
@@ -26,6 +27,8 @@ struct Entry {
     asked: Duration,
     /// When the session ends without activity.
     ends: Duration,
+    /// How it was used last.
+    seen: Seen,
 }
 
 /// When a question is asked: an answer to it is worth nothing once this process has ended a session since.
@@ -73,13 +76,25 @@ impl KnownSessions {
             return;
         }
         let id = session.id;
+        let before = set.iter_mut().find(|old| old.session.id == id);
         let entry = Entry {
             proof,
             session,
             asked: asking.at,
             ends: asking.at.saturating_add(left),
+            seen: before
+                .map(|old| std::mem::take(&mut old.seen))
+                .unwrap_or_default(),
         };
         put(&mut set, entry, |old| old.session.id == id, |old| old.asked);
+    }
+
+    /// What is new with a request of a session that is known. It is dated by the last proof, so no clock is read.
+    #[inline]
+    pub(super) fn heed(&self, id: SessionId, used: &Use<'_>) -> Option<Change> {
+        let mut set = self.cache.set(id);
+        let entry = set.iter_mut().find(|entry| entry.session.id == id)?;
+        entry.seen.note(used, entry.asked)
     }
 
     /// Forgets a session that has ended or has another secret.

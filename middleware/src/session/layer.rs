@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::alerts::Alerts;
 use super::core::Core;
 use super::operator::OperatorToken;
 use super::store::SessionStore;
-use super::{Authenticate, Keyring, SessionTally, Sessions, SessionsConfig};
+use super::{Authenticate, Keyring, Listeners, SessionTally, Sessions, SessionsConfig};
 use crate::ConfigError;
 use crate::body::Wrap;
 use crate::model::{Room, Secret};
@@ -30,7 +31,8 @@ impl SessionLayer {
         secret: Secret,
         settings: SessionsConfig,
     ) -> Result<Self, ConfigError> {
-        Self::with_keys(&store, Keyring::new(secret, None), settings)
+        let keys = Keyring::new(secret, None);
+        Self::with_keys(&store, keys, settings, Listeners::new())
     }
 
     /// As [`new`](Self::new); tokens by the previous secret are valid too.
@@ -43,22 +45,38 @@ impl SessionLayer {
         previous: Secret,
         settings: SessionsConfig,
     ) -> Result<Self, ConfigError> {
-        Self::with_keys(&store, Keyring::new(secret, Some(previous)), settings)
+        let keys = Keyring::new(secret, Some(previous));
+        Self::with_keys(&store, keys, settings, Listeners::new())
     }
 
     pub(crate) fn with_keys(
         store: &dyn SessionStore,
         keys: Keyring,
         settings: SessionsConfig,
+        listeners: Listeners,
     ) -> Result<Self, ConfigError> {
         settings.validate()?;
         let store = store.keep_sessions(&settings.keeping());
         let token = settings.operator_token_file.as_deref();
         let operator = token.map(OperatorToken::from_file).transpose()?;
-        let core = Core::new(settings, keys, store, operator);
+        let core = Core::new(settings, keys, store, operator, listeners);
         Ok(Self {
             core: Some(Arc::new(core)),
         })
+    }
+
+    /// The layer with code of the service that is told of security events; a layer that knows no sessions has none to tell.
+    ///
+    /// # Errors
+    /// A layer that was cloned, or whose handle was taken: set it first.
+    pub fn listening(mut self, listeners: Listeners) -> Result<Self, ConfigError> {
+        if let Some(core) = &mut self.core {
+            let allowed = "before the layer is cloned and its handle is taken";
+            let core = Arc::get_mut(core)
+                .ok_or_else(|| ConfigError::without_value("listeners", allowed))?;
+            core.alerts = Alerts::new(listeners);
+        }
+        Ok(self)
     }
 
     /// The handle for the service; `None` of a layer that knows no sessions. Called within a runtime, it starts the count of

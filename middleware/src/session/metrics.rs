@@ -1,6 +1,6 @@
 //! What is done to sessions, as metrics.
 
-use super::{SessionOperation, SessionOutcome, SessionTally};
+use super::{EndReason, SessionOperation, SessionOutcome, SessionTally};
 use crate::model::AlertKind;
 use crate::model::metrics::{Instrument, Metric, Metrics};
 
@@ -32,6 +32,19 @@ impl Metrics for SessionTally {
             |tally, series| {
                 if let Some(active) = tally.active() {
                     series.add(&[], active);
+                }
+            },
+        ),
+        Metric::new(
+            Instrument::counter(
+                "sessions.ended",
+                "{session}",
+                &["reason"],
+                "Sessions that this process ended, by reason; those that expired are not among them.",
+            ),
+            |tally, series| {
+                for reason in EndReason::ALL {
+                    series.add(&[reason.as_str()], tally.ends(reason));
                 }
             },
         ),

@@ -72,6 +72,22 @@
 //! - **Rotation.** [`Sessions::rotate`] gives another token after a login within the session, or a change of privilege. The
 //!   old one is worth nothing from then on.
 //!
+//! # Security events
+//! An [`Alert`] tells the owner of an account what it should look at. [`AlertKind`] has the kinds:
+//!
+//! | kind | when |
+//! |---|---|
+//! | `concurrent_sessions` | a login finds as many sessions of the user as may live, whatever `on_max` then does. A second device alone is no event, since most people have two |
+//! | `concurrent_networks` | a session comes from a /24 or /48 that it left within the last minute for another one. Who walks from one network into another does not return so soon; IPv4 and IPv6 are compared apart, since a browser that has both uses both |
+//! | `user_agent_changed` | a request's `User-Agent` is of another browser or system than [`NewSession::user_agent`] said at creation; another version is none |
+//! | `impossible_travel` | a session moves between two networks, more than 100 km apart, faster than 1,000 km/h: where [`Listeners::locate`] knows their places |
+//! | `session_from_convicted_client` | a session was created by a client ([`NewSession::from`]) that was then banned for `credential_stuffing`, its slow kind or `password_spraying`: within the kind's window, two hours at most |
+//! | `success_after_failures` | the [kind of suspicion](crate::suspicion::IncidentKind::SuccessAfterFailures), where it is on, of a login that the handler reports with [`Login::of`](crate::suspicion::Login::of) |
+//!
+//! Each is told once an hour for a session and kind, by each process that sees it: in the log (`session_alert`, 20 lines a
+//! second of a kind), in a metric, to the observers, to [`Notify`], and as `alert` in the user's own stream of that process. A
+//! request leaves it to a task and waits for nothing. What a process remembers of the use of a session goes with its proof.
+//!
 //! # When the store fails
 //! | `on_store_failure` | a request with a token |
 //! |---|---|
@@ -83,11 +99,13 @@
 //! ended until the store answers.
 mod active;
 mod agent;
+mod alerts;
 #[cfg(feature = "session-api")]
 pub mod api;
 pub(crate) mod config;
 mod cookie;
 mod core;
+mod ends;
 mod future;
 mod handle;
 mod known;
@@ -111,9 +129,11 @@ mod tally;
 mod tests;
 mod token;
 
-pub use config::{OnStoreFailure, SessionsConfig};
+pub use alerts::{Listeners, Notice, Notify};
+pub use config::{OnConviction, OnStoreFailure, SessionsConfig};
+pub use ends::EndReason;
 pub use future::ResponseFuture;
-pub use handle::{CreateError, Issued, Sessions};
+pub use handle::{CreateError, FactorChanged, Issued, Sessions};
 pub use layer::SessionLayer;
 pub use model::{Details, Lifetime, Session, SessionType, Text};
 pub use new::{Begun, NewSession};

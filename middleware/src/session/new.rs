@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use super::store::{Began, Once, Origin};
+use super::store::{Began, Once};
 use super::{Details, SessionType, Text};
 use crate::ConfigError;
 use crate::model::{Client, Secret, UserId};
@@ -117,12 +117,6 @@ impl NewSession {
     pub fn idempotency_key(mut self, key: &str) -> Self {
         self.key = Some(key.into());
         self
-    }
-
-    /// Where it comes from, as the store keeps it.
-    pub(super) fn origin(&self, secret: &Secret) -> Option<Origin> {
-        let network = self.client.as_ref()?.network.to_string();
-        Some(Origin(secret.digest(b"session-origin", network.as_bytes())))
     }
 
     pub(super) fn once(&self, secret: &Secret) -> Option<Once> {

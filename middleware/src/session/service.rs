@@ -91,7 +91,7 @@ pub(super) struct Anonymous {
 
 /// Lets a request pass with what was found, or refuses it.
 pub(super) fn act<S, ReqBody, B>(
-    core: &Core,
+    core: &Arc<Core>,
     settled: Settled,
     service: &mut S,
     mut request: Request<ReqBody>,
@@ -112,6 +112,7 @@ where
     };
     match settled {
         Settled::Session(session, claim) => {
+            core.heed_use(&session, request.headers(), request.extensions());
             let extensions = request.extensions_mut();
             extensions.insert(session);
             extensions.insert(claim);

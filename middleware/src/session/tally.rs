@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::EndReason;
 use crate::model::AlertKind;
 
 /// What was done to sessions, and how it went, since start: plain counters.
@@ -11,6 +12,7 @@ use crate::model::AlertKind;
 pub struct SessionTally {
     operations: [[AtomicU64; SessionOutcome::ALL.len()]; SessionOperation::ALL.len()],
     alerts: [AtomicU64; AlertKind::ALL.len()],
+    ends: [AtomicU64; EndReason::ALL.len()],
     active: Mutex<Option<Active>>,
 }
 
@@ -122,6 +124,16 @@ impl SessionTally {
     #[must_use]
     pub fn alerts(&self, kind: AlertKind) -> u64 {
         self.alerts[kind as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn end(&self, reason: EndReason, sessions: u64) {
+        self.ends[reason as usize].fetch_add(sessions, Ordering::Relaxed);
+    }
+
+    /// How many sessions this process ended for a reason.
+    #[must_use]
+    pub fn ends(&self, reason: EndReason) -> u64 {
+        self.ends[reason as usize].load(Ordering::Relaxed)
     }
 
     /// Takes the store's count, which stands for so long.

@@ -1,3 +1,5 @@
+mod alerts;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -115,6 +117,10 @@ pub(super) fn user(name: &str) -> UserId {
 
 impl Bench {
     pub(super) fn new(settings: SessionsConfig) -> Self {
+        Self::listening(settings, Listeners::new())
+    }
+
+    fn listening(settings: SessionsConfig, listeners: Listeners) -> Self {
         let clock = Hand::default();
         let memory = MemoryStore::builder().clock(clock.clone()).build().unwrap();
         let store = Switched {
@@ -123,6 +129,7 @@ impl Bench {
             proofs: Arc::default(),
         };
         let layer = SessionLayer::new(store.clone(), Secret::from_bytes(SECRET), settings).unwrap();
+        let layer = layer.listening(listeners).unwrap();
         Self {
             sessions: layer.sessions().unwrap(),
             store,
@@ -161,8 +168,15 @@ impl Bench {
     }
 }
 
-async fn ask(layer: &SessionLayer, mut request: Request<()>) -> Response<Bytes> {
-    let client = Client::new([192, 0, 2, 1].into(), 64);
+async fn ask(layer: &SessionLayer, request: Request<()>) -> Response<Bytes> {
+    ask_from(layer, request, Client::new([192, 0, 2, 1].into(), 64)).await
+}
+
+async fn ask_from(
+    layer: &SessionLayer,
+    mut request: Request<()>,
+    client: Client,
+) -> Response<Bytes> {
     request.extensions_mut().insert(client);
     let response = layer.layer(service_fn(whose)).oneshot(request).await;
     let (head, body) = response.unwrap().into_parts();

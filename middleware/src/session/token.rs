@@ -1,13 +1,14 @@
 //! The token: what it is made of, and the proof that this service made it.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use sha2::{Digest, Sha256};
 
 use super::SessionId;
-use crate::model::{Secret, UserId};
+use super::store::Origin;
+use crate::model::{Network, Secret, UserId};
 
 /// The text that opens a session. Hand it to the client once; nothing keeps it.
 ///
@@ -117,6 +118,13 @@ impl Keyring {
     /// The service's own secret.
     pub(super) fn current(&self) -> &Secret {
         &self.current
+    }
+
+    /// Where a session comes from, as a store keeps it: by the service's own secret first, then by the previous one.
+    pub(super) fn origins(&self, client: Network) -> impl Iterator<Item = Origin> {
+        let network = client.to_string();
+        let secrets = iter::once(&self.current).chain(&self.previous);
+        secrets.map(move |secret| Origin(secret.digest(b"session-origin", network.as_bytes())))
     }
 
     /// A token with a random secret, and what a store keeps of it.

@@ -25,6 +25,7 @@ use crate::model::{Operation, Outcome};
 use crate::ops::Ops;
 use crate::rate_limit::Rejection;
 use crate::segment::{Action, Money};
+use crate::session::{Listeners, Notify};
 #[cfg(all(feature = "otel", feature = "redis"))]
 use crate::store::Calls;
 use crate::store::memory::MemoryStore;
@@ -45,6 +46,7 @@ pub struct StackBuilder {
     pub(super) step_observers: Vec<StepObserver>,
     pub(super) observers: Vec<Box<dyn ObserveExchange>>,
     pub(super) security_observers: Vec<SecurityObserver>,
+    pub(super) listeners: Listeners,
     #[cfg(feature = "ops")]
     pub(super) ops: Option<Ops>,
     pub(super) actions: Vec<Action>,
@@ -64,7 +66,7 @@ pub struct StackBuilder {
 }
 
 pub(super) type StepObserver = Box<dyn Fn(&str, &str, std::time::Duration) + Send + Sync>;
-pub(super) type SecurityObserver = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
+pub(super) type SecurityObserver = Arc<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
 pub(super) type Convert = Box<dyn Fn(Money) -> Option<i64> + Send + Sync>;
 
 pub(super) type Reject = Box<dyn Fn(&Rejection<'_>) -> Response<Bytes> + Send + Sync>;
@@ -80,6 +82,7 @@ impl StackBuilder {
             step_observers: Vec::new(),
             observers: Vec::new(),
             security_observers: Vec::new(),
+            listeners: Listeners::new(),
             #[cfg(feature = "ops")]
             ops: None,
             actions: Vec::new(),
@@ -153,7 +156,24 @@ impl StackBuilder {
         mut self,
         observer: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
     ) -> Self {
-        self.security_observers.push(Box::new(observer));
+        self.security_observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Is told what users are to be told of their sessions: a login with a new device, and alerts. See
+    /// [`Notify`](crate::session::Notify). It needs `[sessions]`.
+    pub fn notify(mut self, notify: impl Notify) -> Self {
+        self.listeners = self.listeners.notify(notify);
+        self
+    }
+
+    /// Where an address is, in degrees of latitude and longitude; see
+    /// [`Listeners::locate`](crate::session::Listeners::locate). It needs `[sessions]`.
+    pub fn locate(
+        mut self,
+        locate: impl Fn(std::net::IpAddr) -> Option<(f64, f64)> + Send + Sync + 'static,
+    ) -> Self {
+        self.listeners = self.listeners.locate(locate);
         self
     }
 

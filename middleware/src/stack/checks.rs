@@ -15,7 +15,7 @@ use crate::client::unmet::Unmet;
 use crate::config::{Config, CountVisitors, SegmentsConfig, SessionsConfig, StoreConfig};
 use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter, Written};
 use crate::rate_limit::{OnStoreFailure, PartitionBy, Policy};
-use crate::session;
+use crate::session::{self, OnConviction};
 use crate::suspicion::IncidentKind;
 
 /// Checks everything that is said. What the routes of requests must show is left for the client layer.
@@ -49,6 +49,7 @@ pub(super) fn check(
         check_store(&said.config);
     }
     check_suspicion(said);
+    check_conviction(said);
     check_exempt_routes(said);
     let Some(routes) = &said.routes else {
         let filters = filters(said).map(|named| (named.key, named.filter));
@@ -266,6 +267,25 @@ fn check_suspicion(said: &StackBuilder) {
         let first = Written(bans.sentence.first());
         let why = "every kind that bans is off, so nobody is banned but by code";
         without_effect("suspicion.bans.for", first, why);
+    }
+}
+
+/// Ends of sessions that no ban leads to.
+fn check_conviction(said: &StackBuilder) {
+    let config = &said.config;
+    let on_conviction = config.sessions.as_ref().map(|it| it.on_conviction);
+    if let Some(terminate @ OnConviction::Terminate) = on_conviction {
+        let why = match &config.suspicion.bans {
+            None => "bans are off, so no client is convicted",
+            Some(bans) if !bans.kinds.iter().any(|kind| kind.tries_credentials()) => {
+                "no client is banned for trying credentials"
+            }
+            Some(bans) if bans.dry_run => {
+                "`suspicion.bans.mode` is `dry_run`, so sessions are told of and go on"
+            }
+            Some(_) => return,
+        };
+        without_effect("sessions.on_conviction", terminate.as_str(), why);
     }
 }
 

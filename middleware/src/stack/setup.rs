@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builder::{SharedRoute, StackBuilder};
 use super::checks;
@@ -18,8 +19,11 @@ use crate::observe::{AccessLog, ObserveLayer};
 use crate::preflight::PreflightLayer;
 use crate::rate_limit::{RateLimitLayer, RateLimitLayerBuilder};
 use crate::segment::{ClassifyLayer, ClassifyLayerBuilder};
-use crate::session::{Keyring, SessionLayer};
-use crate::suspicion::{IncidentKind, SuspicionLayer, SuspicionLayerBuilder};
+use crate::session::{Keyring, OnConviction, SessionLayer, Sessions};
+use crate::suspicion::{
+    BanReason, IncidentKind, Occurrence, SecurityEvent, SuspicionLayer, SuspicionLayerBuilder,
+    nobody,
+};
 use crate::task::shielded;
 
 /// What layers are made of. Each takes its part; the innermost layer is made first.
@@ -33,6 +37,8 @@ pub(super) struct Setup {
     /// The questions of the layers that are made already, for preflight to ask.
     pub(super) asks: Vec<Box<dyn Ask>>,
     unmet: Option<Unmet>,
+    /// The handle of the layer further in.
+    sessions: Option<Sessions>,
 }
 
 impl Setup {
@@ -86,6 +92,7 @@ impl Setup {
             has_secret,
             asks: Vec::new(),
             unmet,
+            sessions: None,
         })
     }
 
@@ -151,7 +158,15 @@ impl Setup {
             });
         }
         for observer in mem::take(&mut self.said.security_observers) {
-            builder = builder.observe_events(observer);
+            builder = builder.observe_events(move |event| observer(event));
+        }
+        if let Some(sessions) = self.sessions.take() {
+            let watches = settings.watches.iter();
+            let windows: Vec<_> = watches
+                .filter(|(kind, _)| kind.tries_credentials())
+                .map(|(kind, watch)| (*kind, watch.threshold.window()))
+                .collect();
+            builder = builder.observe_events(move |event| heed(&sessions, &windows, event));
         }
         for (kind, watch) in settings.watches {
             builder = builder.watch(kind, watch);
@@ -184,15 +199,37 @@ impl Setup {
 
     pub(super) fn session(&mut self) -> Result<SessionLayer, ConfigError> {
         let previous = self.said.config.previous_secret()?;
-        let Some(settings) = self.said.config.sessions.take() else {
+        let Some(mut settings) = self.said.config.sessions.take() else {
             return Ok(SessionLayer::default());
         };
         let mut keys = Keyring::new(self.secret.clone(), previous);
         if !self.has_secret {
             keys = keys.of_this_process();
         }
-        SessionLayer::with_keys(&*self.stores.sessions(), keys, settings)
-            .map_err(|error| error.under("sessions"))
+        let bans = &self.said.config.suspicion.bans;
+        if bans.as_ref().is_some_and(|bans| bans.dry_run) {
+            // What refuses nothing ends nothing either.
+            settings.on_conviction = OnConviction::Alert;
+        }
+        let mut listeners = mem::take(&mut self.said.listeners);
+        if self.said.config.suspicion.hash_clients {
+            listeners = listeners.hash_clients(self.secret.clone());
+        }
+        let observers = self.said.security_observers.clone();
+        let listeners = listeners.observe_named(move |alert, client, name| {
+            let event = SecurityEvent {
+                client: client.unwrap_or_else(nobody),
+                name,
+                occurrence: Occurrence::Session { alert },
+            };
+            for observer in &observers {
+                shielded("security", || observer(&event));
+            }
+        });
+        let layer = SessionLayer::with_keys(&*self.stores.sessions(), keys, settings, listeners)
+            .map_err(|error| error.under("sessions"))?;
+        self.sessions = layer.sessions();
+        Ok(layer)
     }
 
     pub(super) fn segment(&mut self) -> Result<ClassifyLayer, ConfigError> {
@@ -247,5 +284,28 @@ impl Setup {
             builder = builder.visitors(visitors);
         }
         builder.build().map_err(|error| error.under("funnel"))
+    }
+}
+
+/// What the sessions learn of failures.
+fn heed(sessions: &Sessions, windows: &[(IncidentKind, Duration)], event: &SecurityEvent<'_>) {
+    match event.occurrence {
+        Occurrence::Incident {
+            incident,
+            user: Some(user),
+            ..
+        } if incident.rule.kind == IncidentKind::SuccessAfterFailures => {
+            sessions.succeeded_after_failures(user, event.client);
+        }
+        Occurrence::Banned {
+            reason: BanReason::Incident(reason),
+            ban,
+        } => {
+            let window = windows.iter().find(|(kind, _)| *kind == reason);
+            if let (Some((_, window)), Some(client)) = (window, ban.subject.network()) {
+                sessions.convicted(client, *window);
+            }
+        }
+        _ => {}
     }
 }

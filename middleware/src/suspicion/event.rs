@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::store::{FailedRequest, Incident};
 use super::{Ban, BanReason, IncidentKind, Subject};
 use crate::log::Sampler;
-use crate::model::{Network, Route, Secret, UserId};
+use crate::model::{Alert, Network, Route, Secret, UserId};
 use crate::task::shielded;
 
 /// One event of the security log, as an observer receives it when it happens.
@@ -63,10 +63,17 @@ pub enum Occurrence<'a> {
         /// The user, if it was not a client's address.
         user: Option<&'a UserId>,
     },
+    /// A security event of a user's sessions, with the client that showed it.
+    #[non_exhaustive]
+    Session {
+        /// The kind, the user and the session.
+        alert: &'a Alert,
+    },
 }
 
 impl SecurityEvent<'_> {
-    /// The line's field `event`: `suspicious_activity`, `client_banned`, `ban_lifted` or `client_unblocked`.
+    /// The line's field `event`: `suspicious_activity`, `client_banned`, `ban_lifted`, `client_unblocked` or
+    /// `session_alert`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self.occurrence {
@@ -74,8 +81,14 @@ impl SecurityEvent<'_> {
             Occurrence::Banned { .. } => "client_banned",
             Occurrence::Lifted { .. } => "ban_lifted",
             Occurrence::Unblocked { .. } => "client_unblocked",
+            Occurrence::Session { .. } => "session_alert",
         }
     }
+}
+
+/// Stands for a client that nobody knows.
+pub(crate) fn nobody() -> Network {
+    Network::of(Ipv4Addr::UNSPECIFIED.into(), 0)
 }
 
 pub(super) type ObserveEvent = Box<dyn Fn(&SecurityEvent<'_>) + Send + Sync>;
@@ -222,7 +235,6 @@ impl Reporter {
 
     fn tell_of(&self, whom: &Whom, client: Option<Network>, occurrence: Occurrence<'_>) {
         let name = whom.user.as_ref().or(whom.client.as_ref());
-        let nobody = || Network::of(Ipv4Addr::UNSPECIFIED.into(), 0);
         let name = name.map_or("", String::as_str);
         self.tell(client.unwrap_or_else(nobody), name, occurrence);
     }

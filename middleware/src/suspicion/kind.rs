@@ -77,6 +77,16 @@ impl IncidentKind {
         )
     }
 
+    /// Whether a client that is banned for it has tried credentials: sessions that it created may be of accounts that it broke
+    /// into.
+    #[must_use]
+    pub const fn tries_credentials(self) -> bool {
+        matches!(
+            self,
+            Self::CredentialStuffing | Self::CredentialStuffingSlow | Self::PasswordSpraying
+        )
+    }
+
     /// Whether an incident of this kind is about an account. The client of the last request may be the owner of the account,
     /// so such an incident bans nobody.
     #[must_use]

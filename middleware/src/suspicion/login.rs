@@ -5,7 +5,7 @@ use std::fmt;
 use http::Extensions;
 
 use super::store::Rule;
-use crate::model::{Network, Secret};
+use crate::model::{Network, Secret, UserId};
 
 /// How a login went: a response extension that the handler sets, for the [kinds of
 /// logins](super::IncidentKind::is_of_logins).
@@ -26,6 +26,8 @@ use crate::model::{Network, Secret};
 pub struct Login {
     account: Box<str>,
     succeeded: bool,
+    /// Boxed, since most say nothing of it.
+    user: Option<Box<UserId>>,
 }
 
 impl Login {
@@ -38,6 +40,7 @@ impl Login {
         Self {
             account: normal(account),
             succeeded: false,
+            user: None,
         }
     }
 
@@ -47,7 +50,21 @@ impl Login {
         Self {
             account: normal(account),
             succeeded: true,
+            user: None,
         }
+    }
+
+    /// Whose account it is: with sessions, a login that succeeds after failures is an
+    /// [alert](crate::session::AlertKind::SuccessAfterFailures) of this user. Of a login that failed it says nothing.
+    #[must_use]
+    pub fn of(mut self, user: &UserId) -> Self {
+        self.user = self.succeeded.then(|| Box::new(user.clone()));
+        self
+    }
+
+    /// The user that logged in, if the handler said so.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        self.user.as_deref()
     }
 }
 

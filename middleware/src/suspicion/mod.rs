@@ -190,6 +190,7 @@ mod watch;
 pub(crate) use bans::micros;
 pub use bans::{Ban, BanReason, BanResponse, Bans, Sentence, Subject};
 use bans::{Known, Warden};
+pub(crate) use event::nobody;
 pub use event::{Occurrence, SecurityEvent};
 pub use future::ResponseFuture;
 pub use handle::{AccountState, Suspicions};

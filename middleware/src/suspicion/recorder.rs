@@ -133,7 +133,8 @@ impl Recorder {
             ))
         };
         request.login = login.and_then(attempt);
-        self.leave(request, user);
+        let logged_in = login.and_then(Login::user).cloned();
+        self.leave(request, logged_in.or(user));
     }
 
     /// Queues a credential that this service did not make: a failed login, whatever its response's status.

@@ -81,6 +81,7 @@
 //! | `shop_security_banned_requests_total` | counter | `result` = `denied`, `dry_run_denied` |
 //! | `shop_session_operations_total` | counter | `operation` = `create`, `validate`, `rotate`, `end`, `list`; `outcome` = `done`, `known`, `refused`, `forged`, `failed`, `fallen_back` |
 //! | `shop_sessions_active` | gauge | the store's count, from each process that shares it: take the greatest |
+//! | `shop_sessions_ended_total` | counter | `reason` = `user_request`, `admin`, `evicted`, `conviction`, `factor_changed` |
 //! | `shop_session_security_events_total` | counter | `type`, the kind of [alert](crate::session::AlertKind): `concurrent_sessions`, `concurrent_networks`, `user_agent_changed`, `impossible_travel`, `session_from_convicted_client`, `success_after_failures` |
 //! | `shop_store_operation_duration_seconds` | histogram | `operation`, `outcome` |
 //! | `shop_store_breaker_open` | gauge, 0 or 1 | |

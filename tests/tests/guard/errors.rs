@@ -90,6 +90,7 @@ const KEYS: [(&str, &str); 90] = [
     ("sessions", "on_max"),
     ("sessions", "on_store_failure"),
     ("sessions", "known_for"),
+    ("sessions", "on_conviction"),
     ("sessions", "allowed_origins"),
     ("sessions", "previous_secret_file"),
     ("sessions", "operator_token_file"),

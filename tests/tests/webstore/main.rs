@@ -15,6 +15,7 @@ mod losses;
 mod maintenance;
 mod ops;
 mod segments;
+mod session_events;
 mod sessions;
 mod suspicion;
 mod visitors;

@@ -69,14 +69,14 @@ pub(super) async fn login(
         let problem = Problem::unauthorized(r#"Bearer realm="webstore""#, "The password is wrong.");
         return Ok((Extension(Login::failed(user)), problem).into_response());
     }
-    let login = Extension(Login::succeeded(user));
+    let login = Login::succeeded(user);
     let Some((Extension(sessions), (begun, sets_cookie))) = sessions.zip(begun) else {
         let token = auth::token(user);
         let answer = Token {
             token,
             ..Token::default()
         };
-        return Ok((login, Json(answer)).into_response());
+        return Ok((Extension(login), Json(answer)).into_response());
     };
     let issued = create(&sessions, &request, begun).await?;
     // The browser holds one token: a session that the new one takes the place of ends.
@@ -92,6 +92,8 @@ pub(super) async fn login(
         expires_at: Some(expires.to_string()),
     };
     let not_stored = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    // Who logs in after failures is told so.
+    let login = Extension(login.of(&issued.session.user));
     Ok((login, not_stored, cookie, Json(answer)).into_response())
 }
 

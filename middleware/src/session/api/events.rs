@@ -11,10 +11,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::answer::{Refused, View};
+use super::answer::{Refused, View, rfc_3339};
+use crate::model::Alert;
 use crate::session::core::Core;
 use crate::session::store::{Claim, Proved};
-use crate::session::{OnStoreFailure, Session, SessionId};
+use crate::session::{EndReason, OnStoreFailure, Session, SessionId};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -98,6 +99,8 @@ pub(super) struct Watch {
     claim: Claim,
     /// Those that were told, or lived at the beginning.
     told: Vec<SessionId>,
+    /// The number of the last alert that was told.
+    alerts: u64,
     /// When the session was proved last.
     proved: Instant,
     ticks: Interval,
@@ -123,6 +126,7 @@ impl Watch {
         closed: watch::Receiver<bool>,
     ) -> Result<Self, Refused> {
         let place = Place::take(core, claim.id)?;
+        let alerts = core.alerts.newest();
         let listed = core.store.list(&claim.user).await;
         core.heed(listed.as_ref().err());
         let told = ids(&listed?);
@@ -133,6 +137,7 @@ impl Watch {
             place,
             claim,
             told,
+            alerts,
             proved: now,
             ticks,
             silent: 0,
@@ -153,13 +158,19 @@ impl Watch {
                 _ = self.closed.wait_for(|closed| *closed) => return None,
                 _ = self.ticks.tick() => {}
             }
-            let told = match self.look().await {
-                Look::Lives(sessions) => self.differences(&sessions),
-                Look::Ended => return Some((ended(&[self.claim.id]).into(), None)),
-                Look::Rotated => return None,
-                Look::Unknown if self.may_go_on() => String::new(),
-                Look::Unknown => return None,
-            };
+            let look = self.look().await;
+            let user = &self.claim.user;
+            let alerts = self.place.core.alerts.after(&mut self.alerts, user);
+            let mut told: String = alerts.iter().map(alert).collect();
+            match look {
+                Look::Lives(sessions) => told.push_str(&self.differences(&sessions)),
+                Look::Ended => {
+                    told.push_str(&self.ended(&[self.claim.id]));
+                    return Some((told.into(), None));
+                }
+                Look::Unknown if self.may_go_on() => {}
+                Look::Rotated | Look::Unknown => return None,
+            }
             self.silent += 1;
             let text = match told {
                 told if !told.is_empty() => told.into(),
@@ -202,6 +213,23 @@ impl Watch {
         self.proved.elapsed() < for_now
     }
 
+    fn ended(&self, ids: &[SessionId]) -> String {
+        #[derive(Serialize)]
+        struct Ended {
+            session_id: String,
+            reason: Option<&'static str>,
+        }
+        let events = ids.iter().map(|id| {
+            let reason = self.place.core.ends.reason(*id);
+            let ended = Ended {
+                session_id: id.to_string(),
+                reason: reason.map(EndReason::as_str),
+            };
+            event("ended", &ended)
+        });
+        events.collect()
+    }
+
     fn differences(&mut self, sessions: &[Session]) -> String {
         let live = ids(sessions);
         let gone: Vec<_> = self
@@ -210,7 +238,7 @@ impl Watch {
             .copied()
             .filter(|id| !live.contains(id))
             .collect();
-        let mut text = ended(&gone);
+        let mut text = self.ended(&gone);
         // The earliest first.
         for session in sessions.iter().rev() {
             if !self.told.contains(&session.id) {
@@ -226,16 +254,19 @@ fn ids(sessions: &[Session]) -> Vec<SessionId> {
     sessions.iter().map(|session| session.id).collect()
 }
 
-fn ended(ids: &[SessionId]) -> String {
+fn alert(alert: &Alert) -> String {
     #[derive(Serialize)]
-    struct Ended {
-        session_id: String,
+    struct Told {
+        r#type: &'static str,
+        session_id: Option<String>,
+        at: String,
     }
-    let events = ids.iter().map(|id| {
-        let session_id = id.to_string();
-        event("ended", &Ended { session_id })
-    });
-    events.collect()
+    let told = Told {
+        r#type: alert.kind.as_str(),
+        session_id: alert.session.map(|id| id.to_string()),
+        at: rfc_3339(alert.at),
+    };
+    event("alert", &told)
 }
 
 fn event(name: &str, data: &impl Serialize) -> String {

@@ -100,10 +100,16 @@
 //! data: {"session_id": "9f3c1b0e-…", …}
 //!
 //! event: ended
-//! data: {"session_id": "9f3c1b0e-…"}
+//! data: {"session_id": "9f3c1b0e-…", "reason": "user_request"}
+//!
+//! event: alert
+//! data: {"type": "user_agent_changed", "session_id": "9f3c1b0e-…", "at": "2026-11-26T10:05:00.000Z"}
 //! ```
 //!
 //! - `created` has a whole session. A client that opens the stream, and then lists, misses nothing.
+//! - `ended` has the [reason](super::EndReason); null if the session expired, or another process ended it.
+//! - `alert` is a [security event](super::AlertKind) of the user's sessions, as this process saw it; `session_id` is null if it
+//!   is about the user alone.
 //! - Once a second the stream looks whether the request's own session lives and which others do. The stream is no activity, and
 //!   neither is a request that accepts `text/event-stream` alone, so that one left open does not keep the session alive.
 //! - It closes within a second after the session has ended or has another token. Where the store does not answer, it closes as

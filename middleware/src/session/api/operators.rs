@@ -11,7 +11,7 @@ use super::answer::{Refused, json, no_content, number, views};
 use super::read::{self, Reasoned};
 use crate::http::sole;
 use crate::model::UserId;
-use crate::session::{SessionId, Sessions};
+use crate::session::{EndReason, SessionId, Sessions};
 
 /// The paths below `/sessions`, of a service whose operators have a token.
 #[cfg_attr(not(feature = "otel"), allow(dead_code))]
@@ -66,7 +66,7 @@ impl Operators {
             Call::End(user, id) => {
                 let id = id.ok_or(Refused::NO_SESSION)?;
                 let ended = finished(async move {
-                    let ended = sessions.end(&user, id).await?;
+                    let ended = sessions.end_for(&user, id, EndReason::Admin).await?;
                     told(&user, ended.into());
                     Ok(ended)
                 });
@@ -77,7 +77,7 @@ impl Operators {
                 let said: Reasoned = read::object(request, body).await?;
                 said.checked()?;
                 let ended = finished(async move {
-                    let ended = sessions.end_all(&user, None).await?;
+                    let ended = sessions.end_all_for(&user, None, EndReason::Admin).await?;
                     told(&user, ended);
                     Ok(ended)
                 });

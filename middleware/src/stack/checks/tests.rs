@@ -197,6 +197,23 @@ fn a_setting_that_another_one_makes_void_is_told() {
     assert_eq!(built(said(&all_off)), [told(key, "5m", why)]);
     assert_eq!(built(said(&format!("{off}{bans}"))), [""; 0]);
 
+    let key = "sessions.on_conviction";
+    let ends = |more: &str| format!("[sessions]\non_conviction = 'terminate'\n{more}");
+    for (bans, why) in [
+        ("", "bans are off, so no client is convicted"),
+        (
+            "[suspicion.bans]\nkinds = ['abuse']",
+            "no client is banned for trying credentials",
+        ),
+        (
+            "[suspicion.bans]\nmode = 'dry_run'",
+            "`suspicion.bans.mode` is `dry_run`, so sessions are told of and go on",
+        ),
+    ] {
+        assert_eq!(built(said(&ends(bans))), [told(key, "terminate", why)]);
+    }
+    assert_eq!(built(said(&ends("[suspicion.bans]"))), [""; 0]);
+
     let exempt = "[rate_limit.exempt]\nroutes = ['/log*', 'GET /{country}/products']\n";
     let routes = policy("'POST /login', '/{country}/products', '/{country}/*', '/lo*'");
     let why = "an exemption takes each request of this route";

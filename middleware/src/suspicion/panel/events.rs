@@ -21,9 +21,9 @@ pub(super) struct Noted {
     number: u64,
     /// Milliseconds since 1970.
     at: u64,
-    /// `suspicious_activity`, `client_banned`, `ban_lifted` or `client_unblocked`.
+    /// `suspicious_activity`, `client_banned`, `ban_lifted`, `client_unblocked` or `session_alert`.
     event: &'static str,
-    /// The kind of the incident, or the ban's reason; empty for a lift.
+    /// The kind of the incident or of the alert, or the ban's reason; empty for a lift.
     kind: &'static str,
     /// The client or the user that it is about, or its hash where the log has hashes.
     client: String,
@@ -71,6 +71,7 @@ fn kind(occurrence: &Occurrence<'_>) -> &'static str {
     match occurrence {
         Occurrence::Incident { incident, .. } => incident.rule.kind.as_str(),
         Occurrence::Banned { reason, .. } => reason.as_str(),
+        Occurrence::Session { alert } => alert.kind.as_str(),
         Occurrence::Lifted { .. } | Occurrence::Unblocked { .. } => "",
     }
 }
@@ -105,6 +106,7 @@ fn detail(occurrence: &Occurrence<'_>) -> String {
             format!("for {length}, strikes {}", ban.strikes)
         }
         Occurrence::Lifted { .. } => String::new(),
+        Occurrence::Session { .. } => "a session of the user".to_owned(),
         Occurrence::Unblocked { .. } => "its limits are forgotten".to_owned(),
     }
 }

@@ -33,7 +33,9 @@ fn observed(
                     format!("{} {} {user}", incident.rule.kind, request.status.as_u16())
                 }
                 Occurrence::Banned { reason, ban } => format!("{reason} {}", ban.strikes),
-                Occurrence::Lifted { .. } | Occurrence::Unblocked { .. } => String::new(),
+                Occurrence::Lifted { .. }
+                | Occurrence::Unblocked { .. }
+                | Occurrence::Session { .. } => String::new(),
             };
             let line = format!("{} {} {what}", event.as_str(), event.name);
             kept.lock().unwrap().push(line.trim_end().to_owned());

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::session::Renewal;
+use crate::session::{EndReason, Renewal};
 
 type Stream = Body<SessionsBody>;
 
@@ -34,9 +34,11 @@ async fn next(stream: &mut Stream) -> Option<String> {
     Some(String::from_utf8(text.to_vec()).unwrap())
 }
 
-fn ended(issued: &Issued) -> String {
+const BY_USER: &str = "\"user_request\"";
+
+fn ended(issued: &Issued, reason: &str) -> String {
     let id = issued.session.id;
-    format!("event: ended\ndata: {{\"session_id\":\"{id}\"}}\n\n")
+    format!("event: ended\ndata: {{\"session_id\":\"{id}\",\"reason\":{reason}}}\n\n")
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +60,39 @@ async fn a_stream_tells_what_begins_and_ends_within_a_second() {
         .end(&user("ada"), phone.session.id)
         .await
         .unwrap();
-    assert_eq!(next(&mut stream).await.unwrap(), ended(&phone));
+    assert_eq!(next(&mut stream).await.unwrap(), ended(&phone, BY_USER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_tells_the_alerts_of_its_user_and_why_others_ended_its_sessions() {
+    let shop = Shop::new(SessionsConfig::default());
+    let (ada, phone) = (shop.log_in("ada").await, shop.log_in("ada").await);
+    let sessions = &shop.bench.sessions;
+    let client = "192.0.2.1".parse().unwrap();
+    sessions.succeeded_after_failures(&user("ada"), client);
+    tokio::task::yield_now().await;
+    let mut stream = shop.stream(&ada).await;
+    // Of another user, and of one who was told so before the stream began.
+    sessions.succeeded_after_failures(&user("bob"), client);
+    sessions.succeeded_after_failures(&user("ada"), client);
+    sessions.convicted(client, Duration::from_secs(60));
+    let reason = EndReason::Conviction;
+    let ended_one = sessions
+        .end_for(&user("ada"), phone.session.id, reason)
+        .await;
+    assert!(ended_one.unwrap());
+    let text = next(&mut stream).await.unwrap();
+    assert_eq!(text, ended(&phone, "\"conviction\""));
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    sessions.succeeded_after_failures(&user("ada"), client);
+    let text = next(&mut stream).await.unwrap();
+    let data = text.strip_prefix("event: alert\ndata: ").unwrap();
+    let told: Value = serde_json::from_str(data.trim_end()).unwrap();
+    assert_eq!(told["type"], "success_after_failures");
+    assert_eq!(told["session_id"], Value::Null);
+    let at = humantime::parse_rfc3339(told["at"].as_str().unwrap()).unwrap();
+    assert!(at.elapsed().unwrap() < Duration::from_secs(3_600));
+    assert_eq!(told.as_object().unwrap().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +115,7 @@ async fn a_stream_closes_with_its_session_and_tells_nothing_more() {
                 .await
                 .unwrap();
         }
-        assert_eq!(next(&mut stream).await.unwrap(), ended(&ada));
+        assert_eq!(next(&mut stream).await.unwrap(), ended(&ada, BY_USER));
         assert_eq!(next(&mut stream).await, None);
         assert!(begun.elapsed() <= Duration::from_millis(1_010));
     }
@@ -114,7 +148,7 @@ async fn a_stream_is_no_activity_and_neither_is_opening_it_again() {
         assert_eq!(response.status(), 200);
     }
     shop.bench.clock.advance(Duration::from_secs(60));
-    assert_eq!(next(&mut stream).await.unwrap(), ended(&ada));
+    assert_eq!(next(&mut stream).await.unwrap(), ended(&ada, "null"));
     assert_eq!(next(&mut stream).await, None);
 }
 
