@@ -9,9 +9,9 @@
 #   --ip-limit N           requests that an address has in a minute (200)
 #   --user-limit N         requests that a user has in a minute (60)
 #   --checkout-limit N     checkouts that a user has in a minute, if there is such a policy (12)
-#   --skip LIST            steps that are left out, with commas: funnel segments user checkout credential_stuffing
-#                          endpoint_scanning abuse credential_stuffing_slow password_spraying distributed_stuffing
-#                          success_after_failures ban ip
+#   --skip LIST            steps that are left out, with commas: funnel segments sessions user checkout
+#                          credential_stuffing endpoint_scanning abuse credential_stuffing_slow password_spraying
+#                          distributed_stuffing success_after_failures ban ip
 #   --patience SECONDS     how long a metric may take to move (10)
 #   -h, --help             this text
 #
@@ -65,7 +65,7 @@ while (($#)); do
         *) echo "generate-traffic: no option $1" >&2 && usage 2 >&2 ;;
     esac
 done
-steps=(funnel segments user checkout credential_stuffing endpoint_scanning abuse credential_stuffing_slow
+steps=(funnel segments sessions user checkout credential_stuffing endpoint_scanning abuse credential_stuffing_slow
     password_spraying distributed_stuffing success_after_failures ban ip)
 for step in ${skip//,/ }; do
     [[ " ${steps[*]} " == *" $step "* ]] || stop "--skip cannot be \`$step\`: allowed are ${steps[*]}"
@@ -107,11 +107,13 @@ wants() { # step; says why when it is not to run
 }
 
 # One request. Leaves $status, $head and $body.
-client='' user=''
+client='' bearer='' cookie='' site=''
 ask() { # method, path, body
     local options=(-sg --max-time 30 -X "$1" -D "$work/head" -o "$work/body" -w '%{http_code}')
     [[ -z $client ]] || options+=(-H "x-forwarded-for: $client")
-    [[ -z $user ]] || options+=(-H "authorization: Bearer user-token-$user")
+    [[ -z $bearer ]] || options+=(-H "authorization: Bearer $bearer")
+    [[ -z $cookie ]] || options+=(-H "cookie: $cookie")
+    [[ -z $site ]] || options+=(-H "sec-fetch-site: $site")
     [[ -z ${3:-} ]] || options+=(-H 'content-type: application/json' -d "$3")
     : >"$work/head"
     : >"$work/body"
@@ -124,7 +126,7 @@ ask() { # method, path, body
 flood() { # times
     local options=(-sgK - --max-time 120 -w '%{http_code}\n') n
     [[ -z $client ]] || options+=(-H "x-forwarded-for: $client")
-    [[ -z $user ]] || options+=(-H "authorization: Bearer user-token-$user")
+    [[ -z $bearer ]] || options+=(-H "authorization: Bearer $bearer")
     { for ((n = 0; n < $1; n++)); do
         printf 'url = "%s/US/products"\noutput = "/dev/null"\n' "$url"
     done; } | curl "${options[@]}" | runs
@@ -135,6 +137,14 @@ runs() {
 }
 
 login() { ask POST /login "{\"user\":\"$1\",\"password\":\"$2\"}"; }
+
+# The client is this user from now on: of a session, if the webstore has sessions.
+enter() { # user
+    bearer=
+    login "$1" palisade
+    bearer=$(sed -n 's/.*"token":"\([^"]*\)".*/\1/p' <<<"$body")
+    [[ -n $bearer ]] || row WRONG "POST /login as $1" 200 "$status"
+}
 
 header() { # name; its value, of the last answer
     awk -v name="$1" '{ at = index($0, ":"); if (tolower(substr($0, 1, at - 1)) == name) print substr($0, at + 2) }' <<<"$head"
@@ -225,7 +235,7 @@ if wants funnel; then
     remember
     for walk in US:credit_card:2 DE:paypal:5 jp:bank_transfer:7; do
         IFS=: read -r country method product <<<"$walk"
-        user=walker-$run-$country
+        enter "walker-$run-$country"
         got=
         for step in "GET /$country/products" "GET /$country/products/$product" \
             "POST /$country/cart {\"product_id\":$product,\"quantity\":1}" \
@@ -250,7 +260,7 @@ fi
 if wants segments; then
     section "Customers by segment"
     remember
-    user=vip-$run
+    enter "vip-$run"
     got=
     for step in "GET /GB/products" "GET /GB/products/11" "POST /GB/cart {\"product_id\":11,\"quantity\":1}" \
         "POST /GB/orders {\"order_id\":\"$run-vip\",\"payment_method\":\"credit_card\"}" "GET /GB/products/3"; do
@@ -264,6 +274,43 @@ if wants segments; then
     done
 fi
 
+if wants sessions; then
+    section "A session, by bearer and by cookie"
+    fresh
+    enter "visitor-$run"
+    mine=/api/v1/users/me/sessions
+    if [[ $bearer != pls_* ]]; then
+        row skip sessions "" "[sessions] is off by default: load/webstore.toml has it"
+    else
+        remember
+        enter "visitor-$run"
+        got=
+        for step in "GET $mine" "GET /GB/cart" "POST /profiles/me/logout" "GET $mine"; do
+            read -r verb path <<<"$step"
+            ask "$verb" "$path"
+            got+="$status "
+        done
+        is "list, look into the cart, sign out, list" "200 200 200 401" "${got% }"
+        bearer='' site=same-origin
+        login "visitor-$run" palisade
+        cookie=$(header set-cookie)
+        cookie=${cookie%%;*}
+        is "a page of the shop gets a cookie" "session=pls_" "$(grep -o 'session=pls_' <<<"$cookie")"
+        got=
+        for step in "same-origin GET $mine" "cross-site POST /profiles/me/logout" "same-origin POST /profiles/me/logout" \
+            "same-origin GET $mine"; do
+            read -r site verb path <<<"$step"
+            ask "$verb" "$path"
+            got+="$status "
+        done
+        is "list, out by another site, sign out, list" "200 403 200 401" "${got% }"
+        cookie='' site=''
+        rises 2 "logins" webstore_session_operations_total 'operation="create"' 'outcome="done"'
+        rises 2 "sessions that were ended" webstore_session_operations_total 'operation="end"' 'outcome="done"'
+    fi
+fi
+bearer=
+
 denials() { # policy, how many
     rises "$2" "denials by the limit $1" webstore_rate_limit_requests_total "policy=\"$1\"" 'result="denied"'
 }
@@ -272,7 +319,7 @@ if wants user; then
     section "The limit of a user"
     fresh
     remember
-    user=hasty-$run
+    enter "hasty-$run"
     is "$((user_limit + 2)) requests at once" "200 (${user_limit}x), 429 (2x)" "$(flood $((user_limit + 2)))"
     ask GET /US/products
     is "the answer says why" "Maximum $user_limit requests per minute." \
@@ -283,7 +330,7 @@ fi
 if wants checkout; then
     section "The limit of checkouts"
     fresh
-    user=buyer-$run
+    enter "buyer-$run"
     ask POST /US/cart '{"product_id":6,"quantity":1}'
     order="{\"order_id\":\"$run-buyer\",\"payment_method\":\"paypal\"}"
     ask POST /US/orders "$order"
@@ -299,7 +346,7 @@ if wants checkout; then
         denials checkout 2
     fi
 fi
-user=
+bearer=
 
 if wants credential_stuffing; then
     section "Five wrong passwords from one address"

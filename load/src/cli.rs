@@ -12,8 +12,9 @@ use webstore::demo::personas::Kind;
 #[derive(Parser)]
 #[command(name = "load", after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Who visits: any of shopper, returning, vip, crawler, fast-crawler, credential-stuffer, distributed-stuffer,
-    /// password-sprayer, scanner, broken-client, flood, reseller; or honest, attackers [default: all]
+    /// Who visits: any of shopper, returning, vip, two-devices, crawler, fast-crawler, credential-stuffer,
+    /// distributed-stuffer, password-sprayer, token-forger, token-thief, scanner, broken-client, flood, reseller; or
+    /// honest, attackers [default: all]
     #[arg(
         help_heading = "Visitors",
         long,
@@ -26,7 +27,8 @@ pub(crate) struct Cli {
     #[arg(help_heading = "Visitors", long)]
     pub(crate) no_checkout: bool,
 
-    /// A checkout may be answered 503, as when Redis is away and a policy is `closed`
+    /// A checkout may be answered 503, as when Redis is away and a policy is `closed`, and so may a login and whoever is
+    /// signed in
     #[arg(help_heading = "Visitors", long)]
     pub(crate) expect_outage: bool,
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use goose::prelude::*;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{RequestBuilder, Response};
 use webstore::demo::personas::{Answer, Ask, Kind};
 
 pub(crate) enum Sent {
-    Answered(Answer),
+    /// The answer, and how long it took until its head was there.
+    Answered(Answer, Duration),
     /// There was no answer, or not a whole one.
     Failed(String),
 }
@@ -23,6 +23,7 @@ pub(crate) async fn send(
     let name = format!("{} {}", kind.as_str(), ask.name);
     let method = goose::goose::goose_method_from_method(ask.method.clone())?;
     let request = with_headers(user.get_request_builder(&method, &ask.path)?, ask);
+    let started = Instant::now();
     let response = match expected {
         [only] => {
             let request = GooseRequest::builder()
@@ -36,7 +37,7 @@ pub(crate) async fn send(
         }
         // Goose expects one status at most, and lists any other as an error even if it is set right afterwards.
         several => {
-            let (started, response) = (Instant::now(), request.send().await);
+            let response = request.send().await;
             let took = started.elapsed();
             let status = response
                 .as_ref()
@@ -57,34 +58,29 @@ pub(crate) async fn send(
             response
         }
     };
+    let took = started.elapsed();
     Ok(match response {
-        Ok(response) => read(response).await,
+        Ok(response) => read(ask, response, took).await,
         Err(error) => Sent::Failed(chain(&error)),
     })
 }
 
 fn with_headers(mut request: RequestBuilder, ask: &Ask) -> RequestBuilder {
-    request = request
-        .header("x-forwarded-for", ask.x_forwarded_for())
-        .header(USER_AGENT, ask.agent);
-    if let Some(authorization) = ask.authorization() {
-        request = request.header(AUTHORIZATION, authorization);
+    request = request.header("x-forwarded-for", ask.x_forwarded_for());
+    for (name, value) in ask.headers() {
+        request = request.header(name, value);
     }
-    if let Some(json) = &ask.json {
-        request = request
-            .header(CONTENT_TYPE, "application/json")
-            .body(json.clone());
+    match &ask.json {
+        Some(json) => request.body(json.clone()),
+        None => request,
     }
-    request
 }
 
-async fn read(response: Response) -> Sent {
-    let status = response.status().as_u16();
-    let retry_after = response.headers().get(RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+async fn read(ask: &Ask, response: Response, took: Duration) -> Sent {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     // A body that is read to its end leaves the connection for the next request.
     match response.bytes().await {
-        Ok(_) => Sent::Answered(Answer::new(status, retry_after.map(Duration::from_secs))),
+        Ok(body) => Sent::Answered(ask.answered(status, &headers, &body), took),
         Err(error) => Sent::Failed(chain(&error)),
     }
 }

@@ -25,6 +25,9 @@ struct Counts {
     answers: BTreeMap<(usize, u16), u64>,
     /// What was wrong, how often. Statuses and names are few, and so are causes of failures.
     wrong: BTreeMap<String, u64>,
+    /// How long honest visitors waited to be signed in and out, in microseconds.
+    logins: Vec<u32>,
+    logouts: Vec<u32>,
 }
 
 impl Tally {
@@ -42,6 +45,20 @@ impl Tally {
         if !expected.contains(&status) {
             let what = format!("{status} instead of {}", list(expected));
             counts.note(kind, ask, &what);
+        }
+    }
+
+    /// Notes how long a login or a logout took, of an honest visitor: the others wait because they are attackers.
+    pub(crate) fn time(&self, kind: Kind, ask: &Ask, took: Duration) {
+        if !kind.is_honest() {
+            return;
+        }
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        if ask.is_login() {
+            counts.logins.push(took);
+        } else if ask.is_logout() {
+            counts.logouts.push(took);
         }
     }
 
@@ -119,6 +136,15 @@ impl Counts {
                 let _ = writeln!(text, "load: {:<20} {answers}", kind.as_str());
             }
         }
+        for (what, times) in [("logins", &self.logins), ("logouts", &self.logouts)] {
+            if let (Some(half), Some(most)) = (percentile(times, 50), percentile(times, 99)) {
+                let _ = writeln!(
+                    text,
+                    "load: {what:<20} {}, p50 {half:.1} ms, p99 {most:.1} ms",
+                    times.len()
+                );
+            }
+        }
         if self.total() == 0 {
             text.push_str("load: FAILED: not one answer\n");
         }
@@ -147,6 +173,14 @@ impl Counts {
     }
 }
 
+/// The time below which so many of 100 lie, in milliseconds.
+fn percentile(times: &[u32], percent: usize) -> Option<f64> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let at = (times.len() * percent).div_ceil(100).max(1) - 1;
+    times.get(at).map(|micros| f64::from(*micros) / 1_000.0)
+}
+
 fn index(kind: Kind) -> usize {
     Kind::ALL
         .iter()
@@ -162,4 +196,18 @@ fn statuses(counts: impl Iterator<Item = (u16, u64)>) -> String {
 fn list(expected: &[u16]) -> String {
     let each = expected.iter().map(u16::to_string);
     each.collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_time_below_which_so_many_lie() {
+        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile(&[7_000], 99), Some(7.0));
+        let hundred: Vec<u32> = (1..=100).rev().map(|n| n * 1_000).collect();
+        assert_eq!(percentile(&hundred, 50), Some(50.0));
+        assert_eq!(percentile(&hundred, 99), Some(99.0));
+    }
 }

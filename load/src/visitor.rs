@@ -92,12 +92,16 @@ async fn step(user: &mut GooseUser, kind: Kind, run: Arc<Run>) -> TransactionRes
         }
     };
     let mut expected = ask.expected.to_vec();
-    if run.expects_outage && ask.is_checkout {
+    let may_be_away = ask.is_checkout || ask.is_login() || ask.credentials.is_some();
+    if run.expects_outage && may_be_away {
         expected.push(503);
     }
     match send(user, kind, &ask, &expected).await? {
-        Sent::Answered(answer) => {
+        Sent::Answered(answer, took) => {
             run.tally.count(kind, &ask, &expected, answer.status);
+            if answer.status == 200 {
+                run.tally.time(kind, &ask, took);
+            }
             visitor.hear(answer);
         }
         Sent::Failed(why) => {

@@ -57,8 +57,9 @@ pub(crate) struct Cli {
     /// Visit the shop yourself: shoppers, customers with a past, crawlers and attackers, some forty requests a second
     ///
     /// They come over HTTP through --listen, each from an address of its own in the forwarding header, so the shop trusts
-    /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion and a quota for
-    /// VIPs are on unless the file says otherwise, and so is a prefix of its own, `palisade-demo:`, in Redis.
+    /// loopback as a proxy and both listeners must be on loopback. Bans of seconds, every kind of suspicion, sessions with a page
+    /// for them (/account) and a quota for VIPs are on unless the file says otherwise, and so is a prefix of its own,
+    /// `palisade-demo:`, in Redis.
     #[arg(long)]
     pub(crate) demo: bool,
 
@@ -83,7 +84,8 @@ Examples:
       happens
 
   webstore --demo
-      the same with visitors: http://127.0.0.1:9464/metrics has something to tell within seconds
+      the same with visitors: http://127.0.0.1:9464/metrics has something to tell within seconds;
+      sign in on http://127.0.0.1:8000/account as ada or bob, password palisade
 
   REDIS_URL=redis://127.0.0.1:6379 webstore --config webstore.toml
       limits from the file, shared through Redis

@@ -13,7 +13,7 @@ use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::HttpMetricsLayer;
 
 use crate::routes::{ROUTES, SESSION_ROUTES};
-use crate::{Shop, auth, country, customers, funnel, router};
+use crate::{Shop, account, auth, country, customers, funnel, router};
 
 /// Lines of the access log in a second of each class, where the configuration does not say.
 const ACCESS_LINES: u16 = 5;
@@ -28,7 +28,8 @@ pub fn layers(mut config: Config) -> StackBuilder {
     // Only a verified user has a quota: whoever sends an invalid token meets the limits of an anonymous client,
     // and then the handlers' 401. Sessions say by themselves whose they are.
     let layers = if has_sessions {
-        layers.routes(ROUTES.into_iter().chain(SESSION_ROUTES))
+        let routes = ROUTES.into_iter().chain(SESSION_ROUTES);
+        layers.routes(routes.chain(account::ROUTES))
     } else {
         layers
             .user(|request: &Parts| Some(auth::user(&request.headers).ok()??.to_owned()))
@@ -44,7 +45,7 @@ pub fn layers(mut config: Config) -> StackBuilder {
         .actions(customers::actions())
 }
 
-/// The shop inside the layers, with the endpoints of sessions if it has them.
+/// The shop inside the layers, with the endpoints of sessions and the page for them if it has sessions.
 ///
 /// `Router::layer` runs after routing, so that the route's template is known to every layer, and around the
 /// fallback, so that requests for paths that do not exist are limited and measured too.
@@ -59,6 +60,7 @@ pub fn guarded(
         return shop.layer(stack).layer(Extension(suspicions));
     };
     shop.merge(api.router())
+        .merge(account::router())
         .layer(stack)
         .layer(Extension(suspicions))
         .layer(Extension(sessions.clone()))

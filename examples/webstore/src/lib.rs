@@ -2,6 +2,7 @@
 //!
 //! [`router`] is the shop alone and [`guarded`] the shop inside palisade's layers.
 
+mod account;
 pub mod auth;
 pub mod country;
 mod customers;

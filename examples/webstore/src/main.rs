@@ -6,7 +6,7 @@ mod log_file;
 mod signals;
 
 use std::error::Error;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,12 @@ async fn start(cli: &Cli) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let shop_listener = bind(cli.listen, "--listen").await?;
     let admin_listener = bind(cli.admin, "--admin").await?;
-    announce(&shop_listener, &admin_listener, cli.demo)?;
+    announce(
+        &shop_listener,
+        &admin_listener,
+        cli.demo,
+        sessions.is_some(),
+    )?;
     let shop_address = shop_listener.local_addr()?;
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -257,21 +262,15 @@ async fn configured(
         // What is no text is refused like the empty URL, and not taken for an absent one.
         config.store.redis_url = Some(RedisUrl::from(url.into_string().unwrap_or_default()));
     }
-    let insecure = config
-        .sessions
-        .as_ref()
-        .is_some_and(|it| it.insecure_cookie);
-    if insecure && !cli.listen.ip().is_loopback() {
-        return Err(Failure::InsecureCookie(cli.listen));
-    }
     let memory = MemoryStore::new();
-    let mut header = None;
+    let (mut header, mut secret) = (None, None);
     if cli.demo {
         if let Some(obstacle) = demo::obstacle(cli.listen, cli.admin, &config) {
             return Err(Failure::Demo(obstacle));
         }
         header = Some(config.client.forwarded_header);
         config.segments.get_or_insert_default();
+        secret = demo::secret(&config)?;
         if let Err(error) = demo::remember(&config, &memory).await {
             tracing::warn!(
                 target: "webstore",
@@ -281,8 +280,18 @@ async fn configured(
             );
         }
     }
+    let insecure = config
+        .sessions
+        .as_ref()
+        .is_some_and(|it| it.insecure_cookie);
+    if insecure && !cli.listen.ip().is_loopback() {
+        return Err(Failure::InsecureCookie(cli.listen));
+    }
     let proxies = config.client.trusted_proxies.clone();
-    let layers = webstore::layers(config).memory(memory).ops(ops);
+    let mut layers = webstore::layers(config).memory(memory).ops(ops);
+    if let Some(secret) = secret {
+        layers = layers.secret(secret);
+    }
     let stack = layers.build_measured(telemetry).map_err(|error| {
         if url_from_environment && error.key().ends_with("redis_url") {
             Failure::RedisUrl(error)
@@ -344,12 +353,24 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, 
 
 /// Says on stdout where the process listens and what to open: the bound addresses, so that port 0 is of use to a script.
 /// Nobody is to take the demo's visitors for real ones.
-fn announce(shop: &TcpListener, admin: &TcpListener, is_demo: bool) -> io::Result<()> {
-    let admin = admin.local_addr()?;
+fn announce(
+    shop: &TcpListener,
+    admin: &TcpListener,
+    is_demo: bool,
+    has_sessions: bool,
+) -> io::Result<()> {
+    let (shop, admin) = (shop.local_addr()?, admin.local_addr()?);
     let mut text = format!(
-        "webstore listening on http://{}, admin on http://{admin}\nlive page on http://{admin}/\n",
-        shop.local_addr()?,
+        "webstore listening on http://{shop}, admin on http://{admin}\nlive page on http://{admin}/\n"
     );
+    if is_demo && has_sessions {
+        let [ada, bob] = demo::USERS;
+        let _ = writeln!(
+            text,
+            "account page on http://{shop}/account: sign in as {ada} or {bob} with the password {}",
+            demo::PASSWORD
+        );
+    }
     if is_demo {
         text.push_str(
             "webstore: THIS IS DEMO TRAFFIC: all visitors are made up, and some of them are attackers; whoever connects \

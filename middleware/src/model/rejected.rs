@@ -104,3 +104,21 @@ pub struct Rejected {
     /// The names of the policies that were violated, or could not be checked.
     pub policies: SmallVec<[Arc<str>; 2]>,
 }
+
+/// A refusal for this reason, with no policy to name: what a service leaves in a response with which it refuses as a layer would.
+///
+/// ```
+/// use palisade::rate_limit::{Reason, Rejected};
+///
+/// let mut response = http::Response::new(());
+/// *response.status_mut() = Reason::CROSS_SITE.status();
+/// response.extensions_mut().insert(Rejected::from(Reason::CROSS_SITE));
+/// ```
+impl From<Reason> for Rejected {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            policies: SmallVec::new(),
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::setup::Setup;
 #[cfg(feature = "redis")]
 use super::stores::CallObserver;
 use crate::ConfigError;
-use crate::client::{ExtractUser, IdentifyLayer, IdentifyLayerBuilder, ResolveCountry};
+use crate::client::{ExtractUser, IdentifyLayer, IdentifyLayerBuilder, ResolveCountry, Secret};
 use crate::config::{Config, CountVisitors};
 use crate::funnel::Stage;
 #[cfg(feature = "otel")]
@@ -54,6 +54,7 @@ pub struct StackBuilder {
     pub(super) route: Arc<dyn ResolveRoute>,
     pub(super) routes: Option<Vec<Box<str>>>,
     pub(super) memory: MemoryStore,
+    pub(super) secret: Option<Secret>,
     pub(super) reject: Option<Reject>,
     pub(super) deny_cache: Option<usize>,
     #[cfg(feature = "redis")]
@@ -90,6 +91,7 @@ impl StackBuilder {
             route: Arc::new(MatchedRoute),
             routes: None,
             memory: MemoryStore::new(),
+            secret: None,
             reject: None,
             deny_cache: None,
             #[cfg(feature = "redis")]
@@ -228,6 +230,13 @@ impl StackBuilder {
     /// Set it for another bound on its keys, or another clock.
     pub fn memory(mut self, memory: MemoryStore) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// The secret that keys the hashes and the tokens of sessions, in place of
+    /// [the configuration's](crate::config::Config::secret): one that comes from elsewhere than a file or the environment.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 

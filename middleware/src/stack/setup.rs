@@ -62,7 +62,10 @@ impl Setup {
             let allowed = "nothing in this build: palisade's feature `redis` is off";
             return Err(ConfigError::without_value("store.redis_url", allowed));
         }
-        let secret = said.config.secret()?;
+        let secret = match said.secret.take() {
+            Some(secret) => Some(secret),
+            None => said.config.secret()?,
+        };
         let has_secret = secret.is_some();
         let unmet = checks::check(&said, secret.is_some(), stores.are_shared())?;
         let secret = match secret {
@@ -307,5 +310,33 @@ fn heed(sessions: &Sessions, windows: &[(IncidentKind, Duration)], event: &Secur
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use crate::client::{Secret, UserId};
+    use crate::config::Config;
+    use crate::stack::Stack;
+
+    /// How a stack with this secret, or one of its own, writes an id that is no plain one.
+    fn hashed(secret: Option<&Secret>) -> UserId {
+        let mut builder = Stack::builder().config(Config::from_toml("[sessions]").unwrap());
+        if let Some(secret) = secret {
+            builder = builder.secret(secret.clone());
+        }
+        let stack = builder.build().unwrap();
+        stack.sessions().unwrap().user("an id with spaces")
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_the_service_is_in_place_of_the_configurations() {
+        let secret = Secret::random().unwrap();
+        assert_eq!(hashed(Some(&secret)), hashed(Some(&secret)));
+        assert_eq!(
+            hashed(Some(&secret)),
+            UserId::new("an id with spaces", &secret)
+        );
+        assert_ne!(hashed(Some(&secret)), hashed(None));
     }
 }

@@ -7,6 +7,11 @@ use super::SOON;
 
 /// Holds every text of the page, as it is now, to the contrast of WCAG 2.2 level AA.
 pub(super) async fn assert_readable(browser: &Browser) {
+    assert_texts_readable(browser, 60).await;
+}
+
+/// As [`assert_readable`], of a page that has more than so many texts.
+pub(super) async fn assert_texts_readable(browser: &Browser, least: u64) {
     let size = "return [innerWidth, innerHeight, document.documentElement.scrollHeight]";
     let size = browser.run(size).await;
     let [width, height, whole] = [0, 1, 2].map(|it| {
@@ -18,7 +23,7 @@ pub(super) async fn assert_readable(browser: &Browser) {
     browser.until("nothing moves", SOON, still).await;
     let found = browser.run(include_str!("contrast.js")).await;
     browser.resize(width, height).await;
-    assert!(found["looked"].as_u64().unwrap() > 60, "{found}");
+    assert!(found["looked"].as_u64().unwrap() > least, "{found}");
     assert_eq!(found["faint"], json!([]), "at {width} pixels");
 }
 

@@ -1,5 +1,6 @@
-//! The live page in a real browser, against the real service.
+//! The live page, and the webstore's account page, in a real browser against the real service.
 
+mod account;
 mod contrast;
 mod failing;
 mod lifting;

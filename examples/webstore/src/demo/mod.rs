@@ -9,5 +9,11 @@ mod settings;
 mod traffic;
 
 pub use history::remember;
-pub use settings::{obstacle, settings};
+pub use settings::{obstacle, secret, settings};
 pub use traffic::Traffic;
+
+/// Users whom one can be oneself on the account page. The first has two devices beside yours, and comes and goes; nobody else
+/// is the second.
+pub const USERS: [&str; 2] = ["ada", "bob"];
+/// Their password, and anybody's.
+pub const PASSWORD: &str = crate::auth::PASSWORD;

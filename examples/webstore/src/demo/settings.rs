@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use palisade::ConfigError;
-use palisade::client::TrustedProxies;
+use palisade::client::{Secret, TrustedProxies};
 use palisade::config::Config;
 use toml::Table;
 use toml::map::Entry;
@@ -12,7 +12,7 @@ use toml::map::Entry;
 const DEMO: &str = include_str!("demo.toml");
 
 /// Sections that are the file's alone, if it has them: a part of the demo's could contradict the rest.
-const WHOLE: [&str; 2] = ["suspicion.bans", "rate_limit.policies.user"];
+const WHOLE: [&str; 3] = ["suspicion.bans", "rate_limit.policies.user", "sessions"];
 
 /// The settings of a file, and those of `demo.toml` for what it does not say.
 ///
@@ -64,6 +64,18 @@ fn complete(file: &mut Table, demo: Table, at: &str) {
             }
             (Entry::Occupied(_), _) => {}
         }
+    }
+}
+
+/// A secret for a demo for which none is configured: with it, tokens that the shop did not make count as guesses, and on Redis
+/// there can be sessions.
+///
+/// # Errors
+/// A secret that cannot be used, or a system without random bytes.
+pub fn secret(config: &Config) -> Result<Option<Secret>, ConfigError> {
+    match config.secret()? {
+        Some(_) => Ok(None),
+        None => Secret::random().map(Some),
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Request, header};
+use axum::body::Body;
+use axum::http::{Request, header};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -82,26 +82,20 @@ impl Line {
     async fn send(&self, ask: &Ask) -> Option<Answer> {
         let mut request = Request::builder()
             .method(ask.method.clone())
-            .uri(format!("http://{}{}", self.shop, ask.path))
-            .header(header::USER_AGENT, ask.agent);
+            .uri(format!("http://{}{}", self.shop, ask.path));
         request = match self.header {
             ForwardedHeader::Forwarded => request.header(header::FORWARDED, ask.forwarded()),
             _ => request.header("x-forwarded-for", ask.x_forwarded_for()),
         };
-        if let Some(authorization) = ask.authorization() {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if ask.json.is_some() {
-            let json = HeaderValue::from_static("application/json");
-            request = request.header(header::CONTENT_TYPE, json);
+        for (name, value) in ask.headers() {
+            request = request.header(name, value);
         }
         let body = ask.json.clone().map_or_else(Body::empty, Body::from);
         let response = self.client.request(request.body(body).ok()?).await.ok()?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(header::RETRY_AFTER);
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
         // A body that is read to its end leaves the connection for the next request.
-        let _: Bytes = response.into_body().collect().await.ok()?.to_bytes();
+        let body = body.collect().await.ok()?.to_bytes();
         if !ask.expected.contains(&status) {
             tracing::debug!(
                 status,
@@ -109,6 +103,6 @@ impl Line {
                 "a visitor of the demo is surprised"
             );
         }
-        Some(Answer::new(status, retry_after.map(Duration::from_secs)))
+        Some(ask.answered(status, &head.headers, &body))
     }
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use palisade::client::Client;
+use palisade::rate_limit::Reason;
 use palisade::session::{Begun, CreateError, Issued, NewSession, Session, Sessions};
 use palisade::suspicion::{Login, Suspicions};
 use serde::{Deserialize, Serialize};
@@ -41,13 +42,34 @@ pub(super) struct Token {
 /// it creates one, and sets its cookie if a page of the shop asks; 403 if another site's page does, 409 if no session can be
 /// created, 503 if the store does not answer.
 ///
+/// No answer may be stored. The 403 is a refusal, as those of the layers are, and no failure of the client: it is another site's
+/// doing.
+///
 /// Palisade is told how it went, and asked whether the account is under attack: then the answer takes longer. Nobody is
 /// locked out, since anybody could have others locked out.
 pub(super) async fn login(
     suspicions: Option<Extension<Suspicions>>,
     sessions: Option<Extension<Sessions>>,
     request: Parts,
-    JsonBody(credentials): JsonBody<Credentials>,
+    credentials: Result<JsonBody<Credentials>, Problem>,
+) -> Response {
+    let answered = match credentials {
+        Ok(JsonBody(credentials)) => log_in(suspicions, sessions, &request, credentials).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = answered.into_response();
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+async fn log_in(
+    suspicions: Option<Extension<Suspicions>>,
+    sessions: Option<Extension<Sessions>>,
+    request: &Parts,
+    credentials: Credentials,
 ) -> Result<Response, Problem> {
     let user = &credentials.user;
     if !identifier::is_valid(user) {
@@ -56,7 +78,7 @@ pub(super) async fn login(
     }
     // Before the password is checked: should all of the user's sessions be ended meanwhile, this login creates none.
     let begun = match &sessions {
-        Some(Extension(sessions)) => Some(begin(sessions, &request, user).await?),
+        Some(Extension(sessions)) => Some(begin(sessions, request, user).await?),
         None => None,
     };
     if let Some(Extension(suspicions)) = suspicions
@@ -78,7 +100,7 @@ pub(super) async fn login(
         };
         return Ok((Extension(login), Json(answer)).into_response());
     };
-    let issued = create(&sessions, &request, begun).await?;
+    let issued = create(&sessions, request, begun).await?;
     // The browser holds one token: a session that the new one takes the place of ends.
     if let Some(replaced) = request.extensions.get::<Session>() {
         let _ = sessions.end(&replaced.user, replaced.id).await;
@@ -91,17 +113,16 @@ pub(super) async fn login(
         session_id: Some(issued.session.id.to_string()),
         expires_at: Some(expires.to_string()),
     };
-    let not_stored = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     // Who logs in after failures is told so.
     let login = Extension(login.of(&issued.session.user));
-    Ok((login, not_stored, cookie, Json(answer)).into_response())
+    Ok((login, cookie, Json(answer)).into_response())
 }
 
 /// Begins the login of a user; whether its answer sets the cookie.
 async fn begin(sessions: &Sessions, request: &Parts, user: &str) -> Result<(Begun, bool), Problem> {
     let Some(sets_cookie) = sessions.sets_cookie(request) else {
         let detail = "The request comes from a page of another site.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        return Err(Problem::refused(Reason::CROSS_SITE, detail));
     };
     let begun = sessions.begin(&sessions.user(user)).await;
     Ok((begun.map_err(|_| unavailable())?, sets_cookie))

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use palisade::rate_limit::{Reason, Rejected};
 use serde_json::json;
 
 /// Characters of detail that a client is shown: a detail may quote what the client sent.
@@ -12,6 +13,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     challenge: Option<&'static str>,
+    refused: Option<Reason>,
 }
 
 impl Problem {
@@ -25,6 +27,7 @@ impl Problem {
             status,
             detail,
             challenge: None,
+            refused: None,
         }
     }
 
@@ -33,6 +36,14 @@ impl Problem {
         Self {
             challenge: Some(challenge),
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
+        }
+    }
+
+    /// A refusal as a layer's: it is no failure of the client.
+    pub(crate) fn refused(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            refused: Some(reason),
+            ..Self::new(reason.status(), detail)
         }
     }
 }
@@ -55,6 +66,9 @@ impl IntoResponse for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(challenge),
             );
+        }
+        if let Some(reason) = self.refused {
+            response.extensions_mut().insert(Rejected::from(reason));
         }
         response
     }

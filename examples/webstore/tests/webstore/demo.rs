@@ -1,6 +1,11 @@
 use std::time::{Duration, Instant};
 
-use crate::support::{Request, Webstore, config_file, run};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use palisade_tests::redis::RedisServer;
+
+use crate::support::{Request, Webstore, command, config_file, run};
 
 /// The value of every series whose line starts so, and that has all of these labels.
 fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
@@ -37,10 +42,11 @@ const VISITORS: &str = "webstore_funnel_visitors_total";
 const CUSTOMERS: &str = "webstore_customers";
 const SEGMENTS: &str = "webstore_customer_segment_total";
 const INCIDENTS: &str = "webstore_security_suspicious_activity_total";
+const SESSIONS: &str = "webstore_session_operations_total";
 const LIMITS: &str = "webstore_rate_limit_requests_total";
 
 /// What a newcomer is to see within seconds.
-const LIVELY: [(&str, &[&str]); 20] = [
+const LIVELY: [(&str, &[&str]); 24] = [
     (STAGES, &[r#"stage="browse_catalog""#, r#"country="DE""#]),
     (STAGES, &[r#"stage="view_product""#, r#"country="JP""#]),
     (STAGES, &[r#"stage="add_to_cart""#]),
@@ -64,6 +70,17 @@ const LIVELY: [(&str, &[&str]); 20] = [
     (
         "webstore_security_banned_requests_total",
         &[r#"result="denied""#],
+    ),
+    (SESSIONS, &[r#"operation="create""#, r#"outcome="done""#]),
+    (SESSIONS, &[r#"operation="end""#, r#"outcome="done""#]),
+    (
+        SESSIONS,
+        &[r#"operation="validate""#, r#"outcome="forged""#],
+    ),
+    // The thief's, whose victim has ended the session.
+    (
+        SESSIONS,
+        &[r#"operation="validate""#, r#"outcome="refused""#],
     ),
     (LIMITS, &[r#"policy="ip""#, r#"result="denied""#]),
     (LIMITS, &[r#"policy="user""#, r#"result="denied""#]),
@@ -122,6 +139,82 @@ fn a_demo_is_refused_where_others_could_claim_addresses_or_its_own_are_not_belie
         assert_eq!(ended.status.code(), Some(2), "{said}");
         assert!(said.contains(why), "{said}");
     }
+}
+
+/// What the program says on stdout before its first visitor.
+fn announced(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let command = command.args(arguments).envs(environment.iter().copied());
+    let spawned = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut process = spawned.unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    for line in lines.by_ref().map_while(Result::ok) {
+        said = said + &line + "\n";
+        if line.contains("DEMO TRAFFIC") {
+            break;
+        }
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    said
+}
+
+#[test]
+fn a_demo_says_where_and_as_whom_to_sign_in_and_one_can() {
+    let said = announced(&["--demo"], &[]);
+    let (_, invitation) = said.split_once("account page on http://").expect(&said);
+    assert!(
+        invitation.contains("/account: sign in as ada or bob with the password palisade"),
+        "{said}"
+    );
+
+    let store = Webstore::start(&["--demo"]);
+    assert_eq!(store.get("/account").status, 200);
+    let login = Request::post("/login", r#"{"user": "bob", "password": "palisade"}"#);
+    let answer = store.ask(login.header("sec-fetch-site", "same-origin"));
+    assert_eq!(answer.status, 200);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("session=pls_"), "{cookie}");
+    let (cookie, _) = cookie.split_once(';').unwrap();
+    let mine = Request::get("/api/v1/users/me/sessions").header("cookie", cookie);
+    let listed = store.ask(mine).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "nobody else is bob");
+}
+
+#[test]
+fn made_up_tokens_are_guesses_in_a_demo_and_who_sends_them_is_banned() {
+    let store = Webstore::start(&["--demo"]);
+    let started = Instant::now();
+    let forged = |n: u32| {
+        let token = format!("Bearer pls_YWRh.{n:021}A.{:064}", 0);
+        let request = Request::get("/US/cart").header("authorization", &token);
+        // An address that no visitor of the demo has.
+        store.ask(request.header("x-forwarded-for", "100.64.0.1"))
+    };
+    let mut sent = 0;
+    while forged(sent).status != 429 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{sent} tokens");
+        sent += 1;
+    }
+    assert!(sent >= 5, "banned after {sent} tokens");
+}
+
+#[test]
+fn a_demo_has_sessions_on_redis_too_although_no_secret_is_configured() {
+    let redis = RedisServer::start();
+    let url = redis.admin_url();
+    let said = announced(&["--demo"], &[("REDIS_URL", url.as_str())]);
+    assert!(said.contains("account page"), "{said}");
+    // Without visitors there are none.
+    let file = config_file("[sessions]\n");
+    let refused = command(&["--config", file.path().to_str().unwrap()])
+        .env("REDIS_URL", &url)
+        .output();
+    let refused = refused.unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("store.secret_file"), "{why}");
 }
 
 #[test]

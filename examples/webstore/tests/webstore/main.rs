@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+mod account;
 mod cart;
 mod catalogue;
 mod configuration;

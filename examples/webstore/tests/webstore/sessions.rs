@@ -1,6 +1,8 @@
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::support::{Request, Response, Webstore, config_file, run};
+use crate::support::{PATIENCE, Request, Response, Webstore, config_file, run};
 
 const SESSIONS: &str = "/api/v1/users/me/sessions";
 
@@ -87,7 +89,9 @@ fn with_sessions_a_demo_token_is_worth_nothing() {
 fn a_page_of_the_shop_gets_the_cookie_and_another_sites_page_nothing() {
     let store = shop();
     let page = |site: &str| store.ask(login("ada").header("sec-fetch-site", site));
-    page("cross-site").problem(403);
+    let refused = page("cross-site");
+    refused.problem(403);
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
     let response = page("same-origin");
     let cookie = response.header("set-cookie").unwrap().to_owned();
     let (cookie, attributes) = cookie.split_once(';').unwrap();
@@ -108,4 +112,41 @@ fn a_page_of_the_shop_gets_the_cookie_and_another_sites_page_nothing() {
     store
         .ask(Request::get(&current).header("cookie", cookie))
         .problem(401);
+}
+
+#[test]
+fn another_sites_login_is_refused_as_a_layer_refuses_and_is_no_failure_of_the_client() {
+    let store = Webstore::configured("[sessions]\n[suspicion]\nendpoint_scanning = '2/1m'\n");
+    for _ in 0..4 {
+        let foreign = login("ada").header("sec-fetch-site", "cross-site");
+        store.ask(foreign).problem(403);
+    }
+    // Two failures of the client's own come after them, and are an incident once they are counted.
+    store.get("/.env").problem(404);
+    store.get("/.git/HEAD").problem(404);
+    let incident = r#"webstore_security_suspicious_activity_total{type="endpoint_scanning"} 1"#;
+    let counted = |line: &str| store.admin("/metrics").body.lines().any(|it| it == line);
+    let started = Instant::now();
+    while !counted(incident) {
+        assert!(started.elapsed() < PATIENCE, "no incident");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(counted(
+        r#"webstore_security_failures_total{result="counted"} 2"#
+    ));
+}
+
+#[test]
+fn no_answer_to_a_login_may_be_stored() {
+    let store = shop();
+    let wrong = json!({"user": "ada", "password": "wrong"}).to_string();
+    for (body, status) in [
+        ("{", 400),
+        (wrong.as_str(), 401),
+        (r#"{"user":"a b","password":""}"#, 400),
+    ] {
+        let answer = store.ask(Request::post("/login", body));
+        answer.problem(status);
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{body}");
+    }
 }

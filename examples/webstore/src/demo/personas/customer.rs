@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::journey::{Journey, Visitor, country};
+use super::journey::Journey;
+use super::sign::Visitor;
 use super::world::{Regulars, World};
 use super::{Answer, Ask, Chance, Persona};
+use crate::auth::PASSWORD;
 
 /// A customer with a past: one that the shop knows already, or one that comes again and again.
 ///
@@ -16,6 +18,8 @@ pub(super) struct Customer {
     visitor: Visitor,
     journey: Journey,
     visits: usize,
+    /// Whether this name has yet to sign in.
+    login_due: bool,
     /// Requests under this name; see [`Self::MOST`].
     made: u32,
     pause: Duration,
@@ -39,16 +43,13 @@ impl Customer {
         let mut chance = world.chance();
         let visits = usize::try_from(chance.below(1_000)).unwrap_or(0);
         let mut customer = Self {
-            visitor: Visitor {
-                client: world.honest(),
-                user: None,
-                country: country(&mut chance),
-            },
+            visitor: Visitor::new(world, &mut chance, None),
             journey: Journey::splurge(world),
             world: Arc::clone(world),
             chance,
             is_vip,
             visits,
+            login_due: true,
             made: 0,
             pause: Duration::ZERO,
         };
@@ -70,11 +71,8 @@ impl Customer {
                 World::regular(past, self.chance.below(each))
             }
         };
-        self.visitor = Visitor {
-            client: self.world.honest(),
-            user: Some(user),
-            country: country(&mut self.chance),
-        };
+        self.visitor = Visitor::new(&self.world, &mut self.chance, Some(user));
+        self.login_due = true;
         self.made = 0;
         self.journey = if self.is_vip {
             Journey::splurge(&self.world)
@@ -102,6 +100,10 @@ impl Persona for Customer {
     fn next(&mut self) -> Ask {
         loop {
             let think = self.world.tempo.think(&mut self.chance, &(300..1_200));
+            if std::mem::take(&mut self.login_due) {
+                let ask = self.visitor.login(PASSWORD);
+                return ask.after(think.max(std::mem::take(&mut self.pause)));
+            }
             if let Some(ask) = self
                 .journey
                 .step(&self.world, &self.visitor, &mut self.chance)
@@ -113,5 +115,7 @@ impl Persona for Customer {
         }
     }
 
-    fn hear(&mut self, _: Answer) {}
+    fn hear(&mut self, answer: Answer) {
+        self.visitor.hear(answer);
+    }
 }

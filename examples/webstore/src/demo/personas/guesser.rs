@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Attacker, World};
-use super::{Answer, Ask, Persona};
+use super::{Answer, Ask, Credentials, Persona};
 
 const PASSWORDS: [&str; 12] = [
     "123456", "password", "qwerty", "111111", "letmein", "dragon", "iloveyou", "monkey", "abc123",
@@ -133,6 +133,55 @@ impl Persona for Sprayer {
 
     fn hear(&mut self, _: Answer) {
         if self.attacker.made >= Self::ACCOUNTS {
+            self.attacker.rest();
+        }
+    }
+}
+
+/// Made-up tokens of sessions, each as long as a real one and signed by nobody.
+pub(super) struct Forger {
+    attacker: Attacker,
+}
+
+impl Forger {
+    const TOKENS: u32 = 16;
+
+    pub(super) fn new(world: &Arc<World>) -> Self {
+        Self {
+            attacker: Attacker::new(world),
+        }
+    }
+
+    /// `pls_<user>.<id>.<secret>`, of characters that stand for any bits.
+    fn token(&mut self) -> String {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let chance = &mut self.attacker.chance;
+        let mut part = |length: usize| -> String {
+            let letters = (0..length).map(|_| {
+                let at = usize::try_from(chance.below(64)).unwrap_or(0);
+                char::from(LETTERS[at])
+            });
+            letters.collect()
+        };
+        let (id, secret) = (part(21), part(64));
+        // `ada`, and an id of 16 bytes.
+        format!("pls_YWRh.{id}A.{secret}")
+    }
+}
+
+impl Persona for Forger {
+    fn next(&mut self) -> Ask {
+        let ask = Ask::get("/{country}/cart", "/US/cart", self.attacker.client);
+        let ask = Ask {
+            credentials: Some(Credentials::Bearer(self.token())),
+            ..ask.agent(AGENT).expect(&[401, 429])
+        };
+        self.attacker.go(ask, &(40..160))
+    }
+
+    fn hear(&mut self, _: Answer) {
+        if self.attacker.made >= Self::TOKENS {
             self.attacker.rest();
         }
     }

@@ -3,27 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::sign::Visitor;
 use super::world::World;
 use super::{Ask, Chance};
-
-/// Who visits, and where.
-pub(super) struct Visitor {
-    pub(super) client: IpAddr,
-    pub(super) user: Option<String>,
-    pub(super) country: &'static str,
-}
-
-impl Visitor {
-    /// Somebody whom the shop has never seen; two of five log in.
-    pub(super) fn stranger(world: &World, chance: &mut Chance) -> Self {
-        let user = chance.percent(40).then(|| world.name("shopper"));
-        Self {
-            client: world.honest(),
-            user,
-            country: country(chance),
-        }
-    }
-}
 
 /// How many come from where.
 pub(super) fn country(chance: &mut Chance) -> &'static str {
@@ -121,9 +103,7 @@ impl Journey {
         chance: &mut Chance,
     ) -> Option<Ask> {
         let Visitor {
-            client,
-            user,
-            country,
+            client, country, ..
         } = visitor;
         let ask = match self.steps.next()? {
             Step::Browse => Ask::get(
@@ -140,7 +120,7 @@ impl Journey {
             Step::LookIntoCart => Ask::get("/{country}/cart", format!("/{country}/cart"), *client),
             Step::CheckOut => check_out(world, country, *client, chance),
         };
-        Some(ask.by(user.as_deref()))
+        Some(visitor.sign(ask))
     }
 }
 

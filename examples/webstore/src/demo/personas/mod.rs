@@ -14,15 +14,19 @@ mod paths;
 mod probe;
 mod reseller;
 mod shopper;
+mod sign;
+mod thief;
+mod two_devices;
 mod world;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, Method, header};
 
 pub use chance::Chance;
+pub use sign::{Credentials, Issued};
 pub use world::{Regulars, Tempo, World};
 
 /// One request that a persona makes.
@@ -39,8 +43,12 @@ pub struct Ask {
     pub name: &'static str,
     /// The client's address, for the forwarding header.
     pub client: IpAddr,
-    /// The user whose token the request carries.
+    /// The user whose credentials the request carries.
     pub user: Option<String>,
+    /// What the request is signed in by.
+    pub credentials: Option<Credentials>,
+    /// Whether a page of the shop asks, in a browser.
+    pub is_page: bool,
     /// The body, JSON or what pretends to be.
     pub json: Option<String>,
     /// The `User-Agent`.
@@ -60,8 +68,10 @@ impl Ask {
             name,
             client,
             user: None,
+            credentials: None,
+            is_page: false,
             json: None,
-            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            agent: sign::LAPTOP,
             expected: &[200],
             is_checkout: false,
         }
@@ -82,16 +92,11 @@ impl Ask {
 
     fn login(client: IpAddr, user: &str, password: &str) -> Self {
         let json = format!(r#"{{"user":"{user}","password":"{password}"}}"#);
-        Self::post("/login", "/login", client, json)
+        Self::post(LOGIN, LOGIN, client, json)
     }
 
     fn after(mut self, pause: Duration) -> Self {
         self.pause = pause;
-        self
-    }
-
-    fn by(mut self, user: Option<&str>) -> Self {
-        self.user = user.map(str::to_owned);
         self
     }
 
@@ -120,35 +125,66 @@ impl Ask {
         }
     }
 
-    /// The value of an `Authorization` header.
+    /// Every other header.
     #[must_use]
-    pub fn authorization(&self) -> Option<String> {
-        let token = crate::auth::token(self.user.as_deref()?);
-        Some(format!("Bearer {token}"))
+    pub fn headers(&self) -> Vec<(HeaderName, String)> {
+        let mut headers = vec![(header::USER_AGENT, self.agent.to_owned())];
+        headers.extend(self.credentials.as_ref().map(Credentials::header));
+        if self.is_page {
+            // Browsers say so with whatever their pages send.
+            let name = HeaderName::from_static("sec-fetch-site");
+            headers.push((name, "same-origin".to_owned()));
+        }
+        if self.json.is_some() {
+            headers.push((header::CONTENT_TYPE, "application/json".to_owned()));
+        }
+        headers
+    }
+
+    /// Whether the request signs in.
+    #[must_use]
+    pub fn is_login(&self) -> bool {
+        self.name == LOGIN
+    }
+
+    /// Whether the request signs out.
+    #[must_use]
+    pub fn is_logout(&self) -> bool {
+        self.name == LOGOUT
+    }
+
+    /// What the persona hears of an answer to this.
+    #[must_use]
+    pub fn answered(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
+        let retry_after = headers.get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Answer {
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+            issued: (self.is_login() && status == 200)
+                .then(|| Issued::read(headers, body))
+                .flatten(),
+        }
     }
 }
 
+const LOGIN: &str = "/login";
+const LOGOUT: &str = "/profiles/me/logout";
+
 /// What came back.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// `Retry-After`, where the response has it.
     pub retry_after: Option<Duration>,
+    /// What a login got.
+    pub issued: Option<Issued>,
 }
 
 impl Answer {
-    /// An answer of this status, and what it said of when to ask again.
-    #[must_use]
-    pub const fn new(status: u16, retry_after: Option<Duration>) -> Self {
-        Self {
-            status,
-            retry_after,
-        }
-    }
-
-    fn is_denied(self) -> bool {
+    fn is_denied(&self) -> bool {
         self.status == 429
     }
 }
@@ -172,6 +208,8 @@ pub enum Kind {
     Returning,
     /// A customer who spends more than others.
     Vip,
+    /// Signs in on a laptop and on a phone, ends one from the other, and signs out.
+    TwoDevices,
     /// Reads product pages, one a second.
     Crawler,
     /// Reads product pages as fast as it is let, and waits when it is told to.
@@ -184,6 +222,10 @@ pub enum Kind {
     PasswordSprayer,
     /// Asks for what careless servers leave open.
     Scanner,
+    /// Makes up tokens of sessions.
+    TokenForger,
+    /// Uses a token of somebody else's phone, until its owner ends that session.
+    TokenThief,
     /// Sends requests that cannot be served.
     BrokenClient,
     /// Sends more than one address may.
@@ -194,15 +236,18 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Shopper,
         Self::Returning,
         Self::Vip,
+        Self::TwoDevices,
         Self::Crawler,
         Self::FastCrawler,
         Self::CredentialStuffer,
         Self::DistributedStuffer,
         Self::PasswordSprayer,
+        Self::TokenForger,
+        Self::TokenThief,
         Self::Scanner,
         Self::BrokenClient,
         Self::Flood,
@@ -216,11 +261,14 @@ impl Kind {
             Self::Shopper => "shopper",
             Self::Returning => "returning",
             Self::Vip => "vip",
+            Self::TwoDevices => "two-devices",
             Self::Crawler => "crawler",
             Self::FastCrawler => "fast-crawler",
             Self::CredentialStuffer => "credential-stuffer",
             Self::DistributedStuffer => "distributed-stuffer",
             Self::PasswordSprayer => "password-sprayer",
+            Self::TokenForger => "token-forger",
+            Self::TokenThief => "token-thief",
             Self::Scanner => "scanner",
             Self::BrokenClient => "broken-client",
             Self::Flood => "flood",
@@ -233,7 +281,7 @@ impl Kind {
     pub const fn is_honest(self) -> bool {
         matches!(
             self,
-            Self::Shopper | Self::Returning | Self::Vip | Self::Crawler
+            Self::Shopper | Self::Returning | Self::Vip | Self::TwoDevices | Self::Crawler
         )
     }
 
@@ -255,11 +303,14 @@ impl Kind {
             Self::Shopper => Box::new(shopper::Shopper::new(world)),
             Self::Returning => Box::new(customer::Customer::returning(world)),
             Self::Vip => Box::new(customer::Customer::vip(world)),
+            Self::TwoDevices => Box::new(two_devices::TwoDevices::new(world)),
             Self::Crawler => Box::new(crawler::Crawler::polite(world)),
             Self::FastCrawler => Box::new(crawler::Crawler::fast(world)),
             Self::CredentialStuffer => Box::new(guesser::Stuffer::new(world)),
             Self::DistributedStuffer => Box::new(guesser::Distributed::new(world)),
             Self::PasswordSprayer => Box::new(guesser::Sprayer::new(world)),
+            Self::TokenForger => Box::new(guesser::Forger::new(world)),
+            Self::TokenThief => Box::new(thief::Thief::new(world)),
             Self::Scanner => Box::new(probe::Probe::scanner(world)),
             Self::BrokenClient => Box::new(probe::Probe::broken(world)),
             Self::Flood => Box::new(flood::Flood::new(world)),

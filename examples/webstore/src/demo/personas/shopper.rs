@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use super::journey::{Journey, Visitor};
+use super::journey::Journey;
+use super::sign::Visitor;
 use super::world::World;
 use super::{Answer, Ask, Chance, Persona};
+use crate::auth::PASSWORD;
 
 /// Looks around, anonymous or logged in, and buys if it comes to that. Each visit is somebody new.
 pub(super) struct Shopper {
@@ -46,17 +48,15 @@ impl Shopper {
 impl Persona for Shopper {
     fn next(&mut self) -> Ask {
         let pause = self.world.tempo.think(&mut self.chance, &(300..1_500));
-        let user = self.visitor.user.clone().unwrap_or_default();
         match std::mem::replace(&mut self.login, Login::None) {
             Login::None => {}
             Login::Mistyped => {
                 self.login = Login::Due;
-                let ask = Ask::login(self.visitor.client, &user, "palisades");
+                let ask = self.visitor.login("palisades");
                 return ask.after(pause).expect(&[401]);
             }
             Login::Due => {
-                let ask = Ask::login(self.visitor.client, &user, crate::auth::PASSWORD);
-                return ask.after(pause);
+                return self.visitor.login(PASSWORD).after(pause);
             }
         }
         if let Some(ask) = self
@@ -65,9 +65,18 @@ impl Persona for Shopper {
         {
             return ask.after(pause);
         }
+        // One in two signs out; the others' sessions end by themselves.
+        if let Some(out) = self.visitor.logout("current")
+            && self.chance.percent(50)
+        {
+            self.visitor.leave();
+            return out.after(pause);
+        }
         *self = Self::new(&self.world);
         self.next()
     }
 
-    fn hear(&mut self, _: Answer) {}
+    fn hear(&mut self, answer: Answer) {
+        self.visitor.hear(answer);
+    }
 }

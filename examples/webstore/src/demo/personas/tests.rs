@@ -19,9 +19,15 @@ fn answer(ask: &Ask, chance: &mut Chance) -> Answer {
         ask.expected[0]
     };
     let retry_after = (status == 429).then_some(Duration::from_secs(3));
+    let issued = (ask.is_login() && status == 200).then(|| Issued {
+        token: "pls_token".to_owned(),
+        session_id: Some("9f3c1b0e-5d64-4c7a-8f0b-2b6d1a9e4c11".to_owned()),
+        cookie: ask.is_page.then(|| "session=pls_token".to_owned()),
+    });
     Answer {
         status,
         retry_after,
+        issued,
     }
 }
 
@@ -93,7 +99,7 @@ fn busiest(requests: impl Iterator<Item = (Duration, String)>) -> usize {
 #[test]
 fn honest_visitors_stay_within_the_default_limits_however_hasty() {
     let world = world(1_000_000);
-    for kind in [Kind::Shopper, Kind::Returning, Kind::Vip, Kind::Crawler] {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_honest()) {
         let asked = asked(kind, &world, 20_000);
         let by_user = asked
             .iter()
