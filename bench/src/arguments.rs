@@ -16,7 +16,8 @@ use crate::variants::Variant;
     name = "cargo bench -p palisade-bench --",
     after_help = "Try it:\n  cargo bench -p palisade-bench                                 the whole comparison, 6 minutes\n  \
                   cargo bench -p palisade-bench -- --rounds 3 --seconds 1       a first look, below a minute\n  \
-                  cargo bench -p palisade-bench -- --variants bare,redis        two variants only"
+                  cargo bench -p palisade-bench -- --variants bare,redis        two variants only\n  \
+                  cargo bench -p palisade-bench --bench compare -- sessions     a million sessions, about 3 minutes"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -53,10 +54,24 @@ pub(crate) struct Comparison {
     pub(crate) only_rounds: bool,
 }
 
-/// The parts that run in processes of their own.
+/// Where sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kept {
+    Memory,
+    Redis,
+}
+
+/// The parts that run in processes of their own, and another measurement.
 #[derive(Debug, Subcommand)]
-#[command(hide = true)]
 pub(crate) enum Part {
+    /// Measures sessions instead: bytes of each, and the time of a validation and of a user's list, at ever more of them
+    Sessions {
+        /// How many in the end
+        #[arg(long, default_value_t = 1_000_000)]
+        count: usize,
+        #[arg(long, hide = true)]
+        kept: Option<Kept>,
+    },
     /// Serves the shop in one variant until standard input ends; prints its address.
     #[command(hide = true)]
     Serve(Serve),

@@ -11,6 +11,7 @@ mod load;
 mod process;
 mod redis_server;
 mod report;
+mod sessions;
 mod shop;
 mod statistics;
 mod variants;
@@ -32,6 +33,11 @@ pub fn main() -> ExitCode {
         None => report::run(&arguments.comparison),
         Some(Part::Serve(serve)) => shop::serve(serve),
         Some(Part::Footprint { variant }) => footprint::print(*variant),
+        Some(Part::Sessions { count, kept: None }) => sessions::report(*count),
+        Some(Part::Sessions {
+            count,
+            kept: Some(kept),
+        }) => sessions::print(*kept, *count),
         Some(Part::Decisions) => decisions::print(),
         Some(Part::Tether { command }) => process::tether(command),
     };

@@ -65,6 +65,19 @@ impl RedisServer {
         Ok(seconds * 1e6)
     }
 
+    /// Bytes that the data takes, with all that Redis needs to keep it.
+    pub(crate) fn used_memory(&mut self) -> Result<f64> {
+        field(&self.info("memory")?, "used_memory:")
+    }
+
+    /// How many scripts it was asked to run so far.
+    pub(crate) fn scripts_run(&mut self) -> Result<f64> {
+        let info = self.info("commandstats")?;
+        let scripts = info.lines().filter(|line| line.starts_with("cmdstat_eval"));
+        let calls = scripts.filter_map(|line| line.split_once("calls=")?.1.split(',').next());
+        Ok(calls.filter_map(|calls| calls.parse::<f64>().ok()).sum())
+    }
+
     /// The server's version.
     pub(crate) fn version(&mut self) -> Result<String> {
         let info = self.info("server")?;
