@@ -92,9 +92,8 @@ async fn step(user: &mut GooseUser, kind: Kind, run: Arc<Run>) -> TransactionRes
         }
     };
     let mut expected = ask.expected.to_vec();
-    let may_be_away = ask.is_checkout || ask.is_login() || ask.credentials.is_some();
-    if run.expects_outage && may_be_away {
-        expected.push(503);
+    if run.expects_outage {
+        expected.extend(in_an_outage(&ask));
     }
     match send(user, kind, &ask, &expected).await? {
         Sent::Answered(answer, took) => {
@@ -111,4 +110,16 @@ async fn step(user: &mut GooseUser, kind: Kind, run: Arc<Run>) -> TransactionRes
         }
     }
     Ok(())
+}
+
+/// What else a request may be answered while the webstore's Redis is away, and after it has come back with nothing.
+fn in_an_outage(ask: &Ask) -> &'static [u16] {
+    match ask {
+        // A cart that could not be filled is empty.
+        _ if ask.is_checkout => &[401, 409, 503],
+        // A session that nobody can prove, or that is forgotten.
+        _ if ask.credentials.is_some() => &[401, 503],
+        _ if ask.is_login() => &[503],
+        _ => &[],
+    }
 }

@@ -90,6 +90,18 @@ fn moved_by_everybody() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)
         "webstore_security_banned_requests_total",
         vec![("result", "denied")],
     ));
+    for (operation, outcome) in [
+        ("create", "done"),
+        ("list", "done"),
+        ("end", "done"),
+        ("validate", "refused"),
+        ("validate", "forged"),
+    ] {
+        wanted.push((
+            "webstore_session_operations_total",
+            vec![("operation", operation), ("outcome", outcome)],
+        ));
+    }
     for policy in ["ip", "user", "checkout"] {
         for result in ["admitted", "denied"] {
             let labels = vec![("policy", policy), ("result", result)];
@@ -166,6 +178,11 @@ async fn every_kind_of_visitor_moves_its_metrics_and_every_answer_is_right() {
         "shopper",
         "returning",
         "vip",
+        "two-devices",
+        "token-thief",
+        "token-forger",
+        "logins",
+        "logouts",
         "crawler",
         "scanner",
         "flood",
@@ -249,8 +266,9 @@ async fn without_checkouts_carts_are_filled_and_nothing_is_ordered() {
 #[tokio::test]
 async fn only_a_drill_lets_checkouts_fail_while_redis_is_away() {
     let mut redis = RedisServer::start();
-    let settings = format!("{PATIENT}{SETTINGS}");
-    let store = Webstore::start(Some(&redis.url()), &settings);
+    // With sessions nobody could sign in without Redis, and only users' checkouts are limited.
+    let settings = SETTINGS.replace("\n[sessions]", "\n# [sessions]");
+    let store = Webstore::start(Some(&redis.url()), &format!("{PATIENT}{settings}"));
     let arguments = ["--personas", "shopper,vip,flood"];
     let drill = Running::start(&store, &[&arguments[..], &["--expect-outage"]].concat());
     let ordered = |scrape: &Scrape| {
@@ -279,4 +297,32 @@ async fn only_a_drill_lets_checkouts_fail_while_redis_is_away() {
     let (status, told) = running.end();
     assert_eq!(status, Some(1), "{told}");
     assert!(told.contains("503 instead of 201"), "{told}");
+}
+
+#[tokio::test]
+async fn a_drill_lets_whoever_is_signed_in_fail_while_redis_is_away_and_after_it_forgot_them() {
+    let mut redis = RedisServer::start();
+    let settings = format!("{PATIENT}{SETTINGS}");
+    let store = Webstore::start(Some(&redis.url()), &settings);
+    let drill = Running::start(&store, &["--expect-outage"]);
+    let sessions = |scrape: &Scrape, operation, outcome| {
+        let labels = [("operation", operation), ("outcome", outcome)];
+        scrape.sum("webstore_session_operations_total", &labels)
+    };
+    let many = |scrape: &Scrape| sessions(scrape, "create", "done") >= 30.0;
+    let before = store.scrape_until("30 logins", PATIENCE, many).await;
+
+    redis.kill();
+    let failed = |scrape: &Scrape| sessions(scrape, "validate", "fallen_back") >= 5.0;
+    store
+        .scrape_until("sessions without Redis", PATIENCE, failed)
+        .await;
+    redis.restart();
+    let again = |scrape: &Scrape| {
+        sessions(scrape, "create", "done") >= sessions(&before, "create", "done") + 30.0
+    };
+    store.scrape_until("30 logins more", PATIENCE, again).await;
+    let (status, told) = drill.end();
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("503: "), "{told}");
 }
