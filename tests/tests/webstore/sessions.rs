@@ -90,6 +90,9 @@ async fn without_redis_a_known_session_goes_on_and_no_other_is_let_in_nor_lost()
     assert_eq!(status(&shop, "/us/products", "pls_a.b.c").await, 401);
     let body = r#"{"user":"eve","password":"palisade"}"#;
     assert_eq!(shop.post("/login", &[], body).await.status, 503);
+    // Whoever guesses passwords is told so, and counted, as ever.
+    let guess = r#"{"user":"eve","password":"guess"}"#;
+    assert_eq!(shop.post("/login", &[], guess).await.status, 401);
     redis.restart();
     webstore.until_breaker_closes().await;
     // It came back empty: it knows nobody, and no session comes back.

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use palisade::client::Client;
-use palisade::rate_limit::Reason;
+use palisade::rate_limit::{Reason, StoreError};
 use palisade::session::{Begun, CreateError, Issued, NewSession, Session, Sessions};
 use palisade::suspicion::{Login, Suspicions};
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,7 @@ async fn log_in(
         };
         return Ok((Extension(login), Json(answer)).into_response());
     };
+    let begun = begun.map_err(|_| unavailable())?;
     let issued = create(&sessions, request, begun).await?;
     // The browser holds one token: a session that the new one takes the place of ends.
     if let Some(replaced) = request.extensions.get::<Session>() {
@@ -118,14 +119,17 @@ async fn log_in(
     Ok((login, cookie, Json(answer)).into_response())
 }
 
-/// Begins the login of a user; whether its answer sets the cookie.
-async fn begin(sessions: &Sessions, request: &Parts, user: &str) -> Result<(Begun, bool), Problem> {
+/// Begins the login of a user; whether its answer sets the cookie. Without the store, a wrong password is still told and counted.
+async fn begin(
+    sessions: &Sessions,
+    request: &Parts,
+    user: &str,
+) -> Result<(Result<Begun, StoreError>, bool), Problem> {
     let Some(sets_cookie) = sessions.sets_cookie(request) else {
         let detail = "The request comes from a page of another site.";
         return Err(Problem::refused(Reason::CROSS_SITE, detail));
     };
-    let begun = sessions.begin(&sessions.user(user)).await;
-    Ok((begun.map_err(|_| unavailable())?, sets_cookie))
+    Ok((sessions.begin(&sessions.user(user)).await, sets_cookie))
 }
 
 async fn create(sessions: &Sessions, request: &Parts, begun: Begun) -> Result<Issued, Problem> {

@@ -59,7 +59,7 @@ impl Persona for Reseller {
 
     fn hear(&mut self, answer: Answer) {
         let was_signed_in = self.visitor.is_signed_in();
-        let is_denied = answer.is_denied();
+        let (is_denied, is_filled) = (answer.is_denied(), answer.status == 200);
         self.visitor.hear(answer);
         if !was_signed_in {
             return;
@@ -69,7 +69,7 @@ impl Persona for Reseller {
         } else if std::mem::take(&mut self.has_filled) {
             self.orders -= 1;
         } else {
-            self.has_filled = !is_denied;
+            self.has_filled = is_filled;
         }
         if self.denied >= Self::DENIALS || self.attacker.made >= Self::REQUESTS {
             self.attacker.rest();

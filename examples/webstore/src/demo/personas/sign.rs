@@ -158,9 +158,9 @@ impl Visitor {
         Some(self.sign(Ask::post(LOGOUT, LOGOUT, self.client, json)))
     }
 
-    /// Keeps what a login got.
+    /// Keeps what a login got, and forgets it once it opens nothing any more.
     pub(super) fn hear(&mut self, answer: super::Answer) {
-        if answer.issued.is_some() {
+        if answer.issued.is_some() || answer.status == 401 {
             self.issued = answer.issued;
         }
     }

@@ -33,13 +33,28 @@ fn answer(ask: &Ask, chance: &mut Chance) -> Answer {
 
 /// What one visitor of the kind asks for, and when.
 fn asked(kind: Kind, world: &Arc<World>, times: usize) -> Vec<(Duration, Ask)> {
+    asked_of(kind, world, times, true)
+}
+
+/// As [`asked`], of a shop with sessions or without.
+fn asked_of(
+    kind: Kind,
+    world: &Arc<World>,
+    times: usize,
+    has_sessions: bool,
+) -> Vec<(Duration, Ask)> {
     let mut persona = kind.visit(world);
     let (mut now, mut chance) = (Duration::ZERO, Chance::new(11));
     let mut asked = Vec::with_capacity(times);
     for _ in 0..times {
         let ask = persona.next();
         now += ask.pause;
-        persona.hear(answer(&ask, &mut chance));
+        let mut answer = answer(&ask, &mut chance);
+        if let Some(issued) = answer.issued.as_mut().filter(|_| !has_sessions) {
+            issued.session_id = None;
+            issued.cookie = None;
+        }
+        persona.hear(answer);
         asked.push((now, ask));
     }
     asked
@@ -182,4 +197,54 @@ fn an_address_is_written_as_each_header_wants_it() {
     assert_eq!(ask.forwarded(), r#"for="[2001:db8::1]""#);
     ask.client = "192.0.2.1".parse().unwrap();
     assert_eq!(ask.forwarded(), "for=192.0.2.1");
+}
+
+#[test]
+fn a_browser_sends_its_cookie_from_a_page_and_everything_else_a_bearer() {
+    for kind in [Kind::Shopper, Kind::Vip, Kind::TwoDevices, Kind::Reseller] {
+        for (_, ask) in asked(kind, &world(1), 2_000) {
+            let is_cookie = matches!(ask.credentials, Some(Credentials::Cookie(_)));
+            let has = |name| ask.headers().iter().any(|(known, _)| *known == name);
+            assert_eq!(has(header::COOKIE), is_cookie, "{kind:?}: {ask:?}");
+            let is_signed_in = ask.credentials.is_some();
+            assert_eq!(has(header::AUTHORIZATION), is_signed_in && !is_cookie);
+            assert!(!is_cookie || ask.is_page, "{kind:?}: {ask:?}");
+            assert_eq!(ask.user.is_some(), is_signed_in, "{kind:?}: {ask:?}");
+        }
+    }
+}
+
+#[test]
+fn a_thief_fails_once_the_owner_has_ended_the_session_of_the_phone() {
+    let asked = asked(Kind::TokenThief, &world(1), 400);
+    let (mut owners, mut has_ended, mut failed) = (Vec::new(), false, 0);
+    for (_, ask) in asked {
+        if ask.is_login() {
+            has_ended = false;
+            owners.push(ask.client);
+        } else if ask.method == Method::DELETE {
+            has_ended = true;
+        } else {
+            let owners = owners.iter().rev().take(2);
+            assert!(owners.into_iter().all(|owner| *owner != ask.client));
+            assert!(ask.credentials.is_some());
+            assert_eq!(ask.expected, if has_ended { [401] } else { [200] });
+            failed += u32::from(has_ended);
+        }
+    }
+    assert!(failed > 50, "{failed}");
+}
+
+#[test]
+fn nobody_ends_sessions_in_a_shop_that_has_none() {
+    let world = world(1);
+    for kind in Kind::ALL {
+        for (_, ask) in asked_of(kind, &world, 2_000, false) {
+            let path = &ask.path;
+            assert!(
+                !path.starts_with("/profiles") && !path.starts_with("/api/v1"),
+                "{path}"
+            );
+        }
+    }
 }

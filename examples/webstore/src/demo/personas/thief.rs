@@ -83,13 +83,14 @@ impl Persona for Thief {
     }
 
     fn hear(&mut self, answer: Answer) {
-        let is_in = match self.at {
+        let goes_on = match self.at {
             0 => signs_in(&mut self.laptop, answer),
             1 => signs_in(&mut self.phone, answer),
+            at if at == Self::ENDS => answer.status == 204,
             _ => true,
         };
         self.at += 1;
-        if !is_in || self.at > Self::ENDS + Self::FAILS {
+        if !goes_on || self.at > Self::ENDS + Self::FAILS {
             self.begin_again();
         }
     }
