@@ -6,7 +6,7 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 90] = [
+const KEYS: [(&str, &str); 91] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
