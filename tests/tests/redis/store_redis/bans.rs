@@ -20,14 +20,17 @@ use super::script::EPOCH;
 
 const IMPOSE: &str = concat!(
     include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/value.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/impose_ban.lua")
 );
 const LIFT: &str = concat!(
     include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/value.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/lift_ban.lua")
 );
 const READ: &str = concat!(
     include_str!("../../../../middleware/src/store/redis/lua/refused.lua"),
+    include_str!("../../../../middleware/src/store/redis/lua/value.lua"),
     include_str!("../../../../middleware/src/store/redis/lua/read_bans.lua")
 );
 const SECOND: u64 = 1_000_000;

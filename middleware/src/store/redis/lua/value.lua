@@ -35,7 +35,7 @@ end
 -- Removes what is none of ours. What may be long gets a name that nobody can have taken, and expires after the call.
 local function drop(key)
   if is_long(key) then
-    local time = call('TIME')
+    local time = try('TIME')
     local other = key .. ':dropped:' .. time[1] .. '.' .. time[2]
     call('RENAME', key, other)
     call('PEXPIRE', other, LINGERS_MS)
