@@ -500,10 +500,11 @@ fn what_is_no_ban_is_none_and_is_replaced_and_counted() {
         set(&mut scripts);
         let read = scripts.read(EPOCH, std::slice::from_ref(&name));
         // What is empty is read as what is not there.
-        assert_eq!(read, (u64::from(!broken.is_empty()), vec![]), "{broken:?}");
-        assert_eq!(ban(&mut scripts), (1, told), "{broken:?}");
+        let count = u64::from(!broken.is_empty());
+        assert_eq!(read, (count, vec![]), "{broken:?}");
+        assert_eq!(ban(&mut scripts), (count, told), "{broken:?}");
         set(&mut scripts);
-        assert_eq!(scripts.lift(EPOCH, 1), (1, false), "{broken:?}");
+        assert_eq!(scripts.lift(EPOCH, 1), (count, false), "{broken:?}");
         assert_eq!(
             scripts.read(EPOCH, std::slice::from_ref(&name)),
             (0, vec![])
