@@ -28,6 +28,9 @@ pub(super) enum Prefix {
     Unknown,
     /// This, without a slash at its end.
     At(Arc<str>),
+    /// The router has told the call by the whole path. `None`: it is of one session, which the last name tells.
+    #[cfg(feature = "axum")]
+    Whole(Option<Call>),
 }
 
 impl Prefix {
@@ -35,6 +38,13 @@ impl Prefix {
         let path = path.strip_suffix('/').unwrap_or(path);
         let rest = match self {
             Self::At(prefix) => path.strip_prefix(&**prefix)?,
+            #[cfg(feature = "axum")]
+            Self::Whole(Some(call)) => return Some(*call),
+            #[cfg(feature = "axum")]
+            Self::Whole(None) => {
+                let (_, id) = path.rsplit_once('/')?;
+                return Some(Call::One(id.parse().ok()));
+            }
             Self::Unknown => path
                 .rfind('/')
                 .and_then(|at| path.get(at..))

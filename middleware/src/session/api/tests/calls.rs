@@ -467,6 +467,20 @@ async fn the_router_has_the_paths_and_leaves_their_templates() {
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["x-route"], format!("/shop{template}"));
     }
+    // No route is another's call, or what is said of that one's route would not hold.
+    let other = shop.log_in("ada").await;
+    for (method, name, status) in [
+        ("POST", "login", 404),
+        ("POST", "logout", 404),
+        ("DELETE", "login", 404),
+        ("POST", "current", 405),
+        ("DELETE", &*other.session.id.to_string(), 204),
+    ] {
+        let asked = ask(method, &format!("/shop{SESSIONS}/{name}")).bearer(&ada);
+        let request = asked.request().map(axum::body::Body::from);
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {name}");
+    }
     for nested in ["/devices", "/devices/current"] {
         let app = axum::Router::<()>::new().nest_service("/devices", shop.api.clone());
         let app = app.layer(shop.bench.layer.clone());
