@@ -8,7 +8,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 
 use super::core::Core;
-use super::store::{Began, Claim, Created, Creation, Renewal, Statistics};
+use super::store::{Began, Claim, Created, Creation, Proved, Renewal, Statistics};
 use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
 use super::{Begun, EndReason, NewSession, Session, SessionId, Token, cookie, origin};
 use crate::http::sole;
@@ -78,6 +78,8 @@ pub enum CreateError {
     AtMax,
     /// An earlier login with the same idempotency key made a session that has ended.
     Ended,
+    /// An earlier login with the same idempotency key made a session that has another token by now, which cannot be told again.
+    Rotated,
     /// The store holds as many sessions as it may.
     Full,
     /// The operating system gave no random bytes.
@@ -92,6 +94,7 @@ impl fmt::Display for CreateError {
             Self::Overtaken => "all sessions of the user were ended since the login began",
             Self::AtMax => "the user has as many sessions as may live",
             Self::Ended => "the session of this idempotency key has ended",
+            Self::Rotated => "the session of this idempotency key has another token by now",
             Self::Full => "the store holds as many sessions as it may",
             Self::Random => "the operating system gave no random bytes",
             Self::Store(_) => "the store did not create the session",
@@ -208,8 +211,15 @@ impl Sessions {
             }
             Created::Repeated(session) => {
                 let once = creation.once.ok_or(CreateError::Ended)?;
-                let (token, _) = keys.derive(&session.user, session.id, &once.0);
-                Ok(self.issue(token, session, true, lasts))
+                let (user, id) = (session.user.clone(), session.id);
+                let (token, proof) = keys.derive(&user, id, &once.0);
+                let first = store.prove(&Claim { user, id, proof }, false).await;
+                self.core.heed(first.as_ref().err());
+                match first.map_err(CreateError::Store)? {
+                    Proved::Lives(..) => Ok(self.issue(token, session, true, lasts)),
+                    Proved::Rotated => Err(CreateError::Rotated),
+                    Proved::Gone => Err(CreateError::Ended),
+                }
             }
             Created::Ended => Err(CreateError::Ended),
             Created::Overtaken => Err(CreateError::Overtaken),

@@ -68,7 +68,7 @@
 //! - **Logins.** [`Sessions::begin`] comes before the credentials are checked. Where all sessions of the user are ended
 //!   meanwhile, [`Sessions::create`] creates none.
 //! - **Idempotency.** Repeats of a login with one [key](NewSession::idempotency_key), within ten minutes, are answered with
-//!   one session and one token.
+//!   one session and one token, until that session has ended or has another token.
 //! - **Rotation.** [`Sessions::rotate`] gives another token after a login within the session, or a change of privilege. The
 //!   old one is worth nothing from then on.
 //!

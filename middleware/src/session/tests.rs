@@ -561,6 +561,13 @@ async fn a_login_that_is_repeated_with_one_key_has_one_session_and_one_token() {
     assert_eq!((again.repeated, &again.token), (true, &first.token));
     assert_eq!(again.session.id, first.session.id);
     assert_ne!(log_in("other").await.unwrap().token, first.token);
+    // The token that was told would open nothing.
+    let keys = &bench.layer.core.as_ref().unwrap().keys;
+    let claim = keys.read(first.token.expose()).unwrap();
+    let renewal = Renewal::default();
+    let rotated = bench.sessions.rotate(&claim, &renewal).await;
+    assert!(rotated.unwrap().is_some());
+    assert!(matches!(log_in("k").await, Err(CreateError::Rotated)));
     bench
         .sessions
         .end(&user("ada"), first.session.id)

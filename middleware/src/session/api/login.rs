@@ -102,6 +102,9 @@ impl From<CreateError> for Refused {
             CreateError::Ended => Self::conflict(
                 "the session of this `Idempotency-Key` has ended: log in with another key",
             ),
+            CreateError::Rotated => Self::conflict(
+                "the session of this `Idempotency-Key` has another token by now: log in with another key",
+            ),
             CreateError::Full => Self::Unavailable("as many sessions live as may"),
             CreateError::Random => Self::Unavailable("no session can be made now"),
             CreateError::Store(error) => error.into(),

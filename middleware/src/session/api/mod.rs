@@ -86,7 +86,7 @@
 //! alone, and a session that makes others would never end.
 //!
 //! - **Repeats.** With an `Idempotency-Key` of 1 to 255 visible characters, a repeat within ten minutes is answered 200 with the
-//!   same token. After that session has ended it is 409.
+//!   same token. After that session has ended, or has another token (`rotate`), it is 409.
 //! - **409 too** if the user has as many sessions as may live (`on_max = "deny"`), or if all of its sessions were ended while it
 //!   logged in.
 //! - **Cookie.** It is set only where the browser says that a page of this service asks: `Sec-Fetch-Site: same-origin`, or an
