@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use std::{fmt, mem};
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
@@ -146,7 +146,10 @@ impl Anonymous {
         if let Some(clear) = self.clear
             && !sets(response, &clear)
         {
-            response.headers_mut().append(SET_COOKIE, clear);
+            let headers = response.headers_mut();
+            headers.append(SET_COOKIE, clear);
+            // No cache is to clear the cookies of others.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if let Some(guess) = self.guess {
             response.extensions_mut().insert(guess);

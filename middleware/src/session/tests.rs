@@ -281,6 +281,7 @@ async fn a_token_that_opens_nothing_is_told_to_a_program_and_taken_from_a_browse
         (200, &b"nobody"[..])
     );
     assert!(clears(&cookie));
+    assert_eq!(cookie.headers()["cache-control"], "no-store");
     for response in [bearer, cookie] {
         assert_eq!(response.extensions().get::<Guess>(), None, "no attack");
     }
