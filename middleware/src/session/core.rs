@@ -142,7 +142,7 @@ impl Core {
             self.tally.count(Operation::Validate, Outcome::Known);
             return Looked::Settled(Settled::Session(session, claim));
         }
-        let asking = self.known.ask(now);
+        let asking = self.known.ask(&claim, now);
         match self.store.prove(&claim, !is_stream(headers)) {
             Reply::Ready(answer) => Looked::Settled(self.settle(claim, via, asking, answer)),
             reply => Looked::Asked(Question {

@@ -1,5 +1,6 @@
 //! The sessions that this process proved lately.
 
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::sync::cache::{Cache, put};
 #[derive(Debug)]
 pub(super) struct KnownSessions {
     cache: Cache<Entry>,
-    /// How many ends this process has seen.
-    ends: AtomicU64,
+    /// How many ends this process has seen, of the sessions and users that share a place.
+    ends: [AtomicU64; PLACES],
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -31,12 +33,16 @@ struct Entry {
     seen: Seen,
 }
 
-/// When a question is asked: an answer to it is worth nothing once this process has ended a session since.
+/// When a question is asked: an answer to it is worth nothing once this process has ended the session since, or all of its user.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
     at: Duration,
-    ends: u64,
+    /// At the session's place, at the user's.
+    ends: [u64; 2],
 }
+
+/// So that ends spoil few answers about other sessions.
+const PLACES: usize = 256;
 
 /// Sessions that are remembered, at some 500 bytes each with what is said of them.
 const REMEMBERED: usize = 16_384;
@@ -45,8 +51,18 @@ impl KnownSessions {
     pub(super) fn new() -> Self {
         Self {
             cache: Cache::new(REMEMBERED),
-            ends: AtomicU64::new(0),
+            ends: [const { AtomicU64::new(0) }; PLACES],
+            hasher: RandomState::new(),
         }
+    }
+
+    /// The ends at the place of a session or of a user.
+    fn ends(&self, of: impl Hash) -> &AtomicU64 {
+        &self.ends[self.hasher.hash_one(of) as usize % PLACES]
+    }
+
+    fn seen(&self, id: SessionId, user: &UserId) -> [u64; 2] {
+        [self.ends(id), self.ends(user)].map(|ends| ends.load(Ordering::Acquire))
     }
 
     /// A session that was proved by this secret no longer ago than `within`, and has not ended by itself since.
@@ -61,10 +77,10 @@ impl KnownSessions {
     }
 
     /// To be called before the store is asked.
-    pub(super) fn ask(&self, at: Duration) -> Asking {
+    pub(super) fn ask(&self, claim: &Claim, at: Duration) -> Asking {
         Asking {
             at,
-            ends: self.ends.load(Ordering::Acquire),
+            ends: self.seen(claim.id, &claim.user),
         }
     }
 
@@ -72,7 +88,7 @@ impl KnownSessions {
     pub(super) fn learn(&self, asking: Asking, proof: Proof, session: Session, left: Duration) {
         let mut set = self.cache.set(session.id);
         // Within the lock: an end takes it too, after it has counted itself.
-        if self.ends.load(Ordering::Acquire) != asking.ends {
+        if self.seen(session.id, &session.user) != asking.ends {
             return;
         }
         let id = session.id;
@@ -99,7 +115,7 @@ impl KnownSessions {
 
     /// Forgets a session that has ended or has another secret.
     pub(super) fn forget(&self, id: SessionId) {
-        self.ends.fetch_add(1, Ordering::AcqRel);
+        self.ends(id).fetch_add(1, Ordering::AcqRel);
         self.cache.set(id).retain(|entry| entry.session.id != id);
     }
 
@@ -111,7 +127,7 @@ impl KnownSessions {
 
     /// Forgets the sessions of a user but one.
     pub(super) fn forget_all(&self, user: &UserId, keep: Option<SessionId>) {
-        self.ends.fetch_add(1, Ordering::AcqRel);
+        self.ends(user).fetch_add(1, Ordering::AcqRel);
         for mut set in self.cache.sets() {
             set.retain(|it| it.session.user != *user || Some(it.session.id) == keep);
         }
@@ -152,7 +168,7 @@ mod tests {
     }
 
     fn learn(known: &KnownSessions, claim: &Claim, left: Duration) {
-        let asking = known.ask(SECOND);
+        let asking = known.ask(claim, SECOND);
         known.learn(asking, claim.proof, session(claim), left);
     }
 
@@ -180,13 +196,34 @@ mod tests {
                 as &dyn Fn(&KnownSessions),
             &|known| known.forget_all(&UserId::kept("ada").unwrap(), None),
         ] {
-            let asking = known.ask(SECOND);
+            let asking = known.ask(&ada, SECOND);
             end(&known);
             known.learn(asking, ada.proof, session(&ada), 60 * SECOND);
             assert_eq!(known.get(&ada, SECOND, SECOND), None);
         }
         learn(&known, &ada, 60 * SECOND);
         assert!(known.get(&ada, SECOND, SECOND).is_some());
+    }
+
+    #[test]
+    fn ends_of_others_spoil_few_answers() {
+        let known = KnownSessions::new();
+        let all = || (0..=255).map(|id| claim("grace", id, id));
+        let asked: Vec<_> = all().map(|it| (known.ask(&it, SECOND), it)).collect();
+        // An end at the place of the user of all of them would spoil all of them.
+        let grace = UserId::kept("grace").unwrap();
+        let is_apart = |ends: &AtomicU64| !std::ptr::eq(ends, known.ends(&grace));
+        let one = all().find(|it| is_apart(known.ends(it.id))).unwrap();
+        known.forget(one.id);
+        let mut users = (0..).map(|n| UserId::kept(&format!("user-{n}")).unwrap());
+        let other = users.find(|user| is_apart(known.ends(user))).unwrap();
+        known.forget_all(&other, None);
+        for (asking, claim) in &asked {
+            known.learn(*asking, claim.proof, session(claim), 60 * SECOND);
+        }
+        let is_known = |it: &Claim| known.get(it, SECOND, SECOND).is_some();
+        let learned = all().filter(is_known).count();
+        assert!(learned > 230 && !is_known(&one), "{learned}");
     }
 
     #[test]
