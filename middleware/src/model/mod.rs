@@ -7,6 +7,7 @@
 mod alert;
 mod assets;
 mod cidr;
+mod claimed;
 mod client;
 mod country;
 mod credentials;
@@ -42,6 +43,7 @@ mod user;
 
 pub use alert::{Alert, AlertKind};
 pub(crate) use cidr::Cidrs;
+pub use claimed::{AskedEitherWay, Claimed, EitherWay, Found, Proving, SessionGate};
 pub use client::Client;
 pub use country::{Countries, Country, UnknownCountry};
 #[cfg(feature = "redis")]

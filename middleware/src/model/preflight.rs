@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 use http::Extensions;
 use http::request::Parts;
 
+use super::{AskedEitherWay, Claimed, EitherWay, SessionGate};
+
 /// A layer whose question to the store [`PreflightLayer`](crate::preflight::PreflightLayer) asks along with others.
 pub trait Ask: Send + Sync + 'static {
     /// The layer's room, such as `rate_limit`; a preflight asks one layer of each room.
@@ -24,6 +26,23 @@ pub trait Ask: Send + Sync + 'static {
         None
     }
 
+    /// The store whose sessions this layer has proved by another, or proves for another; `None` of a layer that does neither.
+    fn sessions_in(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether a request may be asked about twice, as two users', of whom one turns out to be none: asking has no effect.
+    fn asks_either_way(&self) -> bool {
+        false
+    }
+
+    /// Begins to ask about a request that claims a session: the call proves it, and decides as the user's only if it is.
+    /// `None` of a layer that proves none.
+    fn ask_either_way(&self, gate: &SessionGate, request: EitherWay<'_>) -> Option<AskedEitherWay> {
+        let _ = (gate, request);
+        None
+    }
+
     /// Begins to ask about a request. What is known at once becomes an extension of the request, and so do the answers.
     fn ask(&self, request: &mut Parts) -> Asked;
 }
@@ -31,8 +50,8 @@ pub trait Ask: Send + Sync + 'static {
 /// When a layer is asked: each turn may depend on the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Turn {
-    /// Before all others, which need its answer to ask anything: whose session the request has. It is always asked here, and
-    /// the others begin when its answer is there.
+    /// Before all others: whose session the request has. It is always asked here. The others begin when its answer is there,
+    /// unless the limits' call proves the session.
     Prove,
     /// A layer that may refuse the request before anything is charged, such as for a ban.
     Screen,
@@ -50,6 +69,8 @@ pub enum Asked {
     Refused,
     /// The answer is under way, or leaves when it is polled.
     Waits(Box<dyn Answer>),
+    /// Said by the session's layer alone: the request claims a session that only the store can prove.
+    Claims(Box<dyn Claimed>),
 }
 
 /// An answer that is under way. Dropped before it is polled, most questions never leave; that of the limits has left, and what

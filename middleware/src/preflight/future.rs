@@ -1,17 +1,19 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::Request;
 use http::request::Parts;
+use http::{Extensions, Request};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower_service::Service;
 
+use super::either_way::Either;
+use super::layer::Layers;
 use super::service::ask;
 use crate::http::waiting::{Ask, Resumed, Waiting};
-use crate::model::{self, Answer};
+use crate::model::Answer;
 
 pin_project! {
     /// The response of a [`Preflight`](super::Preflight) service.
@@ -27,10 +29,22 @@ pin_project! {
 /// The answers that are under way for a request, all at once.
 pub(super) type Answers = SmallVec<[Box<dyn Answer>; 2]>;
 
+/// Takes whatever has come.
+pub(super) fn poll_all(answers: &mut Answers, cx: &mut Context<'_>, extensions: &mut Extensions) {
+    let mut earlier = false;
+    answers.retain(|answer| {
+        let waits = answer.poll(cx, extensions, earlier).is_pending();
+        earlier |= waits;
+        waits
+    });
+}
+
 /// A request about which the store was asked.
 pub(super) struct Asking<S, ReqBody> {
     pub(super) answers: Answers,
-    pub(super) layers: Arc<[Box<dyn model::Ask>]>,
+    /// Until it is known whose request it is.
+    pub(super) either: Option<Box<Either>>,
+    pub(super) layers: Arc<Layers>,
     /// The first layer that is still to be asked.
     pub(super) next: usize,
     pub(super) service: S,
@@ -75,22 +89,21 @@ where
 
     /// Takes whatever has come, and asks the layers that waited for it; ready when all has come.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(either) = &mut self.either {
+            let found = ready!(either.poll(cx, &mut self.parts));
+            if let Some(either) = self.either.take() {
+                self.answers = either.go(found, &mut self.parts);
+            }
+        }
         loop {
-            let mut earlier = false;
-            self.answers.retain(|answer| {
-                let waits = answer
-                    .poll(cx, &mut self.parts.extensions, earlier)
-                    .is_pending();
-                earlier |= waits;
-                waits
-            });
+            poll_all(&mut self.answers, cx, &mut self.parts.extensions);
             if !self.answers.is_empty() {
                 return Poll::Pending;
             }
-            if self.next == self.layers.len() {
+            if self.next == self.layers.each.len() {
                 return Poll::Ready(());
             }
-            self.answers = ask(&self.layers, &mut self.next, &mut self.parts);
+            (self.answers, _) = ask(&self.layers, &mut self.next, &mut self.parts);
         }
     }
 

@@ -12,8 +12,16 @@ use crate::model::{Ask, Room, Turn};
 /// The default asks nothing.
 #[derive(Clone, Default)]
 pub struct PreflightLayer {
+    asked: Arc<Layers>,
+}
+
+/// The layers that are asked.
+#[derive(Default)]
+pub(super) struct Layers {
     /// In the order in which they are asked; none where no two of them wait, and none must be asked before the others.
-    asked: Arc<[Box<dyn Ask>]>,
+    pub(super) each: Box<[Box<dyn Ask>]>,
+    /// The layer whose call proves sessions: the last one, if all those between may be asked either way.
+    pub(super) proves: Option<usize>,
 }
 
 impl PreflightLayer {
@@ -83,10 +91,26 @@ impl PreflightLayerBuilder {
             return Ok(PreflightLayer::default());
         }
         self.asked.sort_by_key(|layer| layer.turn());
+        let proves = prover(&self.asked);
         Ok(PreflightLayer {
-            asked: self.asked.into(),
+            asked: Arc::new(Layers {
+                each: self.asked.into(),
+                proves,
+            }),
         })
     }
+}
+
+/// Which layer's call can prove the sessions of the first.
+fn prover(asked: &[Box<dyn Ask>]) -> Option<usize> {
+    let ([sessions, between @ .., limits], last) = (asked, asked.len().checked_sub(1)?) else {
+        return None;
+    };
+    let place = sessions.sessions_in()?;
+    let is_one = sessions.turn() == Turn::Prove
+        && limits.sessions_in() == Some(place)
+        && between.iter().all(|layer| layer.asks_either_way());
+    is_one.then_some(last)
 }
 
 fn rooms(asked: &[Box<dyn Ask>]) -> Vec<&'static str> {
@@ -98,7 +122,7 @@ impl Room for PreflightLayer {}
 impl fmt::Debug for PreflightLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreflightLayer")
-            .field("asked", &rooms(&self.asked))
+            .field("asked", &rooms(&self.asked.each))
             .finish()
     }
 }

@@ -37,11 +37,12 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Three layers of this crate can be asked. They are asked in this order, whatever the order of the calls of `ask`:
+//! Four layers of this crate can be asked. They are asked in this order, whatever the order of the calls of `ask`:
 //!
-//! 1. [`SuspicionLayer`](crate::suspicion::SuspicionLayer): whether the client is banned.
-//! 2. [`ClassifyLayer`](crate::segment::ClassifyLayer): the customer's record.
-//! 3. [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies. A banned client is not charged.
+//! 1. [`SessionLayer`](crate::session::SessionLayer): whose session the request has.
+//! 2. [`SuspicionLayer`](crate::suspicion::SuspicionLayer): whether the client is banned.
+//! 3. [`ClassifyLayer`](crate::segment::ClassifyLayer): the customer's record.
+//! 4. [`RateLimitLayer`](crate::rate_limit::RateLimitLayer): the charges of all policies. A banned client is not charged.
 //!
 //! **Bans and limits must share one store.** The question about the ban travels in the call of the limits, so the store of
 //! the limits answers it. Bans in another store, or under another prefix, are refused when the layer is built.
@@ -56,7 +57,12 @@
 //!   is known without a wait. Otherwise the request has the policy's own quota, unless that denies it: then the segment is
 //!   awaited, and if it has another quota the store is asked once more. That is the only second wait, and nothing is charged
 //!   twice.
-//! - **A layer of your own** can be asked too, by [`Ask`]. Its answer is an extension of the request.
+//! - **A session** that this process does not know is proved in the limits' call, where one store keeps both. The others are asked
+//!   as if it were proved, and as if it were not, and what the store proves decides which of the two the request is. Until then
+//!   nothing that its token names decides, spends or shows anything.
+//! - **A layer of your own** can be asked too, by [`Ask`]. Its answer is an extension of the request. It is asked once it is
+//!   known whose request it is, so with it such a session is proved first, by a wait of its own.
+mod either_way;
 mod future;
 mod layer;
 mod service;
@@ -67,4 +73,6 @@ pub use future::ResponseFuture;
 pub use layer::{PreflightLayer, PreflightLayerBuilder};
 pub use service::Preflight;
 
-pub use crate::model::{Answer, Ask, Asked, Turn};
+pub use crate::model::{
+    Answer, Ask, Asked, AskedEitherWay, Claimed, EitherWay, Found, Proving, SessionGate, Turn,
+};

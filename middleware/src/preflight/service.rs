@@ -6,18 +6,20 @@ use http::Request;
 use http::request::Parts;
 use tower_service::Service;
 
+use super::either_way::{Either, Forked};
 use super::future::{Answers, Asking, ResponseFuture};
-use crate::model::{Ask, Asked, Turn};
+use super::layer::Layers;
+use crate::model::{Asked, Turn};
 
 /// A service whose layers' questions to the store are asked together; see [`PreflightLayer`](super::PreflightLayer).
 #[derive(Clone)]
 pub struct Preflight<S> {
     inner: S,
-    asked: Arc<[Box<dyn Ask>]>,
+    asked: Arc<Layers>,
 }
 
 impl<S> Preflight<S> {
-    pub(super) fn new(inner: S, asked: Arc<[Box<dyn Ask>]>) -> Self {
+    pub(super) fn new(inner: S, asked: Arc<Layers>) -> Self {
         Self { inner, asked }
     }
 }
@@ -35,13 +37,13 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S, ReqBody> {
-        if self.asked.is_empty() {
+        if self.asked.each.is_empty() {
             return ResponseFuture::inner(self.inner.call(request));
         }
         let (mut parts, body) = request.into_parts();
         let mut next = 0;
-        let answers = ask(&self.asked, &mut next, &mut parts);
-        if answers.is_empty() {
+        let (answers, either) = ask(&self.asked, &mut next, &mut parts);
+        if answers.is_empty() && either.is_none() {
             let request = Request::from_parts(parts, body);
             return ResponseFuture::inner(self.inner.call(request));
         }
@@ -50,6 +52,7 @@ where
         let service = mem::replace(&mut self.inner, other);
         ResponseFuture::asking(Asking {
             answers,
+            either,
             layers: Arc::clone(&self.asked),
             next,
             service,
@@ -59,27 +62,43 @@ where
     }
 }
 
-/// Asks the layers in their order, from the `next` on; what is to be awaited. What proves is awaited before any other is asked.
-pub(super) fn ask(layers: &[Box<dyn Ask>], next: &mut usize, request: &mut Parts) -> Answers {
+/// Asks the layers in their order, from the `next` on; what is to be awaited. A claim of a session is proved along with the rest
+/// where that is possible, or else before any other layer is asked.
+pub(super) fn ask(
+    layers: &Layers,
+    next: &mut usize,
+    request: &mut Parts,
+) -> (Answers, Option<Box<Either>>) {
     let mut answers = Answers::new();
-    while let Some(layer) = layers.get(*next) {
+    while let Some(layer) = layers.each.get(*next) {
         *next += 1;
-        match layer.ask(request) {
-            Asked::Known => {}
+        let asked = match layer.ask(request) {
+            Asked::Claims(claimed) => match layers.fork(*next, claimed, request) {
+                Forked::Either(either) => {
+                    *next = layers.each.len();
+                    return (answers, Some(either));
+                }
+                Forked::Refused => Asked::Refused,
+                Forked::Not(claimed) => claimed.alone(request),
+            },
+            asked => asked,
+        };
+        match asked {
+            Asked::Known | Asked::Claims(_) => {}
             Asked::Waits(answer) => {
                 answers.push(answer);
                 if layer.turn() == Turn::Prove {
-                    return answers;
+                    break;
                 }
             }
             Asked::Refused => {
                 // Nobody will need the answers. The limits charge when they are asked, which is last of all.
-                *next = layers.len();
-                return Answers::new();
+                *next = layers.each.len();
+                answers.clear();
             }
         }
     }
-    answers
+    (answers, None)
 }
 
 impl<S: fmt::Debug> fmt::Debug for Preflight<S> {

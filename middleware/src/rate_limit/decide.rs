@@ -1,6 +1,7 @@
 //! Decides a request: from its head to a verdict, and from a verdict or a failure to pass or refuse.
 
 mod conclude;
+mod either_way;
 mod fallback;
 mod forget;
 mod known;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 
 pub(super) use self::conclude::{Conclusion, Refusal};
+pub(super) use self::either_way::{EitherAnswer, MetOneWay};
 pub(super) use self::met::{AllMet, Violated};
 use self::met::{Met, charges};
 use super::changes::Changes;

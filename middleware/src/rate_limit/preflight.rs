@@ -1,5 +1,7 @@
 //! The limits' part of preflight.
 
+mod either_way;
+
 use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use super::RateLimitLayer;
 use super::decide::{self, AllMet, Bound, Conclusion, Decider};
 use super::store::Verdict;
 use crate::model::{
-    Answer, Ask, Asked, Barred, Client, Gate, Pending, Screened, Segment, StoreError,
-    StoreErrorKind, Turn,
+    Answer, Ask, Asked, AskedEitherWay, Barred, Client, EitherWay, Gate, Pending, Screened,
+    Segment, SessionGate, StoreError, StoreErrorKind, Turn,
 };
 
 /// The decision of the limits before the request reached their layer, which then only carries it out: an extension of
@@ -40,6 +42,17 @@ impl Ask for RateLimitLayer {
             Bound::Embedded(_) => None,
             Bound::Shared { store, .. } => Some(store.place()),
         }
+    }
+
+    fn sessions_in(&self) -> Option<&str> {
+        match &self.decider.store {
+            Bound::Embedded(_) => None,
+            Bound::Shared { store, .. } => store.sessions_in(),
+        }
+    }
+
+    fn ask_either_way(&self, gate: &SessionGate, request: EitherWay<'_>) -> Option<AskedEitherWay> {
+        either_way::ask(&self.decider, gate, request)
     }
 
     /// Begins to decide about a request, and about its client's ban in the same call. In memory nothing is asked: the

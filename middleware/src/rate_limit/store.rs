@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub use crate::model::{Barred, Gate, Reply};
+pub use crate::model::{Barred, Found, Gate, Reply, SessionGate};
 use crate::model::{PartitionKey, Quota, SOMEWHERE, StoreError, StoreErrorKind};
 
 /// Keeps the logs of admitted cost.
@@ -69,6 +69,26 @@ pub trait Admit: Send + Sync + 'static {
         self.admit(charges)
     }
 
+    /// Proves a session, and decides the request as `proved` says if that session lives and this is its secret, and as
+    /// `otherwise` says if not, in one step: nothing is looked up or charged for the other way.
+    ///
+    /// Where nobody can tell whether it lives, nothing is decided. The default is for a store that keeps no sessions.
+    fn admit_either_way(
+        &self,
+        gate: &SessionGate,
+        proved: Way<'_>,
+        otherwise: Way<'_>,
+    ) -> Reply<Shown> {
+        let _ = (gate, proved, otherwise);
+        let error = StoreError::new(StoreErrorKind::Failed);
+        Reply::Ready(Err(error.with_source("this store keeps no sessions")))
+    }
+
+    /// Where the sessions are that [`Admit::admit_either_way`] proves, for people to read; `None` of a store that proves none.
+    fn sessions_in(&self) -> Option<&str> {
+        None
+    }
+
     /// Where the bans are that a gate stands for, for people to read: as [`BanStore::place`] says it.
     ///
     /// [`BanStore::place`]: crate::suspicion::store::BanStore::place
@@ -118,6 +138,24 @@ pub struct Charge<'a> {
     pub cost: u32,
     /// Whether a lack of room denies the request; `false` in a dry run.
     pub enforced: bool,
+}
+
+/// How a request is decided one way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way<'a> {
+    /// What may refuse it before any policy does.
+    pub gate: Option<&'a Gate>,
+    /// Its charges; with none and no gate it passes.
+    pub charges: &'a [Charge<'a>],
+}
+
+/// What became of a request that claims a session.
+#[derive(Debug)]
+pub struct Shown {
+    /// What was found of the session; an error where only that failed.
+    pub session: Result<Found, StoreError>,
+    /// The decision, by the way that the session says; `None` where nothing was decided, since the session is not known.
+    pub verdict: Option<Result<Verdict, StoreError>>,
 }
 
 /// What the store decided, one tier for each charge and in their order.

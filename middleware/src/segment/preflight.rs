@@ -50,6 +50,10 @@ impl Ask for ClassifyLayer {
         self.registry.is_some()
     }
 
+    fn asks_either_way(&self) -> bool {
+        true
+    }
+
     fn ask(&self, request: &mut Parts) -> Asked {
         let Some(client) = request.extensions.get::<Client>() else {
             return Asked::Known;

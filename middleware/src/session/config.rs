@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::store::{Keeping, OnMax};
 use super::{Lifetime, origin};
 use crate::ConfigError;
-use crate::model::Written;
+use crate::model::{RouteFilter, Written};
 
 /// How sessions are carried, how long they last, and what becomes of them when something fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub struct SessionsConfig {
     pub on_conviction: OnConviction,
     /// Origins of other sites that may send the cookie, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
+    /// Routes on which limits and bans take a user for nobody, so that who stole a token cannot keep its user from ending the
+    /// session by spending the user's quota, or by having the user banned. The address pays, and the session is proved.
+    pub by_address: Vec<RouteFilter>,
     /// The file of the service's secret before the one of `store.secret_file`: its tokens are valid too.
     pub previous_secret_file: Option<PathBuf>,
     /// The file of the token by which operators list and end sessions; without it they cannot.
@@ -101,6 +104,13 @@ const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 3_600)
 }
 
+/// Where a user sees and ends the sessions of its own.
+const BY_ADDRESS: [&str; 3] = [
+    "/api/v1/users/me/sessions",
+    "/api/v1/users/me/sessions/*",
+    "POST /profiles/me/logout",
+];
+
 impl Default for SessionsConfig {
     fn default() -> Self {
         let Keeping {
@@ -126,6 +136,10 @@ impl Default for SessionsConfig {
             known_for: Duration::from_secs(60),
             on_conviction: OnConviction::default(),
             allowed_origins: Vec::new(),
+            by_address: BY_ADDRESS
+                .iter()
+                .filter_map(|route| route.parse().ok())
+                .collect(),
             previous_secret_file: None,
             operator_token_file: None,
         }
@@ -201,7 +215,9 @@ mod section {
 
     use super::{OnConviction, OnStoreFailure, SessionsConfig};
     use crate::ConfigError;
-    use crate::model::section::{Keys, Section, Takes, duration, in_range, named_if_any};
+    use crate::model::section::{
+        Keys, ROUTES, Section, Takes, duration, in_range, named_if_any, routes,
+    };
     use crate::session::store::OnMax;
 
     #[derive(Deserialize, Default)]
@@ -222,6 +238,7 @@ mod section {
         #[serde(deserialize_with = "named_if_any")]
         on_conviction: Option<OnConviction>,
         allowed_origins: Vec<String>,
+        by_address: Option<Vec<String>>,
         previous_secret_file: Option<PathBuf>,
         operator_token_file: Option<PathBuf>,
     }
@@ -266,6 +283,7 @@ mod section {
                 "allowed_origins",
                 Takes::Texts("origins such as `https://app.example.com`"),
             ),
+            ("by_address", ROUTES),
             ("previous_secret_file", Takes::Text("the path of a file")),
             ("operator_token_file", Takes::Text("the path of a file")),
         ];
@@ -314,6 +332,9 @@ mod section {
             settings.on_store_failure = written.on_store_failure.unwrap_or_default();
             settings.on_conviction = written.on_conviction.unwrap_or_default();
             settings.allowed_origins = written.allowed_origins;
+            if let Some(named) = written.by_address {
+                settings.by_address = routes("by_address", &named)?;
+            }
             let file = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
             settings.previous_secret_file = file(written.previous_secret_file);
             settings.operator_token_file = file(written.operator_token_file);
@@ -334,7 +355,9 @@ mod tests {
 
     #[test]
     fn the_defaults_can_be_used() {
-        assert_eq!(SessionsConfig::default().validate(), Ok(()));
+        let default = SessionsConfig::default();
+        assert_eq!(default.validate(), Ok(()));
+        assert_eq!(default.by_address.len(), BY_ADDRESS.len());
     }
 
     #[cfg(feature = "serde")]

@@ -1,6 +1,7 @@
 //! What a request's session is: from what it presents, by what this process knows or the store says.
 
 use std::hash::RandomState;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::store::{Claim, KeepSessions, Proved, Reply};
 use super::tally::{SessionOperation as Operation, SessionOutcome as Outcome};
 use super::{Keyring, OnStoreFailure, Session, SessionTally, SessionsConfig, cookie, origin};
 use crate::log::{Fallback, News};
-use crate::model::{Guess, Reason, StoreError};
+use crate::model::{Client, Guess, Reason, StoreError};
 use crate::task::ticker::Ticker;
 
 /// Everything that the requests and the handles of one layer share.
@@ -68,15 +69,23 @@ pub(super) enum Settled {
 /// What is known of a request's session at once.
 pub(super) enum Looked {
     Settled(Settled),
-    Asked(Question),
+    /// The store is to say.
+    Unproved(Unproved),
+}
+
+/// What is to be asked of the store.
+pub(super) struct Unproved {
+    pub(super) claim: Claim,
+    /// Whether the request is an activity.
+    pub(super) touch: bool,
+    via: Via,
+    asking: Asking,
 }
 
 /// A question to the store that is under way.
 pub(super) struct Question {
     pub(super) reply: Reply<Proved>,
-    claim: Claim,
-    via: Via,
-    asking: Asking,
+    unproved: Unproved,
 }
 
 impl Core {
@@ -110,7 +119,16 @@ impl Core {
         self.start.elapsed()
     }
 
-    /// Looks at a request, and asks the store if only it can tell.
+    /// Whether limits and bans are to take the request's user for nobody.
+    pub(super) fn is_by_address(&self, request: &Parts) -> bool {
+        let Some(client) = request.extensions.get::<Client>() else {
+            return false;
+        };
+        let mut filters = self.settings.by_address.iter();
+        filters.any(|it| it.matches(&request.method, &client.route, &request.uri))
+    }
+
+    /// Looks at a request by what this process knows.
     pub(super) fn look(&self, request: &Parts) -> Looked {
         let headers = &request.headers;
         let (claim, via) = match presented::read(headers, self.cookie, &self.keys, &self.hasher) {
@@ -143,29 +161,32 @@ impl Core {
             return Looked::Settled(Settled::Session(session, claim));
         }
         let asking = self.known.ask(&claim, now);
-        match self.store.prove(&claim, !is_stream(headers)) {
-            Reply::Ready(answer) => Looked::Settled(self.settle(claim, via, asking, answer)),
-            reply => Looked::Asked(Question {
-                reply,
-                claim,
-                via,
-                asking,
-            }),
+        Looked::Unproved(Unproved {
+            claim,
+            touch: !is_stream(headers),
+            via,
+            asking,
+        })
+    }
+
+    /// Asks the store; what it says at once is there at once.
+    pub(super) fn ask(&self, unproved: Unproved) -> ControlFlow<Settled, Question> {
+        match self.store.prove(&unproved.claim, unproved.touch) {
+            Reply::Ready(answer) => ControlFlow::Break(self.settle(unproved, answer)),
+            reply => ControlFlow::Continue(Question { reply, unproved }),
         }
     }
 
-    /// Takes the store's answer.
+    /// Takes the store's answer to a question.
     pub(super) fn answer(&self, question: Question, answer: Result<Proved, StoreError>) -> Settled {
-        self.settle(question.claim, question.via, question.asking, answer)
+        self.settle(question.unproved, answer)
     }
 
-    fn settle(
-        &self,
-        claim: Claim,
-        via: Via,
-        asking: Asking,
-        answer: Result<Proved, StoreError>,
-    ) -> Settled {
+    /// Takes the store's answer.
+    pub(super) fn settle(&self, unproved: Unproved, answer: Result<Proved, StoreError>) -> Settled {
+        let Unproved {
+            claim, via, asking, ..
+        } = unproved;
         self.heed(answer.as_ref().err());
         let (outcome, settled) = match answer {
             Ok(Proved::Lives(session, left)) => {

@@ -88,7 +88,7 @@ where
             core,
         } = self;
         let settled = core.answer(question, answer);
-        settled.clone().leave(request.extensions_mut());
+        settled.clone().leave(request.extensions_mut(), false);
         request.extensions_mut().remove::<super::core::Settled>();
         act(&core, settled, &mut service, request)
     }

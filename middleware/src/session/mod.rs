@@ -57,8 +57,12 @@
 //!
 //! **Order.** By hand, put the layer inside of the client layer and outside of whatever reads the user. In a
 //! [`Stack`](crate::stack::Stack) it stands inside of the limits, so that a refused token pays for its address, and preflight
-//! asks its question before all others, so that limits, bans and segments know the user. Maintenance stands further out and
-//! knows no user of a session.
+//! asks its question before all others, or in the limits' own call, so that limits, bans and segments know the user. Maintenance
+//! stands further out and knows no user of a session.
+//!
+//! **A stolen token.** Who has it can spend the user's quota, or have the user banned. So that no thief keeps a user from ending
+//! sessions, limits and bans take the user for nobody on the routes of
+//! [`by_address`](crate::config::SessionsConfig::by_address): the address pays.
 //!
 //! # Life
 //! - A session ends when it has idled for `idle`, at its age `absolute`, by [`Sessions::end`], [`Sessions::end_all`], or when
@@ -96,7 +100,8 @@
 //! | `anonymous` | goes on without a session |
 //!
 //! So who stops the store keeps a stolen token for `known_for` at most, and opens nothing new. Nothing can be created or
-//! ended until the store answers.
+//! ended until the store answers. A store that is full proves sessions, and notes no activity: they end after `idle` from the
+//! last one that it noted.
 mod active;
 mod agent;
 mod alerts;

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, mem};
@@ -60,14 +61,17 @@ where
             };
         }
         let (parts, body) = request.into_parts();
-        let looked = core.look(&parts);
+        let looked = match core.look(&parts) {
+            Looked::Settled(settled) => ControlFlow::Break(settled),
+            Looked::Unproved(unproved) => core.ask(unproved),
+        };
         let mut request = Request::from_parts(parts, body);
         match looked {
-            Looked::Settled(settled) => {
-                settled.leave(request.extensions_mut());
+            ControlFlow::Break(settled) => {
+                settled.leave(request.extensions_mut(), false);
                 self.call(request)
             }
-            Looked::Asked(question) => {
+            ControlFlow::Continue(question) => {
                 // The service that was polled ready goes with the request; a clone waits for the next.
                 let next = self.inner.clone();
                 let service = mem::replace(&mut self.inner, next);
@@ -114,6 +118,7 @@ where
         Settled::Session(session, claim) => {
             core.heed_use(&session, request.headers(), request.extensions());
             let extensions = request.extensions_mut();
+            session.own(extensions);
             extensions.insert(session);
             extensions.insert(claim);
             Resumed::Pass(service.call(request), None)

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 pub use super::token::{Claim, Proof};
 use super::{Details, Lifetime, Session, SessionId};
-pub use crate::model::Reply;
 use crate::model::UserId;
+pub use crate::model::{Reply, SessionGate};
 
 /// Keeps sessions.
 ///
@@ -39,6 +39,23 @@ pub trait KeepSessions: Send + Sync + 'static {
 
     /// Whether a claim proves a session that lives. With `touch`, notes activity, at most every [`Keeping::touch_every`].
     fn prove(&self, claim: &Claim, touch: bool) -> Reply<Proved>;
+
+    /// Where the limits' call proves these sessions too, for people to read; `None` of a store in which it does not.
+    fn proved_in(&self) -> Option<&str> {
+        None
+    }
+
+    /// What that call needs to prove a claim, by the rules of [`KeepSessions::prove`].
+    fn gate(&self, claim: &Claim, touch: bool) -> Option<SessionGate> {
+        let _ = (claim, touch);
+        None
+    }
+
+    /// The session of a record that such a call found to live; `None` of one that cannot be read.
+    fn read(&self, claim: &Claim, record: &[u8]) -> Option<Session> {
+        let _ = (claim, record);
+        None
+    }
 
     /// Gives a session that lives another secret, and what has changed of it. The old secret is worth nothing from then on.
     /// It is no activity. `None` if the claim proves nothing.

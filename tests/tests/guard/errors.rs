@@ -92,6 +92,7 @@ const KEYS: [(&str, &str); 91] = [
     ("sessions", "known_for"),
     ("sessions", "on_conviction"),
     ("sessions", "allowed_origins"),
+    ("sessions", "by_address"),
     ("sessions", "previous_secret_file"),
     ("sessions", "operator_token_file"),
     ("sessions", "unknown"),

@@ -1,5 +1,6 @@
 //! The library in this process, on real Redis servers and beside them in memory.
 
+mod claims;
 mod conformance;
 mod customers;
 mod dropped;

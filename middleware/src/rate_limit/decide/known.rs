@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{AllMet, Decider, Met, Refusal};
 use crate::model::{PolicyResult, Reason};
-use crate::rate_limit::deny_cache::{DenyCache, Known};
+use crate::rate_limit::deny_cache::{Denied, DenyCache, Known};
 use crate::rate_limit::policy::OnStoreFailure;
 use crate::rate_limit::tally::Outcome;
 
@@ -19,6 +19,18 @@ impl Decider {
         now: Duration,
         failing: bool,
     ) -> Option<Refusal> {
+        let known = self.known(cache, met, now, failing);
+        self.refused_by(met, &known)
+    }
+
+    /// The denials that need no question: the places of their policies among those that are met, and what is known.
+    pub(super) fn known(
+        &self,
+        cache: &DenyCache,
+        met: &mut AllMet,
+        now: Duration,
+        failing: bool,
+    ) -> SmallVec<[(usize, Denied); 2]> {
         let mut known: SmallVec<[_; 2]> = SmallVec::new();
         let mut due = false;
         for (place, met) in met.iter_mut().enumerate() {
@@ -36,11 +48,16 @@ impl Decider {
         }
         // It asks about all of them, or two denials could put each other's questions off for ever.
         if due {
-            return None;
+            known.clear();
         }
+        known
+    }
+
+    /// The refusal by denials that are known, if there are any; it is counted.
+    pub(super) fn refused_by(&self, met: &AllMet, known: &[(usize, Denied)]) -> Option<Refusal> {
         let known: SmallVec<[_; 2]> = known
-            .into_iter()
-            .map(|(place, denied)| (&met[place], denied))
+            .iter()
+            .map(|(place, denied)| (&met[*place], denied))
             .collect();
         let retry = known.iter().map(|(_, denied)| denied.retry).max()?;
         for (met, _) in &known {

@@ -204,11 +204,15 @@ impl Core {
         reply: Value,
         read: impl FnOnce(Value) -> Result<Answer<T>, MalformedReply>,
     ) -> Result<T, Failure> {
-        let Answer { broken, answer } = read(reply)?;
+        Ok(self.counted(read(reply)?))
+    }
+
+    /// An answer, whose broken keys are counted.
+    pub(super) fn counted<T>(&self, Answer { broken, answer }: Answer<T>) -> T {
         if broken > 0 {
             self.health.count_broken_logs(broken);
         }
-        Ok(answer)
+        answer
     }
 
     /// Waits for a call on another connection than the requests'. The breaker is not told of it.

@@ -76,14 +76,14 @@ impl Queue {
             && let Some((ask, _)) = waiting.requests.front()
             // One alone may be larger than what several share.
             && (batch.asks.is_empty()
-                || (charges + ask.charges() <= BATCH_CHARGES
+                || (charges + ask.weight() <= BATCH_CHARGES
                     && stamps + ask.stamps() <= BATCH_STAMPS))
             && let Some((ask, asker)) = waiting.requests.pop_front()
         {
             if asker.since + deadline <= now {
                 batch.late.push(asker);
             } else if !asker.answer.is_closed() {
-                charges += ask.charges();
+                charges += ask.weight();
                 stamps += ask.stamps();
                 batch.asks.push(ask);
                 batch.askers.push_back(asker);
@@ -105,7 +105,7 @@ struct Batch {
 }
 
 impl Core {
-    /// Queues a request of at least one charge and at most [`MOST_CHARGES`](limits::MOST_CHARGES).
+    /// Queues a request of at least one charge or claim, and at most [`MOST_CHARGES`](limits::MOST_CHARGES).
     pub(super) fn decide(self: &Arc<Self>, ask: Ask) -> Reply<Verdict> {
         let Ok(runtime) = Handle::try_current() else {
             return Reply::Ready(Err(outside_a_runtime()));
@@ -163,9 +163,7 @@ impl Core {
             }
             return;
         }
-        let call = limits::call(asks.iter());
-        let read = |reply| limits::verdicts(reply, asks.iter().map(Ask::shape));
-        let mut asking = pin!(self.ask(&call, read));
+        let mut asking = pin!(self.verdicts(&asks));
         // One timer for all: the earliest requests reach their deadline first. The breaker is told of a call's failure once,
         // however many requests it carries.
         let mut overdue = false;
@@ -207,6 +205,16 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Sends the call about these requests.
+    async fn verdicts(&self, asks: &[Ask]) -> Result<Vec<Verdict>, Failure> {
+        if asks.iter().any(|ask| ask.claim().is_some()) {
+            return self.prove_and_decide(asks).await;
+        }
+        let call = limits::call(asks.iter());
+        let read = |reply| limits::verdicts(reply, asks.iter().map(Ask::shape));
+        self.ask(&call, read).await
     }
 
     fn refuse(&self, asker: Asker, failure: &Failure) {

@@ -8,10 +8,13 @@ use smallvec::SmallVec;
 
 use super::answer::{Answer, MalformedReply};
 use super::call::{Call, Script, refused};
+use super::claims::Claim;
 use super::keys::{Keys, LogPrefixes};
 use super::{Core, RedisStore};
-use crate::model::{Operation, PartitionKey};
-use crate::rate_limit::store::{Admit, Barred, Charge, Gate, Logs, Reply, Store, Tier, Verdict};
+use crate::model::{Operation, PartitionKey, StoreError};
+use crate::rate_limit::store::{
+    Admit, Barred, Charge, Gate, Logs, Reply, SessionGate, Shown, Store, Tier, Verdict, Way,
+};
 
 static ADMIT_REQUEST: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
@@ -41,29 +44,35 @@ struct Bound {
 }
 
 impl Bound {
-    fn ask(&self, gate: Option<Gate>, charges: &[Charge<'_>]) -> Reply<Verdict> {
-        let gates = gate
-            .as_ref()
-            .map_or(0, |gate| 1 + usize::from(gate.user.is_some()));
-        let keys = charges.len() + gates;
-        if keys > MOST_CHARGES {
-            return Reply::Ready(Err(refused("a request under more than 1000 policies")));
-        }
+    fn ask(&self, way: Way<'_>) -> Reply<Verdict> {
         // First, so that an open breaker costs a request an atomic load and no allocation.
         if let Some(rejected) = self.core.reject(Operation::Admit) {
             return Reply::Ready(Err(rejected));
         }
+        match self.ask_of(way) {
+            Ok(ask) => self.core.decide(ask),
+            Err(error) => Reply::Ready(Err(error)),
+        }
+    }
+
+    /// The arguments of a request that goes this way.
+    fn ask_of(&self, Way { gate, charges }: Way<'_>) -> Result<Ask, StoreError> {
+        let gates = gate.map_or(0, |gate| 1 + usize::from(gate.user.is_some()));
+        let keys = charges.len() + gates;
+        if keys > MOST_CHARGES {
+            return Err(refused("a request under more than 1000 policies"));
+        }
         let mut ask = Ask::with_room_for(keys);
         if let Some(gate) = gate {
-            ask.push_gate(&gate, &self.ban_prefix);
+            ask.push_gate(gate, &self.ban_prefix);
         }
         for charge in charges {
             let Some(prefix) = self.prefixes.get(charge.policy) else {
-                return Reply::Ready(Err(refused("a policy that was not bound")));
+                return Err(refused("a policy that was not bound"));
             };
             ask.push(charge, prefix);
         }
-        self.core.decide(ask)
+        Ok(ask)
     }
 }
 
@@ -80,11 +89,33 @@ impl Admit for Bound {
                 tiers: SmallVec::new(),
             }));
         }
-        self.ask(None, charges)
+        let gate = None;
+        self.ask(Way { gate, charges })
     }
 
     fn admit_through(&self, gate: Gate, charges: &[Charge<'_>]) -> Reply<Verdict> {
-        self.ask(Some(gate), charges)
+        let gate = Some(&gate);
+        self.ask(Way { gate, charges })
+    }
+
+    fn admit_either_way(
+        &self,
+        session: &SessionGate,
+        proved: Way<'_>,
+        otherwise: Way<'_>,
+    ) -> Reply<Shown> {
+        if let Some(rejected) = self.core.reject(Operation::Admit) {
+            return Reply::Ready(Err(rejected));
+        }
+        let ways = (self.ask_of(proved), self.ask_of(otherwise));
+        match ways {
+            (Ok(proved), Ok(otherwise)) => self.core.decide_either_way(session, proved, otherwise),
+            (Err(error), _) | (_, Err(error)) => Reply::Ready(Err(error)),
+        }
+    }
+
+    fn sessions_in(&self) -> Option<&str> {
+        Some(&self.core.place)
     }
 
     fn place(&self) -> &str {
@@ -120,6 +151,8 @@ pub(super) struct Ask {
     stamps: u32,
     /// How many of the first charges are gates.
     gates: usize,
+    /// The session that the request claims. This is then how it is decided if that is not proved.
+    claim: Option<Box<Claim>>,
 }
 
 /// The parts of the answer to one request.
@@ -128,6 +161,12 @@ pub(super) struct Shape {
     /// The gates included.
     charges: usize,
     gates: usize,
+}
+
+impl Shape {
+    pub(super) fn charges(self) -> usize {
+        self.charges
+    }
 }
 
 impl Ask {
@@ -142,7 +181,26 @@ impl Ask {
             plan: SmallVec::new(),
             stamps: 0,
             gates: 0,
+            claim: None,
         }
+    }
+
+    /// The same request, with a session that it claims.
+    pub(super) fn claiming(mut self, claim: Claim) -> Self {
+        self.claim = Some(Box::new(claim));
+        self
+    }
+
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_deref()
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn plan(&self) -> &[u8] {
+        &self.plan
     }
 
     /// Begins the request with the bans of its client and of its user, whose names start with the prefix.
@@ -207,7 +265,13 @@ impl Ask {
 
     /// How much a call that decides it may write, in stamps.
     pub(super) fn stamps(&self) -> u32 {
-        self.stamps
+        let proved = self.claim().map_or(0, |claim| claim.proved().stamps);
+        self.stamps.max(proved)
+    }
+
+    /// How many keys a call of it has.
+    pub(super) fn weight(&self) -> usize {
+        self.charges() + self.claim().map_or(0, Claim::weight)
     }
 
     /// How many there are, the gates included.
@@ -223,7 +287,7 @@ impl Ask {
     }
 }
 
-/// A call that decides these requests.
+/// A call that decides these requests, of which none claims a session.
 pub(super) fn call<'a>(asks: impl Iterator<Item = &'a Ask> + Clone) -> Call {
     let charges = asks.clone().map(Ask::charges).sum();
     let mut call = ADMIT_REQUEST.call(charges);

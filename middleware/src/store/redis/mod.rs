@@ -126,6 +126,7 @@ mod breaker;
 mod budget;
 mod builder;
 mod call;
+mod claims;
 mod commands;
 mod connection;
 mod customers;

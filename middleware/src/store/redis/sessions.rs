@@ -16,7 +16,7 @@ use super::{Core, RedisStore};
 use crate::model::{Operation, Reply, UserId};
 use crate::session::store::{
     Began, Claim, Created, Creation, KeepSessions, Keeping, OnMax, Origin, Proof, Proved, Renewal,
-    SessionStore, Statistics,
+    SessionGate, SessionStore, Statistics,
 };
 use crate::session::{Session, SessionId};
 
@@ -187,6 +187,27 @@ impl KeepSessions for Sessions {
         let touch_every = touch.then_some(self.keeping.touch_every);
         let call = || self.prove_by(claim, touch_every, None);
         self.ask(call, &claim.user, proved)
+    }
+
+    fn proved_in(&self) -> Option<&str> {
+        Some(&self.core.place)
+    }
+
+    fn gate(&self, claim: &Claim, touch: bool) -> Option<SessionGate> {
+        Some(SessionGate {
+            user: claim.user.clone(),
+            id: *claim.id.as_bytes(),
+            proof: *claim.proof.as_bytes(),
+            touch_every: touch.then_some(self.keeping.touch_every),
+        })
+    }
+
+    fn read(&self, claim: &Claim, record: &[u8]) -> Option<Session> {
+        let session = told(claim.id, &claim.user, record);
+        if session.is_none() {
+            self.core.health.count_broken_logs(1);
+        }
+        session
     }
 
     fn rotate(&self, claim: &Claim, to: &Proof, renewal: &Renewal) -> Reply<Option<Session>> {

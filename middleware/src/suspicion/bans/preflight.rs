@@ -45,6 +45,10 @@ impl Ask for SuspicionLayer {
         self.recorder.warden.as_ref()?.place()
     }
 
+    fn asks_either_way(&self) -> bool {
+        true
+    }
+
     /// Leaves its question for the limits, which ask it in their own call.
     fn ask(&self, request: &mut Parts) -> Asked {
         let Some(client) = request.extensions.get::<Client>() else {

@@ -5,7 +5,7 @@ mod conformance;
 mod logins;
 mod model;
 mod races;
-mod redis;
+pub(crate) mod redis;
 mod shared;
 mod statistics;
 mod steps_back;

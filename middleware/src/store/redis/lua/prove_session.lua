@@ -12,8 +12,8 @@
 --          then how long it lives yet without activity, microseconds, and the session.
 --
 -- Invariant: another secret proves nothing and notes nothing. The old secret is worth nothing as soon as the next is kept.
--- Activity is noted at most once in each such age, and files the session where its index was lost. A change of the secret is
--- no activity.
+-- Activity is noted at most once in each such age, and files the session where its index was lost. A server out of memory
+-- notes none, and the session is proved all the same. A change of the secret is no activity.
 
 local GONE, ROTATED, PROVED = 0, 1, 2
 
@@ -31,8 +31,11 @@ if sub(record, 9, 40) ~= proof then
 end
 local touch_every = tonumber(ARGV[5])
 if touch_every and now - unpack_at('>I7', record, 55) >= touch_every then
-  record = sub(record, 1, 54) .. pack('>I7', now) .. sub(record, TAIL)
-  write(name, record)
+  local touched = sub(record, 1, 54) .. pack('>I7', now) .. sub(record, TAIL)
+  if has_room(name, record) then
+    record = touched
+    write(name, record)
+  end
 end
 if next_proof ~= '' then
   local authenticated = ARGV[7] == '1' and pack('>I7', now) or sub(record, 48, 54)

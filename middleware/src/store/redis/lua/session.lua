@@ -171,6 +171,18 @@ local function write(name, record)
   note_end(name, ends)
 end
 
+-- Whether the server has memory to write a session that it has just read; any other refusal is the script's.
+local function has_room(name, record)
+  local answer = try('SET', ARGV[1] .. name, record, 'KEEPTTL')
+  if not is_error(answer) then
+    return true
+  end
+  if sub(answer.err, 1, 3) ~= 'OOM' then
+    call('SET', ARGV[1] .. name, record, 'KEEPTTL')
+  end
+  return false
+end
+
 -- The record of a session that lives, as it is from now on, and when it was created; nothing for any other record.
 local function look(name, record)
   if #record < HEAD or sub(record, 1, 8) ~= current then
