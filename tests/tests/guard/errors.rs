@@ -6,7 +6,7 @@ use palisade::stack::Stack;
 use crate::recorded::compare;
 
 /// Each key, and what must stand before it.
-const KEYS: [(&str, &str); 91] = [
+const KEYS: [(&str, &str); 92] = [
     ("", "unknown"),
     ("", "store"),
     ("", "segments"),
