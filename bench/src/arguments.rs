@@ -17,7 +17,7 @@ use crate::variants::Variant;
     after_help = "Try it:\n  cargo bench -p palisade-bench                                 the whole comparison, 6 minutes\n  \
                   cargo bench -p palisade-bench -- --rounds 3 --seconds 1       a first look, below a minute\n  \
                   cargo bench -p palisade-bench -- --variants bare,redis        two variants only\n  \
-                  cargo bench -p palisade-bench --bench compare -- sessions     a million sessions, about 3 minutes"
+                  cargo bench -p palisade-bench --bench compare -- sessions     a million sessions, about 6 minutes"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

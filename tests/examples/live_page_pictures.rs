@@ -1,4 +1,5 @@
-//! Takes the README's pictures of the live page: `docs/images/live-light.png` and `live-dark.png`.
+//! Takes the README's pictures of the live page, `docs/images/live-light.png` and `live-dark.png`, and of the webstore's account
+//! page, `docs/images/account.png`.
 //!
 //! `cargo run -p palisade-tests --example live_page_pictures [-- SECONDS]` lets the webstore's own demo visit it on a Redis
 //! of its own for so many seconds, 320 when nothing is said, so that the chart is full.
@@ -27,6 +28,7 @@ async fn main() {
     let browser = Browser::start().await;
     browser.open(&format!("http://{}/", webstore.admin)).await;
     println!("visiting http://{}/ for {seconds} s", webstore.admin);
+    account(&webstore).await;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 
     // The demo's bans are short; without one the picture would not show how they are lifted.
@@ -46,6 +48,31 @@ async fn main() {
         compress(&path);
         println!("{}", path.display());
     }
+}
+
+/// The account page of the demo's first user, who has two devices beside this browser.
+async fn account(webstore: &Webstore) {
+    let browser = Browser::start().await;
+    browser.resize(1_000, 480).await;
+    let page = format!("http://{}/account", webstore.shop);
+    browser.open(&page).await;
+    let sign_in = "
+        const form = document.getElementById('form');
+        if (document.getElementById('sign-in').hidden) return false;
+        [form.user.value, form.password.value] = ['ada', 'palisade'];
+        form.requestSubmit();
+        return true";
+    let patience = Duration::from_secs(120);
+    browser.until("the form", patience, sign_in).await;
+    let both = "return document.querySelectorAll('#list tr').length >= 3
+        && document.getElementById('connection-text').textContent === 'Live'";
+    browser
+        .until("two devices beside this", patience, both)
+        .await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images/account.png");
+    browser.save_picture(&path).await;
+    compress(&path);
+    println!("{}", path.display());
 }
 
 /// Leaves the picture 256 colours, of which the page has few enough.
