@@ -64,7 +64,7 @@ pub(crate) const EXEMPT: Takes = Takes::Table(
 
 impl Takes {
     /// The value that is of another type, and what is allowed.
-    fn refuses<'a>(self, value: &'a Value) -> Option<(&'a Value, String)> {
+    fn refuses(self, value: &Value) -> Option<(&Value, String)> {
         let found = match (self, value) {
             (Self::Said, _)
             | (Self::Text(_), Value::String(_))
