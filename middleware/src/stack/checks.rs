@@ -1,5 +1,6 @@
 //! Settings that could have no effect: refused where that is certain, else said in the log.
-#[cfg(all(test, feature = "serde"))]
+#[cfg(feature = "serde")]
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Display;
