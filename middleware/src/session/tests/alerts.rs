@@ -421,7 +421,7 @@ async fn the_sessions_that_live_are_counted_and_no_count_stands_for_long_without
 #[tokio::test]
 async fn listeners_come_before_anybody_has_the_layer() {
     let bench = Bench::new(SessionsConfig::default());
-    let refused = bench.layer.clone().listening(Listeners::new()).unwrap_err();
+    let refused = bench.layer.listening(Listeners::new()).unwrap_err();
     let why = "allowed is before the layer is cloned and its handle is taken";
     assert!(refused.to_string().ends_with(why), "{refused}");
     assert!(SessionLayer::default().listening(Listeners::new()).is_ok());
