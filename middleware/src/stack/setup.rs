@@ -313,7 +313,8 @@ fn heed(sessions: &Sessions, windows: &[(IncidentKind, Duration)], event: &Secur
     }
 }
 
-#[cfg(all(test, feature = "serde"))]
+#[cfg(test)]
+#[cfg(feature = "serde")]
 mod tests {
     use crate::client::{Secret, UserId};
     use crate::config::Config;
