@@ -9,11 +9,13 @@ use std::error::Error;
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use palisade::client::Peer;
 use palisade::config::Config;
 use palisade::ops::Ops;
+use palisade::session::NewSession;
 use palisade::stack::{Stack, StackBuilder};
 use palisade::telemetry::Telemetry;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -25,13 +27,18 @@ const MANY: u32 = 3_000;
 
 const LIMITS: &str = "[rate_limit]\nip = '1000000/1h'\nuser = '1000000/1h'\n";
 const EVERYTHING: &str = "[suspicion.bans]\n[segments]\n[funnel]\nvisitors = '24h'\n";
-const VARIANTS: [&str; 6] = [
+const SESSIONS: &str = "[sessions]\nmax_per_user = 1000\n";
+const VARIANTS: [&str; 10] = [
     "bare",
     "memory",
     "memory, every layer",
+    "memory, every layer, a known session",
+    "memory, every layer, a first sight",
     "memory, every layer, measured, access log and live page",
     "Redis",
     "Redis, every layer",
+    "Redis, every layer, a known session",
+    "Redis, every layer, a first sight",
 ];
 
 fn main() -> ExitCode {
@@ -118,6 +125,8 @@ fn counted(variant: &str, requests: u32) -> Result<f64> {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
         .args([variant, &requests.to_string(), url])
+        // Sessions on Redis want one; no other variant hashes by it.
+        .env("PALISADE_SECRET", "the secret of the benchmark")
         .output()
         .map_err(|error| format!("valgrind: {error}; scripts/test setup installs it"))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -157,6 +166,20 @@ fn send(variant: &str, requests: &str, redis: &str) -> Result<()> {
                 let stack = stack(&format!("{LIMITS}{EVERYTHING}"))?.build()?;
                 all(stack.layer(handler), requests).await
             }
+            _ if variant.ends_with("session") || variant.ends_with("sight") => {
+                let store = if variant.starts_with("Redis") {
+                    &*redis
+                } else {
+                    ""
+                };
+                let stack = stack(&format!("{store}{LIMITS}{EVERYTHING}{SESSIONS}"))?.build()?;
+                let bearers = bearers(&stack).await?;
+                let bearers = match variant.ends_with("sight") {
+                    true => &bearers[..],
+                    false => &bearers[..1],
+                };
+                each(stack.layer(handler), requests, bearers).await
+            }
             "Redis" => {
                 all(
                     stack(&format!("{redis}{LIMITS}"))?.build()?.layer(handler),
@@ -180,18 +203,43 @@ fn send(variant: &str, requests: &str, redis: &str) -> Result<()> {
     })
 }
 
-async fn all<S, B>(mut service: S, requests: u32) -> Result<()>
+/// As many sessions as requests may come, however few do: what they cost is in every count. Of three users, since none may have
+/// so many.
+async fn bearers(stack: &Stack) -> Result<Vec<HeaderValue>> {
+    let sessions = stack.sessions().ok_or("no sessions")?;
+    let mut bearers = Vec::new();
+    for n in 0..MANY {
+        let user = sessions.user(&format!("ada-{}", n % 3));
+        let begun = sessions.begin(&user).await?;
+        let issued = sessions.create(begun, NewSession::new()).await?;
+        bearers.push(format!("Bearer {}", issued.token.expose()).parse()?);
+    }
+    Ok(bearers)
+}
+
+async fn all<S, B>(service: S, requests: u32) -> Result<()>
 where
     S: Service<Request<()>, Response = Response<B>>,
     S::Error: Error + 'static,
 {
-    for _ in 0..requests {
+    each(service, requests, &[]).await
+}
+
+/// Sends the requests, each with the next of these headers.
+async fn each<S, B>(mut service: S, requests: u32, bearers: &[HeaderValue]) -> Result<()>
+where
+    S: Service<Request<()>, Response = Response<B>>,
+    S::Error: Error + 'static,
+{
+    for n in 0..requests as usize {
         let mut request = Request::new(());
         let peer = Peer(([192, 0, 2, 1], 5000).into());
         request.extensions_mut().insert(peer);
-        request
-            .headers_mut()
-            .insert("user", http::HeaderValue::from_static("ada"));
+        let user = HeaderValue::from_static("ada");
+        request.headers_mut().insert("user", user);
+        if let Some(bearer) = bearers.get(n % bearers.len().max(1)) {
+            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        }
         let response = service.ready().await?.call(request).await?;
         if response.status() != 200 {
             return Err(format!("a request was answered {}", response.status()).into());
