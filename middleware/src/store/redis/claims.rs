@@ -19,6 +19,7 @@ use crate::rate_limit::store::{Barred, Found, Reply, SessionGate, Shown, Verdict
 /// Whole scripts, each as a function, so that neither has a second implementation.
 static ADMIT_CLAIMS: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
     "local function prove_session(KEYS, ARGV)\n",
     include_str!("lua/session.lua"),
     include_str!("lua/prove_session.lua"),
