@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::client::Peer;
-use crate::config::Config;
+use crate::config::{Config, SessionsConfig};
 use crate::stack::Stack;
 use tower::{Layer, Service};
 
@@ -77,7 +77,9 @@ async fn ask(
 
 /// A page that a stack feeds.
 fn fed(ops: Ops) -> Ops {
-    Stack::builder().ops(&ops).build().unwrap();
+    let mut config = Config::default();
+    config.sessions = Some(SessionsConfig::default());
+    Stack::builder().config(config).ops(&ops).build().unwrap();
     ops
 }
 
