@@ -1,7 +1,7 @@
 -- Purpose: decides a batch of requests of which some claim a session: proves each session, and decides its request as the user's
 --          only if it lives and this is its secret, in one step.
 --
--- Stands after refused.lua and the functions `prove_session` and `admit_request`, which are the scripts of these names, whole.
+-- Stands after refused.lua, value.lua and the functions `prove_session` and `admit_request`, which are the scripts of these names, whole.
 --
 -- KEYS     the requests in their order. Of one that claims a session: the 3 keys of session.lua, then the gates and logs that it
 --          meets as the user's, then those that it meets without. Of any other: its gates and logs.
