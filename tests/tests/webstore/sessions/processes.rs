@@ -2,36 +2,11 @@
 
 use http::Method;
 use palisade_tests::SOON;
-use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::until;
-use palisade_tests::webstore::{PATIENT, Webstore};
 use serde_json::Value;
 
-const CURRENT: &str = "/api/v1/users/me/sessions/current";
-
-fn start(redis: &RedisServer, more: &str) -> Webstore {
-    let config = format!(
-        "{PATIENT}[rate_limit]\nip = '1000000/1h'\nuser = '1000000/1h'\n[sessions]\n{more}"
-    );
-    Webstore::start(Some(&redis.url()), &config)
-}
-
-/// The token and the id of a new session.
-async fn log_in(shop: &Client, user: &str) -> (String, String) {
-    let body = format!(r#"{{"user":"{user}","password":"palisade"}}"#);
-    let reply = shop.post("/login", &[], &body).await;
-    assert_eq!(reply.status, 200);
-    let answer = reply.json();
-    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-    (text("token"), text("session_id"))
-}
-
-async fn status(shop: &Client, path: &str, token: &str) -> u16 {
-    let bearer = format!("Bearer {token}");
-    let reply = shop.get(path, &[("authorization", &bearer)]).await;
-    reply.status.as_u16()
-}
+use super::{CURRENT, log_in, start, status};
 
 #[tokio::test]
 async fn what_one_process_ends_another_refuses_and_all_of_a_users_end_together() {
