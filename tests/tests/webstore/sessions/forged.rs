@@ -7,7 +7,8 @@ use palisade_tests::time::until;
 use palisade_tests::webstore::{PATIENT, Webstore};
 
 use super::{
-    CURRENT, PRODUCTS, WIDE, ask, claim, elsewhere, end, forged, log_in, on_both_stores, status,
+    CURRENT, NO_SUSPICION, PRODUCTS, WIDE, ask, claim, elsewhere, end, forged, log_in,
+    on_both_stores, status,
 };
 
 /// Clients behind a trusted proxy.
@@ -49,7 +50,7 @@ async fn is_the_addresses(shop: &Client, token: &str, from: &str) -> Reply {
 #[tokio::test]
 async fn nothing_is_spent_of_the_user_and_nothing_is_said() {
     let config = format!(
-        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '100/1h'\n[suspicion]\ncredential_stuffing = 'off'\nabuse = 'off'\ncredential_stuffing_slow = 'off'\n[log]\naccess = 1000\n[sessions]\n"
+        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '100/1h'\n{NO_SUSPICION}[log]\naccess = 1000\n[sessions]\n"
     );
     on_both_stores(&config, async |webstore, _| {
         let shop = webstore.client();
@@ -99,7 +100,7 @@ async fn nothing_is_spent_of_the_user_and_nothing_is_said() {
 #[tokio::test]
 async fn the_user_of_a_worthless_token_is_not_exempt() {
     let config = format!(
-        "{PROXIED}[rate_limit]\nip = '10/1h'\nuser = '10/1h'\nexempt = {{ users = ['zuleika'] }}\n[suspicion]\ncredential_stuffing = 'off'\nabuse = 'off'\ncredential_stuffing_slow = 'off'\n[sessions]\n"
+        "{PROXIED}[rate_limit]\nip = '10/1h'\nuser = '10/1h'\nexempt = {{ users = ['zuleika'] }}\n{NO_SUSPICION}[sessions]\n"
     );
     on_both_stores(&config, async |webstore, _| {
         let shop = webstore.client();
@@ -123,7 +124,7 @@ async fn the_user_of_a_worthless_token_is_not_exempt() {
 #[tokio::test]
 async fn neither_the_quota_of_a_segment_nor_a_denial_shows() {
     let config = format!(
-        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '5/1h'\n[rate_limit.policies.user.by_segment]\nvip = '20/1h'\n[segments]\nvip_orders = 0\n[suspicion]\ncredential_stuffing = 'off'\nabuse = 'off'\ncredential_stuffing_slow = 'off'\n[sessions]\n"
+        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '5/1h'\n[rate_limit.policies.user.by_segment]\nvip = '20/1h'\n[segments]\nvip_orders = 0\n{NO_SUSPICION}[sessions]\n"
     );
     on_both_stores(&config, async |webstore, _| {
         let shop = webstore.client();
@@ -236,9 +237,8 @@ async fn ten_thousand_guesses_are_an_incident_and_cost_no_store_call_each() {
 #[tokio::test]
 async fn a_guess_asks_no_more_of_redis_than_a_request_without_a_token() {
     let redis = RedisServer::start();
-    let config = format!(
-        "{PATIENT}{PROXIED}{WIDE}[sessions]\n[funnel]\nvisitors = 'off'\n[suspicion]\ncredential_stuffing = 'off'\nabuse = 'off'\ncredential_stuffing_slow = 'off'\n"
-    );
+    let config =
+        format!("{PATIENT}{PROXIED}{WIDE}[sessions]\n[funnel]\nvisitors = 'off'\n{NO_SUSPICION}");
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let shop = webstore.client();
     let (token, _) = log_in(&shop, "zuleika").await;

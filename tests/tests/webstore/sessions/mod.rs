@@ -1,8 +1,11 @@
 //! Sessions of the whole service, over real HTTP, in memory and on real Redis servers.
 
+mod ended_elsewhere;
+mod endpoints;
 mod forged;
 mod outages;
 mod processes;
+mod refused;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -23,6 +26,10 @@ const PRODUCTS: &str = "/us/products";
 const SECRET: &[u8] = b"a secret that the tests share";
 /// Limits that no request meets.
 const WIDE: &str = "[rate_limit]\nip = '1000000/1h'\nuser = '1000000/1h'\n";
+
+/// Nobody is an attacker.
+const NO_SUSPICION: &str =
+    "[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\nabuse = 'off'\n";
 
 /// A shop on this Redis, whose requests meet no limit, with more settings of sessions.
 fn start(redis: &RedisServer, more: &str) -> Webstore {

@@ -8,7 +8,7 @@ use palisade_tests::redis::RedisServer;
 use palisade_tests::time::until;
 use palisade_tests::webstore::Webstore;
 
-use super::{CURRENT, PRODUCTS, SESSIONS, WIDE, end, forged, log_in, status};
+use super::{CURRENT, NO_SUSPICION, PRODUCTS, SESSIONS, WIDE, end, forged, log_in, status};
 
 /// A way in which Redis fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,10 @@ enum Fault {
     Hung,
     /// As after a failover that left the service with a replica.
     ReadOnly,
+    /// It takes no writes, and no limit asks for one.
     Full,
+    /// It takes no writes, and the limits fail, which opens the breaker.
+    FullUnderLimits,
     Flushed,
     /// As after a failover to a replica that had nothing.
     Empty,
@@ -25,7 +28,7 @@ enum Fault {
     Evicted,
 }
 
-use Fault::{Empty, Evicted, Flushed, Full, Hung, Killed, ReadOnly};
+use Fault::{Empty, Evicted, Flushed, Full, FullUnderLimits, Hung, Killed, ReadOnly};
 
 impl Fault {
     fn begin(self, redis: &mut RedisServer) {
@@ -37,7 +40,7 @@ impl Fault {
                 // A replica of nobody: port 1 is never a Redis server.
                 redis.cli(&["REPLICAOF", "127.0.0.1", "1"]);
             }
-            Full => {
+            Full | FullUnderLimits => {
                 set("maxmemory-policy", "noeviction");
                 set("maxmemory", "1");
             }
@@ -63,7 +66,7 @@ impl Fault {
             ReadOnly => {
                 redis.cli(&["REPLICAOF", "NO", "ONE"]);
             }
-            Full => {
+            Full | FullUnderLimits => {
                 redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
             }
             Flushed | Empty | Evicted => {}
@@ -72,7 +75,7 @@ impl Fault {
 
     /// Whether Redis proves nothing meanwhile.
     fn is_outage(self) -> bool {
-        matches!(self, Killed | Hung | ReadOnly)
+        matches!(self, Killed | Hung | ReadOnly | FullUnderLimits)
     }
 
     /// Whether it loses what Redis had.
@@ -158,14 +161,16 @@ async fn logout(shop: &Client, token: &str) -> u16 {
 async fn meets(fault: Fault, mode: &str, wanted: Row, [right, wrong, leaves]: [u16; 3]) {
     let what = format!("{fault:?} with {mode}");
     let mut redis = RedisServer::start();
+    let exempt = match fault {
+        Full => "exempt = { cidrs = ['127.0.0.0/8'] }\n",
+        _ => "",
+    };
+    let known_for = match mode {
+        "known" => "known_for = '1h'",
+        _ => "",
+    };
     let config = format!(
-        "[store]\ndeadline = '1s'\n{WIDE}[suspicion]\ncredential_stuffing = 'off'\ncredential_stuffing_slow = 'off'\n\
-         abuse = 'off'\n[sessions]\non_store_failure = '{mode}'\n{}",
-        if mode == "known" {
-            "known_for = '1h'"
-        } else {
-            ""
-        }
+        "[store]\ndeadline = '1s'\n{WIDE}{exempt}{NO_SUSPICION}[sessions]\non_store_failure = '{mode}'\n{known_for}"
     );
     let webstore = Webstore::start(Some(&redis.url()), &config);
     let shop = webstore.client();
@@ -217,7 +222,7 @@ async fn meets(fault: Fault, mode: &str, wanted: Row, [right, wrong, leaves]: [u
     assert_eq!(listed.status, 401, "{what}");
 }
 
-const OUTAGES: [Fault; 3] = [Killed, Hung, ReadOnly];
+const OUTAGES: [Fault; 4] = [Killed, Hung, ReadOnly, FullUnderLimits];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn known_lets_in_whom_the_process_knows_and_nobody_else() {
