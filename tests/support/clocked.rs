@@ -1,6 +1,6 @@
 //! A real redis-server whose scripts read a clock that the test moves.
 //!
-//! A store connects to a proxy, which hands on all it says but one thing: in the text of a script the call of `TIME` becomes
+//! A store connects to a proxy, which hands on all it says but one thing: in the text of a script each call of `TIME` becomes
 //! the moment of the test. Such a text has another hash at each moment, so the server never knows the hash that the store asks
 //! for, and the store sends the text each time. The server's answers pass as they are.
 
@@ -15,7 +15,7 @@ use redis::Connection;
 use crate::redis::RedisServer;
 
 /// What scripts call for the time.
-const TIME: &str = "call('TIME')";
+const TIME: [&str; 2] = ["call('TIME')", "try('TIME')"];
 /// Removes what has expired at this moment, in milliseconds, and the texts of the moments before.
 const EXPIRE: &str = "
     for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -162,7 +162,10 @@ fn at(mut command: Vec<Vec<u8>>, now: u64) -> Vec<Vec<u8>> {
         && name.eq_ignore_ascii_case(b"EVAL")
     {
         let moment = format!("{{ {}, {} }}", now / 1_000_000, now % 1_000_000);
-        let text = String::from_utf8_lossy(script).replace(TIME, &moment);
+        let text = String::from_utf8_lossy(script).into_owned();
+        let text = TIME
+            .iter()
+            .fold(text, |text, time| text.replace(time, &moment));
         assert!(!text.contains("'TIME'"), "a script reads another clock");
         *script = text.into_bytes();
     }
