@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -267,6 +267,28 @@ impl Drop for Webstore {
             }
         }
     }
+}
+
+/// Runs a program to its end, and tells what it said: less than a pipe holds.
+///
+/// # Panics
+/// It still runs after [`SOON`]: it is killed.
+pub fn output(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null());
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the program starts");
+    let started = Instant::now();
+    while child.try_wait().expect("the process's state").is_none() {
+        if started.elapsed() > SOON {
+            let _ = child.kill();
+            let said = child.wait_with_output().expect("what it said");
+            let said = [said.stdout, said.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            panic!("still runs after {SOON:?}: {command:?}\n{said}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("what it said")
 }
 
 /// Sends a signal to a process.

@@ -6,7 +6,7 @@ use palisade_tests::events::Events;
 use palisade_tests::http::Client;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::tls::TlsRedis;
-use palisade_tests::webstore::{PATIENT, Webstore, binary};
+use palisade_tests::webstore::{PATIENT, Webstore, binary, output};
 
 /// No six letters of it come about by chance.
 const PASSWORD: &str = "Zq8vW3xK7pLmT2";
@@ -125,7 +125,7 @@ fn refusal(config: &str, environment: &[(&str, &str)]) -> String {
         .arg(file.path())
         .env_remove("REDIS_URL")
         .env_remove("PALISADE_SECRET");
-    let output = command.envs(environment.iter().copied()).output().unwrap();
+    let output = output(command.envs(environment.iter().copied()));
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8(said).unwrap();
     assert_eq!(output.status.code(), Some(2), "{config}: {said}");

@@ -1,3 +1,5 @@
+use palisade_tests::webstore::output;
+
 use crate::support::{Request, Webstore, command, config_file, run};
 
 /// Why the program refuses to start with this file: exit status 2, and nothing on stdout.
@@ -161,10 +163,7 @@ fn a_file_that_cannot_be_read_exits_2() {
 #[test]
 fn a_redis_url_that_cannot_be_used_exits_2_and_its_password_stays_secret() {
     let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-    let output = command
-        .env("REDIS_URL", "rediss//ada:hunter2@localhost")
-        .output()
-        .unwrap();
+    let output = output(command.env("REDIS_URL", "rediss//ada:hunter2@localhost"));
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("REDIS_URL"), "{stderr}");
@@ -177,7 +176,7 @@ fn a_redis_url_that_is_no_text_exits_2() {
     use std::os::unix::ffi::OsStrExt;
     let mut command = command(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let url = std::ffi::OsStr::from_bytes(b"redis://:hunter2\xff@localhost");
-    let output = command.env("REDIS_URL", url).output().unwrap();
+    let output = output(command.env("REDIS_URL", url));
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("REDIS_URL"), "{stderr}");

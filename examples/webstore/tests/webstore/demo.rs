@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use palisade_tests::redis::RedisServer;
+use palisade_tests::webstore::output;
 
 use crate::support::{Request, Webstore, command, config_file, run};
 
@@ -208,10 +209,8 @@ fn a_demo_has_sessions_on_redis_too_although_no_secret_is_configured() {
     assert!(said.contains("account page"), "{said}");
     // Without visitors there are none.
     let file = config_file("[sessions]\n");
-    let refused = command(&["--config", file.path().to_str().unwrap()])
-        .env("REDIS_URL", &url)
-        .output();
-    let refused = refused.unwrap();
+    let mut refused = command(&["--config", file.path().to_str().unwrap()]);
+    let refused = output(refused.env("REDIS_URL", &url));
     assert_eq!(refused.status.code(), Some(2));
     let why = String::from_utf8(refused.stderr).unwrap();
     assert!(why.contains("store.secret_file"), "{why}");

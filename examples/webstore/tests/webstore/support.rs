@@ -176,7 +176,7 @@ impl Drop for Webstore {
 
 /// The program, run to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
+    palisade_tests::webstore::output(&mut command(arguments))
 }
 
 pub(crate) fn config_file(text: &str) -> NamedTempFile {

@@ -98,17 +98,15 @@ fn a_file_in_a_folder_that_is_not_there_is_refused_at_start() {
     let mut config = tempfile::NamedTempFile::new().unwrap();
     let text = "[segments]\nspill_file = '/nowhere/at/all'\n";
     std::io::Write::write_all(&mut config, text.as_bytes()).unwrap();
-    let output = std::process::Command::new(palisade_tests::webstore::binary())
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--config",
-        ])
-        .arg(config.path())
-        .output()
-        .unwrap();
+    let mut command = std::process::Command::new(palisade_tests::webstore::binary());
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--config",
+    ]);
+    let output = palisade_tests::webstore::output(command.arg(config.path()));
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     let named = "`segments.spill_file` cannot be `/nowhere/at/all`: allowed is a file in a folder that exists";
