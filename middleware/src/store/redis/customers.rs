@@ -19,7 +19,7 @@ use super::{Core, RedisStore};
 use crate::model::{Operation, UserId};
 use crate::segment::store::{Applied, CustomerStore, KeepCustomers, Reply, Sweep};
 use crate::segment::{Change, Export, Keeping, Record, Timestamp};
-use crate::store::{ERASED_FOR, Effect};
+use crate::store::{ERASED_FOR, Effect, MOST_COUNTED};
 
 pub use load::CustomerLoader;
 
@@ -28,6 +28,11 @@ static APPLY_CHANGE: Script = Script::new(concat!(
     include_str!("lua/value.lua"),
     include_str!("lua/customer.lua"),
     include_str!("lua/apply_change.lua")
+));
+static READ_CUSTOMER: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
+    include_str!("lua/read_customer.lua")
 ));
 static ERASE_CUSTOMER: Script = Script::new(concat!(
     include_str!("lua/refused.lua"),
@@ -39,13 +44,13 @@ static ERASE_CUSTOMER: Script = Script::new(concat!(
 /// Most changes in a call: a server applies them in about a millisecond, during which it serves nobody else.
 const BATCH: usize = 100;
 
-/// The fields of a customer's hash; a record consists of the first four.
-const FIELDS: [&str; 5] = [
-    "last_activity",
-    "first_activity",
-    "spend",
-    "orders",
-    "counted",
+/// The fields of a customer's hash, and the most bytes of each; a record consists of the first four.
+const FIELDS: [(&str, usize); 5] = [
+    ("last_activity", 16),
+    ("first_activity", 16),
+    ("spend", 20),
+    ("orders", 16),
+    ("counted", 12 * MOST_COUNTED),
 ];
 
 impl CustomerStore for RedisStore {
@@ -224,8 +229,8 @@ fn erase(prefix: &Prefix, customer: &UserId, at: Timestamp) -> Call {
     call
 }
 
-fn read(prefix: &Prefix, customer: &UserId, fields: &[&str]) -> Call {
-    let mut call = Call::command("HMGET");
+fn read(prefix: &Prefix, customer: &UserId, fields: &[(&str, usize)]) -> Call {
+    let mut call = READ_CUSTOMER.call(1);
     call.arg(prefix.customer(customer)).arg(fields);
     call
 }

@@ -21,6 +21,13 @@ static ADMIT_REQUEST: Script = Script::new(concat!(
     include_str!("lua/admit_request.lua")
 ));
 
+/// Removes keys, whatever somebody else may have left at them, and frees nothing long before it ends.
+pub(super) static REMOVE: Script = Script::new(concat!(
+    include_str!("lua/refused.lua"),
+    include_str!("lua/value.lua"),
+    include_str!("lua/remove.lua")
+));
+
 /// The most charges that one call may carry; the script refuses more.
 pub(super) const MOST_CHARGES: usize = 1_000;
 
@@ -128,16 +135,14 @@ impl Admit for Bound {
             keys.push_log(prefix, key);
             keys.push_older(prefix, key);
         }
-        let call = || {
-            let mut call = Call::command("UNLINK");
-            call.keys(&keys);
-            call
-        };
-        self.core
-            .request(Operation::Ban, call, |reply| match reply {
+        self.core.request(
+            Operation::Ban,
+            || REMOVE.on(&keys),
+            |reply| match reply {
                 Value::Int(forgotten) => Ok((forgotten > 0).into()),
                 _ => Err(MalformedReply),
-            })
+            },
+        )
     }
 }
 

@@ -11,6 +11,7 @@ use redis::Value;
 use super::answer::{Answer, MalformedReply};
 use super::call::Call;
 use super::error::{Cause, Failure, Refusal};
+use super::limits::REMOVE;
 use super::{Core, RedisStore};
 use crate::task::ticker::{self, Tick, Ticker};
 
@@ -59,31 +60,32 @@ impl Core {
     async fn meet(&self, service: &str) -> Result<Option<String>, Failure> {
         let key = self.prefix.service();
         let mut get = Call::command("GETRANGE");
-        // No more than a name has, whatever the key holds.
-        get.arg(&*key).arg(0).arg(MOST_OF_A_NAME - 1);
+        // No more than a byte above a name, whatever the key holds.
+        get.arg(&*key).arg(0).arg(MOST_OF_A_NAME);
         let read = |reply| match reply {
-            Value::BulkString(bytes) => Ok(Answer::from(named(&bytes))),
+            Value::BulkString(bytes) => Ok(Answer::from(bytes)),
             _ => Err(MalformedReply),
         };
-        match self.ask_apart(&get, self.deadline, read).await {
-            Ok(held) if held.is_empty() || held == service => {}
-            Ok(other) => {
+        let held = match self.ask_apart(&get, self.deadline, read).await {
+            Err(Failure::Refused(Refusal {
+                cause: Cause::WrongType,
+                ..
+            })) => None,
+            held => Some(held?),
+        };
+        let other = held.as_deref().map(named).unwrap_or_default();
+        if held.is_none_or(|held| !held.is_empty() && held != service.as_bytes()) {
+            if !other.is_empty() && other != service {
                 // Told all the same where that fails.
                 drop(self.limit_planted(&key).await);
                 return Ok(Some(other));
             }
-            Err(Failure::Refused(Refusal {
-                cause: Cause::WrongType,
-                ..
-            })) => {
-                // No marker of any service. The server frees it on another thread, however large it is.
-                self.health.count_broken_logs(1);
-                let mut unlink = Call::command("UNLINK");
-                unlink.arg(&*key);
-                self.ask_apart(&unlink, self.deadline, |_| Ok(Answer::from(())))
-                    .await?;
-            }
-            Err(failure) => return Err(failure),
+            // No marker of any service, and it may be long.
+            self.health.count_broken_logs(1);
+            let mut remove = REMOVE.call(1);
+            remove.arg(&*key);
+            self.ask_apart(&remove, self.deadline, |_| Ok(Answer::from(())))
+                .await?;
         }
         let mut set = Call::command("SET");
         set.arg(&*key)

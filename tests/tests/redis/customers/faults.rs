@@ -159,6 +159,40 @@ async fn what_is_no_customer_counts_as_absent_is_counted_and_replaced() {
     }
 }
 
+/// The server would copy it into its answer, during which it serves nobody.
+#[tokio::test]
+async fn no_field_of_a_customer_is_read_that_is_longer_than_ours() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let kept = keep(&store);
+    kept.apply(&[order("ada", NOW, "1", 5)]).await.unwrap();
+    let client = redis::Client::open(server.admin_url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    for field in ["counted", "spend"] {
+        let mut planted = redis::cmd("HSET");
+        planted.arg("palisade:customer:{ada}").arg(field);
+        planted.arg(vec![b'7'; 5_000_000]);
+        planted.exec(&mut connection).unwrap();
+        let before = store.health().broken_logs();
+        let record = kept.fetch(&user("ada")).await.unwrap();
+        let export = kept.export(&user("ada")).await.unwrap();
+        if field == "counted" {
+            let export = export.unwrap();
+            assert_eq!((Some(export.record), export.counted), (record, Vec::new()));
+        } else {
+            assert_eq!((record, export), (None, None));
+        }
+        let broken = if field == "counted" { 1 } else { 2 };
+        assert_eq!(store.health().broken_logs(), before + broken, "{field}");
+    }
+    let sent = server.cli(&["INFO", "stats"]);
+    let sent = sent
+        .lines()
+        .find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+    let sent = sent.unwrap().trim().parse::<u64>().unwrap();
+    assert!(sent < 1_000_000, "{sent}");
+}
+
 #[tokio::test]
 async fn a_hash_with_a_last_activity_alone_is_a_customer() {
     let server = RedisServer::start();

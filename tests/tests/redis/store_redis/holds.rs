@@ -1,6 +1,7 @@
 //! How long a decision holds the server, under the worst that it can be asked and the worst that it can find; `trails` has the
-//! scripts of suspicion and of the funnel, and `planted` what other programs may have left.
+//! scripts of suspicion and of the funnel, `planted` what other programs may have left, and `logs` what they may have left of logs.
 
+mod logs;
 mod planted;
 mod trails;
 

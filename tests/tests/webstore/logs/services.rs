@@ -111,3 +111,25 @@ async fn a_marker_that_is_none_is_replaced_and_no_more_of_a_long_one_is_read_tha
         .find_map(|line| line.strip_prefix("total_net_output_bytes:"));
     assert!(sent.unwrap().trim().parse::<u64>().unwrap() < 10_000_000);
 }
+
+#[tokio::test]
+async fn a_long_marker_that_is_none_is_not_freed_in_a_call() {
+    let (written, _guard) = Written::warnings();
+    let server = RedisServer::start();
+    server.cli(&["SETRANGE", "p:service", "30000000", "x"]);
+    let fill = "redis.call('HSET', KEYS[1], 'f', string.rep('x', 1e6))";
+    server.cli(&["EVAL", fill, "1", "q:service"]);
+    for (renamed, prefix) in ["p:", "q:"].into_iter().enumerate() {
+        let _shop = service("shop", &server, prefix);
+        let key = format!("{prefix}service");
+        until("marked", || server.cli(&["GET", &key]) == "shop").await;
+        // What was there has another name, and expires.
+        let stats = server.cli(&["INFO", "commandstats"]);
+        let renamed = format!("cmdstat_rename:calls={},", renamed + 1);
+        assert!(stats.contains(&renamed), "{stats}");
+    }
+    // No other service is told of.
+    let lines = written.lines();
+    let shared = |line: &serde_json::Value| line["event"] == "prefix_shared";
+    assert!(!lines.iter().any(shared), "{lines:?}");
+}

@@ -59,12 +59,25 @@ local function rare_cases(call, try, is_refused, now, now_stamp, stamp)
   local GOES_ON, GOES_ON_NUMBER = '\154\17', 0x9a11
   local SPAN, HALF_SPAN = 2 ^ 40, 2 ^ 39
   local WHOLE, SLACK_MS = 4097, 1000
+  local AT_ONCE, FEW = 65536, 64 -- bytes and elements, as value.lua has them
   local BYTES, FIRST, LIVE, AGE, WINDOW, ADDED, KEY = 1, 2, 3, 4, 5, 6, 7
   local unpack_at, sub, rep = struct.unpack, string.sub, string.rep
   local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
   local mendable = 10000 -- stamps of long logs that a call may write anew
-  local aside = 4 -- long logs that a call may set aside, since the server frees what they replace
   local made = {}
+
+  -- Removes what may be anything, as `drop` of value.lua does: the server frees a string before it goes on.
+  local function remove(key)
+    local kind = call('TYPE', key).ok
+    if kind == 'string' and call('STRLEN', key) > AT_ONCE or kind == 'hash' and call('HLEN', key) <= FEW
+      or kind == 'zset' and call('ZCARD', key) <= FEW then
+      local other = key .. ':dropped:' .. string.format('%.0f', now)
+      call('RENAME', key, other)
+      call('PEXPIRE', other, SLACK_MS)
+    else
+      call('UNLINK', key)
+    end
+  end
 
   local function expire_at(window)
     return string.format('%.0f', ceil((now + window) / 1000) + SLACK_MS)
@@ -207,8 +220,8 @@ local function rare_cases(call, try, is_refused, now, now_stamp, stamp)
     local new = stamps(log[ADDED])
     if not older then
       new = MAGIC .. (log[LIVE] > 0 and sub(log[BYTES], 5 * first + 3) or '') .. new
-    elseif aside > 0 and first > older and (log.total - older) * 5 + 2 > WHOLE then
-      aside = aside - 1
+    elseif first > older and (log.total - older) * 5 + 2 > WHOLE then
+      remove(key .. ':older')
       call('RENAME', key, key .. ':older')
       new = GOES_ON .. new
     else
@@ -219,16 +232,9 @@ local function rare_cases(call, try, is_refused, now, now_stamp, stamp)
     call('SET', key, new, 'PXAT', expiry)
   end
 
-  -- Removes what is no log of ours; `RENAME` and an expiry, since the server frees a long string, once it is removed, before
-  -- it goes on.
+  -- Removes what is no log of ours.
   local function drop(log)
-    local key = log[KEY]
-    if log.older or #log[BYTES] > WHOLE then
-      call('RENAME', key, key .. ':older')
-      call('PEXPIRE', key .. ':older', SLACK_MS)
-    else
-      call('UNLINK', key)
-    end
+    remove(log[KEY])
     log[BYTES], log[LIVE], log.older, log.total = '', 0, nil, nil
   end
 
@@ -251,9 +257,10 @@ while charge <= charges do
     if flags >= 8 then
       -- How long a ban still lasts; 0 for none, and for what is no ban. One from the future begins anew, so that a clock that
       -- stepped back makes no ban last for longer than it was imposed for.
-      local ban = try('GETRANGE', key, '0', '18')
+      -- A byte more than a ban has: `SET` frees what it replaces, so it must be no longer.
+      local ban = try('GETRANGE', key, '0', '19')
       if is_refused(ban) then
-        call('GETRANGE', key, '0', '18')
+        call('GETRANGE', key, '0', '19')
       elseif #ban >= 9 then
         local magic, ends = unpack_at('>I2I7', ban)
         local since = #ban == 19 and unpack_at('>I7', ban, 13) or 0

@@ -32,7 +32,7 @@ const PLANT: &str = "
 ";
 const PLANTS: [&str; 6] = ["string", "fields", "field", "hash", "+inf", "-inf"];
 
-struct Call {
+pub(super) struct Call {
     source: &'static str,
     keys: Vec<String>,
     arguments: Vec<Vec<u8>>,
@@ -52,7 +52,7 @@ impl Call {
     }
 }
 
-fn call(source: &'static str, keys: &[&str], arguments: &[&[u8]]) -> Call {
+pub(super) fn call(source: &'static str, keys: &[&str], arguments: &[&[u8]]) -> Call {
     Call {
         source,
         keys: keys.iter().map(|&key| key.to_owned()).collect(),
@@ -64,7 +64,7 @@ fn call(source: &'static str, keys: &[&str], arguments: &[&[u8]]) -> Call {
 }
 
 /// Calls `call` once for each of these keys and all that may be there, after what `before` has made.
-fn bears(before: &[Call], call: &Call, keys: &[&str]) {
+pub(super) fn bears(before: &[Call], call: &Call, keys: &[&str]) {
     let mut server = Server::start(call.source);
     let most = most(&mut server);
     let redis = &mut server.connection;
@@ -118,6 +118,12 @@ fn cell(
     }
     for call in before {
         call.run(&mut server.connection).unwrap();
+    }
+    let mut kind = redis::cmd("TYPE");
+    let kind: String = kind.arg(key).query(&mut server.connection).unwrap();
+    if plant == "field" && kind != "hash" || plant == "-inf" && kind != "zset" {
+        // As `fields` and `+inf`.
+        return (0, None);
     }
     let size = if plant == "string" || plant.starts_with("field") {
         LONG
