@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -10,12 +11,21 @@ use http_body_util::Full;
 use palisade::client::{Peer, Secret, UserId};
 use palisade::config::Config;
 use palisade::stack::Stack;
+use palisade::suspicion::SecurityEvent;
 use palisade_tests::redis::RedisServer;
 use palisade_tests::time::until;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// A stack is a process: it remembers for itself.
 fn process(redis: Option<&RedisServer>) -> Stack {
+    observed(redis, |_| {})
+}
+
+/// The same, with an observer of its security events.
+fn observed(
+    redis: Option<&RedisServer>,
+    tell: impl Fn(&SecurityEvent<'_>) + Send + Sync + 'static,
+) -> Stack {
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(b"a secret of the tests").unwrap();
     let secret_file = secret.path().display();
@@ -27,6 +37,7 @@ fn process(redis: Option<&RedisServer>) -> Stack {
     Stack::builder()
         .config(Config::from_toml(&(store + limits)).unwrap())
         .user(|request: &Parts| Some(request.headers.get("user")?.to_str().ok()?.to_owned()))
+        .observe_security(tell)
         .build()
         .unwrap()
 }
@@ -94,6 +105,25 @@ async fn a_client_and_a_customer_are_let_in_by_every_process_on_memory_and_on_re
             .unwrap();
         assert!(!again.was_banned && !again.was_limited);
     }
+}
+
+#[tokio::test]
+async fn to_let_somebody_in_is_a_security_event() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let stack = observed(None, move |event| {
+        let whom = (event.as_str(), event.name.to_owned());
+        tell.lock().unwrap().push(whom);
+    });
+    let unblock = stack.unblock();
+    unblock.client("192.0.2.1".parse().unwrap()).await.unwrap();
+    unblock.user("Ada Lovelace").await.unwrap();
+    let ada = UserId::new(
+        "Ada Lovelace",
+        &Secret::from_bytes(b"a secret of the tests"),
+    );
+    let expected = ["192.0.2.1", ada.as_str()].map(|name| ("client_unblocked", name.to_owned()));
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use palisade_tests::time::standing_still;
 use tokio::time::Instant;
 
 use super::failures::client;
-use super::patient;
+use super::{fill, patient};
 
 fn all_kinds() -> [Rule; 7] {
     IncidentKind::ALL.map(|kind| Rule::new(kind, kind.default_threshold()))
@@ -243,4 +243,22 @@ fn an_account_cannot_be_looked_up_outside_a_runtime_and_nothing_panics() {
         panic!("it waits or answers");
     };
     assert_eq!(error.kind(), palisade::rate_limit::StoreErrorKind::Failed);
+}
+
+#[tokio::test]
+async fn without_room_a_login_of_who_is_new_is_told_as_refused() {
+    let server = RedisServer::start();
+    let store = patient(&server).build().unwrap();
+    let failed = |network, account| login(network, 200, &Login::failed(account));
+    let known = store.count(&all_kinds(), &[failed(1, "ada")]).await;
+    assert_eq!(known.unwrap().refused, []);
+    fill(&server, "failures");
+    let asked = [failed(1, "ada"), failed(2, "ben")];
+    let refused = store.count(&all_kinds(), &asked).await.unwrap().refused;
+    // The trail of the network, and that of the account.
+    let kinds = [
+        IncidentKind::PasswordSpraying,
+        IncidentKind::DistributedStuffing,
+    ];
+    assert_eq!(refused, kinds.map(|kind| (1, kind)));
 }
