@@ -11,6 +11,7 @@ use palisade::session::{Lifetime, NewSession};
 use palisade::stack::Stack;
 use palisade_tests::distance::Distance;
 use palisade_tests::redis::RedisServer;
+use palisade_tests::time::until;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{Coin, EXEMPT, Mint, Process};
@@ -119,6 +120,9 @@ async fn a_first_sight_is_one_script_and_so_is_any_other_request() {
         // The first of all sends texts.
         process.send(octet, Some(&ended.token)).await;
         process.send(octet, None).await;
+        // As does the count of the sessions that live, which begins with the first request.
+        let is_counted = async || process.tally.active().is_some();
+        until("the sessions are counted", is_counted).await;
         for (token, scripts_of_it) in [(&ended, first), (&coin, first), (&coin, 1)] {
             let before = scripts(&server);
             process.send(octet, Some(&token.token)).await;

@@ -23,7 +23,7 @@ use palisade::rate_limit::{
     Exemptions, PartitionBy, Policy, RateLimitLayer, RateLimitLayerBuilder,
 };
 use palisade::session::store::{Claim, KeepSessions, Keeping, Proof, Renewal, SessionStore};
-use palisade::session::{NewSession, Session, SessionLayer, Sessions};
+use palisade::session::{NewSession, Session, SessionLayer, SessionTally, Sessions};
 use palisade::store::memory::MemoryStore;
 use palisade::store::redis::RedisStore;
 use palisade::suspicion::{Bans, IncidentKind, SuspicionLayer, SuspicionLayerBuilder, Suspicions};
@@ -101,6 +101,7 @@ struct Process {
     answer: Box<dyn Fn(Request<()>) -> Answering>,
     kept: Arc<dyn KeepSessions>,
     suspicions: Suspicions,
+    tally: Arc<SessionTally>,
 }
 
 /// A layer of somebody's own: with it, sessions are proved before anything else is asked.
@@ -192,6 +193,7 @@ impl Process {
             preflight
         };
         let suspicions = suspicion.suspicions();
+        let tally = sessions.tally().unwrap();
         let service = ServiceBuilder::new()
             .layer(IdentifyLayer::builder().build().unwrap())
             .layer(preflight.build().unwrap())
@@ -206,6 +208,7 @@ impl Process {
             }),
             kept: store.keep_sessions(&keeping()),
             suspicions,
+            tally,
         }
     }
 
