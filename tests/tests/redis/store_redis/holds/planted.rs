@@ -6,8 +6,8 @@ use redis::{Connection, RedisResult};
 use super::{MILLION, MINUTE, Server, most};
 
 /// Bytes of what is long, and elements of what has many.
-const LONG: usize = 30_000_000;
-const MANY: usize = 100_000;
+const LONG: usize = 15_000_000;
+const MANY: usize = 50_000;
 const NAME: &str = "00000000000000000000000000000001";
 const OTHER: &str = "00000000000000000000000000000002";
 const SESSION: [&str; 3] = ["epoch", "index", "hours"];
