@@ -124,7 +124,8 @@ async fn the_user_of_a_worthless_token_is_not_exempt() {
 #[tokio::test]
 async fn neither_the_quota_of_a_segment_nor_a_denial_shows() {
     let config = format!(
-        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '5/1h'\n[rate_limit.policies.user.by_segment]\nvip = '20/1h'\n[segments]\nvip_orders = 0\n{NO_SUSPICION}[sessions]\n"
+        "{PROXIED}[rate_limit]\nip = '1000/1h'\nuser = '5/1h'\n\
+         [rate_limit.policies.user.by_segment]\nvip = '20/1h'\n[segments]\nvip_orders = 0\n{NO_SUSPICION}[sessions]\n"
     );
     on_both_stores(&config, async |webstore, _| {
         let shop = webstore.client();

@@ -1,11 +1,14 @@
 //! Sessions of the whole service, over real HTTP, in memory and on real Redis servers.
 
+mod asvs;
+mod canary;
 mod ended_elsewhere;
 mod endpoints;
 mod forged;
 mod outages;
 mod processes;
 mod refused;
+mod stream;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -93,10 +96,15 @@ fn elsewhere(redis: &RedisServer) -> Sessions {
     stack.sessions().unwrap()
 }
 
+/// What a part of a token holds.
+fn bytes(part: &str) -> Vec<u8> {
+    BASE64.decode(part).unwrap()
+}
+
 /// What a token claims.
 fn claim(token: &str) -> Claim {
     let mut parts = token.strip_prefix("pls_").unwrap().split('.');
-    let mut part = || BASE64.decode(parts.next().unwrap()).unwrap();
+    let mut part = || bytes(parts.next().unwrap());
     let (user, id, secret) = (part(), part(), part());
     let user = UserId::new(str::from_utf8(&user).unwrap(), &Secret::from_bytes(SECRET));
     Claim {
