@@ -32,7 +32,8 @@ pub struct Webstore {
 }
 
 impl Webstore {
-    /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text.
+    /// Starts on memory, or on the Redis server of `redis_url`, with a configuration file of this text. The tests share a
+    /// secret, unless the text names a `secret_file`.
     #[must_use]
     pub fn start(redis_url: Option<&str>, config: &str) -> Self {
         Self::start_with(redis_url, config, &[])
@@ -78,7 +79,10 @@ impl Webstore {
             .args(arguments);
         command
             .env_remove("REDIS_URL")
-            .env("PALISADE_SECRET", "a secret that the tests share");
+            .env_remove("PALISADE_SECRET");
+        if !config.lines().any(|line| line.starts_with("secret_file")) {
+            command.env("PALISADE_SECRET", "a secret that the tests share");
+        }
         if let Some(url) = redis_url {
             command.env("REDIS_URL", url);
         }

@@ -61,9 +61,10 @@ pub(super) enum Settled {
     /// It is the session's, proved by this claim.
     Session(Session, Claim),
     /// It is refused.
-    Refused { reason: Reason, clear: bool },
-    /// It presents what this service did not make, which counts as a guess, unless an earlier process may have made it.
-    Forged { via: Via, guess: Option<Guess> },
+    Refused(Reason),
+    /// It presents a bearer token that this service did not make, which counts as a guess, unless an earlier process may have
+    /// made it.
+    Forged(Option<Guess>),
 }
 
 /// What is known of a request's session at once.
@@ -134,10 +135,14 @@ impl Core {
         let (claim, via) = match presented::read(headers, self.cookie, &self.keys, &self.hasher) {
             Presented::Nothing => return Looked::Settled(Settled::Anonymous { clear: false }),
             Presented::Token(claim, via) => (claim, via),
-            Presented::Forged(via, thing) => {
+            Presented::Forged(thing) => {
                 self.tally.count(Operation::Validate, Outcome::Forged);
                 let guess = self.keys.is_lasting().then_some(Guess(thing));
-                return Looked::Settled(Settled::Forged { via, guess });
+                return Looked::Settled(Settled::Forged(guess));
+            }
+            Presented::Stale => {
+                self.tally.count(Operation::Validate, Outcome::Forged);
+                return Looked::Settled(invalid(Via::Cookie, true));
             }
             Presented::Several(via) => {
                 self.tally.count(Operation::Validate, Outcome::Forged);
@@ -149,11 +154,7 @@ impl Core {
             && !origin::is_same(request, &self.settings.allowed_origins)
         {
             self.tally.count(Operation::Validate, Outcome::Refused);
-            let reason = Reason::CROSS_SITE;
-            return Looked::Settled(Settled::Refused {
-                reason,
-                clear: false,
-            });
+            return Looked::Settled(Settled::Refused(Reason::CROSS_SITE));
         }
         let now = self.now();
         if let Some(session) = self.known.get(&claim, now, FRESH) {
@@ -208,10 +209,7 @@ impl Core {
     }
 
     fn without_store(&self, claim: Claim) -> (Outcome, Settled) {
-        let closed = Settled::Refused {
-            reason: Reason::SESSIONS_UNAVAILABLE,
-            clear: false,
-        };
+        let closed = Settled::Refused(Reason::SESSIONS_UNAVAILABLE);
         match self.settings.on_store_failure {
             OnStoreFailure::Closed => (Outcome::Failed, closed),
             OnStoreFailure::Anonymous => (Outcome::Failed, Settled::Anonymous { clear: false }),
@@ -256,9 +254,6 @@ fn is_stream(headers: &HeaderMap) -> bool {
 fn invalid(via: Via, clear: bool) -> Settled {
     match via {
         Via::Cookie => Settled::Anonymous { clear },
-        Via::Bearer => Settled::Refused {
-            reason: Reason::SESSION_INVALID,
-            clear: false,
-        },
+        Via::Bearer => Settled::Refused(Reason::SESSION_INVALID),
     }
 }

@@ -35,7 +35,8 @@
 //! # Token
 //! The client holds a [`Token`]: in the cookie `__Host-session`, or as `Authorization: Bearer`. It names the user and the
 //! session, and has 32 random bytes of secret and an HMAC by the service's secret. The HMAC is checked first, without a
-//! question to the store: what fails it was never a token. A store keeps a hash of the secret and never the secret.
+//! question to the store: what fails it was never a token, or is one by another secret. A store keeps a hash of the token's
+//! secret and never the secret.
 //!
 //! A [`SessionId`] is a session's name in APIs and logs. It opens nothing.
 //!
@@ -47,7 +48,8 @@
 //! | a cookie whose session has ended | it goes on without a session, and the response removes the cookie |
 //! | a cookie with an old secret of a session that lives | it goes on without a session; the cookie stays, since a newer one is on its way |
 //! | a bearer token that opens nothing | 401, `WWW-Authenticate: Bearer error="invalid_token"`; gRPC 16 |
-//! | what this service did not make, with a token's mark | as the two above, and it counts as a guess towards `credential_stuffing` |
+//! | a bearer token that this service did not make | 401 as above, and it counts as a guess towards `credential_stuffing` |
+//! | a cookie that this service did not make | it goes on without a session, and the response removes the cookie. It is no guess: browsers keep what an earlier secret made |
 //! | two tokens | as a bearer token, or a cookie, that opens nothing |
 //!
 //! **Other sites.** A request that carries the cookie and may act (an unsafe method, or an upgrade) must come from a page of

@@ -10,11 +10,10 @@ use tower_service::Service;
 
 use super::core::{Core, Looked, Settled};
 use super::future::{Asked, ResponseFuture};
-use super::presented::Via;
 use super::{cookie, refusal};
 use crate::body::Body;
 use crate::http::waiting::{After, Resumed};
-use crate::model::{Guess, Reason};
+use crate::model::Reason;
 use crate::task::ticker;
 
 /// A service whose requests have their [`Session`](super::Session); see [`SessionLayer`](super::SessionLayer).
@@ -90,7 +89,6 @@ where
 /// requests have none.
 pub(super) struct Anonymous {
     clear: Option<HeaderValue>,
-    guess: Option<Guess>,
 }
 
 /// Lets a request pass with what was found, or refuses it.
@@ -104,15 +102,9 @@ where
     S: Service<Request<ReqBody>, Response = Response<Body<B>>>,
 {
     let cleared = |clear: bool| core.cookie.filter(|_| clear).and_then(cookie::clear);
-    let refuse = |reason, guess: Option<Guess>, clear, request: Request<ReqBody>| {
+    let refuse = |reason, request: Request<ReqBody>| {
         let (parts, _) = request.into_parts();
-        let mut response = refusal::response(reason, &parts).map(Body::refusal);
-        let anonymous = Anonymous {
-            clear: cleared(clear),
-            guess,
-        };
-        anonymous.mark(&mut response);
-        Resumed::Refuse(response)
+        refusal::response(reason, &parts).map(Body::refusal)
     };
     match settled {
         Settled::Session(session, claim) => {
@@ -127,20 +119,16 @@ where
         Settled::Anonymous { clear: true } => {
             let anonymous = Anonymous {
                 clear: cleared(true),
-                guess: None,
             };
             Resumed::Pass(service.call(request), Some(Box::new(anonymous)))
         }
-        Settled::Refused { reason, clear } => refuse(reason, None, clear, request),
-        Settled::Forged { via, guess } => {
-            if via == Via::Bearer {
-                return refuse(Reason::SESSION_INVALID, guess, false, request);
+        Settled::Refused(reason) => Resumed::Refuse(refuse(reason, request)),
+        Settled::Forged(guess) => {
+            let mut response = refuse(Reason::SESSION_INVALID, request);
+            if let Some(guess) = guess {
+                response.extensions_mut().insert(guess);
             }
-            let anonymous = Anonymous {
-                clear: cleared(true),
-                guess,
-            };
-            Resumed::Pass(service.call(request), Some(Box::new(anonymous)))
+            Resumed::Refuse(response)
         }
     }
 }
@@ -155,9 +143,6 @@ impl Anonymous {
             headers.append(SET_COOKIE, clear);
             // No cache is to clear the cookies of others.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        if let Some(guess) = self.guess {
-            response.extensions_mut().insert(guess);
         }
     }
 }

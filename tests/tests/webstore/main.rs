@@ -14,6 +14,7 @@ mod logs;
 mod losses;
 mod maintenance;
 mod ops;
+mod secrets;
 mod segments;
 mod session_events;
 mod sessions;
