@@ -164,14 +164,29 @@ impl SessionsConfig {
             Err(ConfigError::new(key, value, allowed))
         };
         let range = Lifetime::LEAST..=Lifetime::MOST;
-        for (section, life) in [("", self.lifetime), ("remember.", self.remember)] {
+        let default = Self::default();
+        for (section, life, default) in [
+            ("", self.lifetime, default.lifetime),
+            ("remember.", self.remember, default.remember),
+        ] {
             let key = |name| format!("{section}{name}");
             if !range.contains(&life.idle) {
                 return refused(&key("idle"), life.idle, "a duration of 1s to 400d");
             }
-            if !range.contains(&life.absolute) || life.absolute < life.idle {
-                let allowed = format!("a duration of `{}` to 400d", key("idle"));
-                return refused(&key("absolute"), life.absolute, &allowed);
+            if !range.contains(&life.absolute) {
+                return refused(&key("absolute"), life.absolute, "a duration of 1s to 400d");
+            }
+            if life.idle > life.absolute {
+                // The one that somebody wrote is named.
+                let (idle, absolute) = (key("idle"), key("absolute"));
+                if life.idle == default.idle {
+                    let least = Written(life.idle);
+                    let allowed = format!("a duration of `{idle}`, which is {least}, to 400d");
+                    return refused(&absolute, life.absolute, &allowed);
+                }
+                let most = Written(life.absolute);
+                let allowed = format!("a duration of 1s to `{absolute}`, which is {most}");
+                return refused(&idle, life.idle, &allowed);
             }
             if self.touch_every >= life.idle {
                 let allowed = format!("less than `{}`", key("idle"));
@@ -369,7 +384,19 @@ mod tests {
         for (text, error) in [
             (
                 "idle = '2h'\nabsolute = '1h'",
-                "`sessions.absolute` cannot be `1h`: allowed is a duration of `idle` to 400d",
+                "`sessions.idle` cannot be `2h`: allowed is a duration of 1s to `absolute`, which is 1h",
+            ),
+            (
+                "idle = '13h'",
+                "`sessions.idle` cannot be `13h`: allowed is a duration of 1s to `absolute`, which is 12h",
+            ),
+            (
+                "remember = { idle = '100d' }",
+                "`sessions.remember.idle` cannot be `100d`: allowed is a duration of 1s to `remember.absolute`, which is 90d",
+            ),
+            (
+                "absolute = '10m'",
+                "`sessions.absolute` cannot be `10m`: allowed is a duration of `idle`, which is 30m, to 400d",
             ),
             (
                 "touch_every = '30m'",

@@ -14,7 +14,7 @@ use crate::client::ForwardedHeader;
 use crate::client::known_routes::{Fit, KnownRoutes};
 use crate::client::unmet::Unmet;
 use crate::config::{Config, CountVisitors, SegmentsConfig, SessionsConfig, StoreConfig};
-use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter, Written};
+use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter, Secret, Written};
 use crate::rate_limit::{OnStoreFailure, PartitionBy, Policy};
 use crate::session::{self, OnConviction};
 use crate::suspicion::IncidentKind;
@@ -146,7 +146,16 @@ fn filters(said: &StackBuilder) -> impl Iterator<Item = Named> {
         let named = named(key, false);
         exactly(action.routes()).map(move |filter| named(&filter))
     });
+    // The default is nobody's setting.
+    let by_address = said.config.sessions.iter();
+    let by_address = by_address
+        .filter(|sessions| sessions.by_address != SessionsConfig::default().by_address)
+        .flat_map(move |sessions| {
+            let named = named("sessions.by_address".to_owned(), false);
+            sessions.by_address.iter().map(named)
+        });
     policies
+        .chain(by_address)
         .chain(watches)
         .chain(exempt)
         .chain(stages)
@@ -409,6 +418,43 @@ fn check_sessions(sessions: &SessionsConfig) {
         );
         without_effect("sessions.known_for", Written(known_for), &why);
     }
+}
+
+/// Files of secrets that change nothing, or that give one away.
+///
+/// # Errors
+/// An operator's token that is a secret of the service, or one that cannot be read.
+pub(super) fn check_secrets(
+    config: &Config,
+    secret: Option<&Secret>,
+    previous: Option<&Secret>,
+) -> Result<(), ConfigError> {
+    let Some(sessions) = &config.sessions else {
+        return Ok(());
+    };
+    if let (Some(path), Some(previous)) = (&sessions.previous_secret_file, previous) {
+        let why = match secret {
+            None => "no secret is configured, so every session ends with its process",
+            Some(secret) if secret.is_same(previous) => "it holds the secret that is in force",
+            Some(_) => "",
+        };
+        if !why.is_empty() {
+            without_effect("sessions.previous_secret_file", path.display(), why);
+        }
+    }
+    if let Some(path) = &sessions.operator_token_file {
+        const KEY: &str = "sessions.operator_token_file";
+        let token = Secret::from_file(KEY, path)?;
+        let files = [&config.store.secret_file, &sessions.previous_secret_file];
+        let is_a_secrets = files.into_iter().flatten().any(|it| it == path);
+        let is_a_secret = secret.into_iter().chain(previous);
+        if is_a_secrets || is_a_secret.into_iter().any(|it| it.is_same(&token)) {
+            let allowed = "a file with a token of its own: this one holds a secret of the service, by which whoever has it \
+                           could make tokens of any user";
+            return Err(ConfigError::new(KEY, path.display(), allowed));
+        }
+    }
+    Ok(())
 }
 
 /// Settings of a Redis that there is not, and of its failures.

@@ -32,6 +32,8 @@ pub(super) struct Setup {
     pub(super) said: StackBuilder,
     pub(super) stores: Stores,
     pub(super) secret: Secret,
+    /// The secret before it, by which tokens are valid too.
+    previous: Option<Secret>,
     /// Whether the secret is configured.
     has_secret: bool,
     /// The questions of the layers that are made already, for preflight to ask.
@@ -53,10 +55,6 @@ impl Setup {
                 mem::take(&mut said.call_observers),
             )?,
         };
-        #[cfg(all(feature = "otel", feature = "redis"))]
-        if let (Some(redis), Some(service)) = (&stores.redis, &said.service) {
-            redis.mark(service);
-        }
         #[cfg(not(feature = "redis"))]
         if said.config.store.redis_url.is_some() {
             let allowed = "nothing in this build: palisade's feature `redis` is off";
@@ -67,7 +65,13 @@ impl Setup {
             None => said.config.secret()?,
         };
         let has_secret = secret.is_some();
-        let unmet = checks::check(&said, secret.is_some(), stores.are_shared())?;
+        let previous = said.config.previous_secret()?;
+        checks::check_secrets(&said.config, secret.as_ref(), previous.as_ref())?;
+        let unmet = checks::check(&said, has_secret, stores.are_shared())?;
+        #[cfg(all(feature = "otel", feature = "redis"))]
+        if let (Some(redis), Some(service)) = (&stores.redis, &said.service) {
+            redis.mark(service, secret.as_ref(), previous.as_ref());
+        }
         let secret = match secret {
             Some(secret) => secret,
             None => {
@@ -92,6 +96,7 @@ impl Setup {
             said,
             stores,
             secret,
+            previous,
             has_secret,
             asks: Vec::new(),
             unmet,
@@ -201,11 +206,10 @@ impl Setup {
     }
 
     pub(super) fn session(&mut self) -> Result<SessionLayer, ConfigError> {
-        let previous = self.said.config.previous_secret()?;
         let Some(mut settings) = self.said.config.sessions.take() else {
             return Ok(SessionLayer::default());
         };
-        let mut keys = Keyring::new(self.secret.clone(), previous);
+        let mut keys = Keyring::new(self.secret.clone(), self.previous.take());
         if !self.has_secret {
             keys = keys.of_this_process();
         }

@@ -368,3 +368,71 @@ fn how_a_limit_meets_a_failing_store_is_told_where_none_can_fail() {
         );
     }
 }
+
+#[test]
+fn routes_that_the_address_pays_for_are_checked_where_somebody_wrote_them() {
+    assert_eq!(built(shop("[sessions]\n")), [""; 0], "the default list");
+    let by_address = |route: &str| shop(&format!("[sessions]\nby_address = ['{route}']"));
+    assert_eq!(
+        built(by_address("POST /us/orders")),
+        [
+            "`sessions.by_address` cannot be `POST /us/orders`: allowed is a route that the service has such as \
+             `POST /{country}/orders`, or a path that none of them takes"
+        ]
+    );
+    let lines = built(by_address("/nowhere"));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].starts_with("WARN route_unknown key=sessions.by_address value=/nowhere"),
+        "{lines:?}"
+    );
+    assert_eq!(built(by_address("POST /login")), [""; 0]);
+}
+
+#[test]
+fn secrets_that_change_nothing_or_give_one_away_are_told_and_none_is_shown() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (one, same) = (
+        file("one", "a secret of the shop"),
+        file("same", "a secret of the shop\n"),
+    );
+    let other = file("other", "one secret before it");
+    let of = |secret: &str, sessions: &str, path: &str| {
+        let store = match secret {
+            "" => String::new(),
+            secret => format!("[store]\nsecret_file = '{secret}'\n"),
+        };
+        built(said(&format!(
+            "{store}[sessions]\n{sessions}_file = '{path}'"
+        )))
+    };
+    let previous = "previous_secret";
+    let void = |path: &str, why: &str| [told("sessions.previous_secret_file", path, why)];
+    let in_force = "it holds the secret that is in force";
+    assert_eq!(of(&one, previous, &same), void(&same, in_force));
+    let none = "no secret is configured, so every session ends with its process";
+    assert_eq!(of("", previous, &other), void(&other, none));
+    assert_eq!(of(&one, previous, &other), [""; 0]);
+
+    let operator = "operator_token";
+    for path in [&one, &same] {
+        assert_eq!(
+            of(&one, operator, path),
+            [format!(
+                "`sessions.operator_token_file` cannot be `{path}`: allowed is a file with a token of its own: this one holds a \
+                 secret of the service, by which whoever has it could make tokens of any user"
+            )]
+        );
+    }
+    assert_eq!(of(&one, operator, &other), [""; 0]);
+    let both = said(&format!(
+        "[store]\nsecret_file = '{one}'\n[sessions]\nprevious_secret_file = '{other}'\noperator_token_file = '{other}'"
+    ));
+    let lines = built(both);
+    assert!(lines[0].contains("operator_token_file"), "{lines:?}");
+}

@@ -109,7 +109,8 @@
 //! # Two services
 //! Services that share a server need a prefix each: under one they count each other's requests, and honour each other's bans.
 //! A stack with telemetry marks its prefix with its namespace, in the key `<prefix>service`, which expires an hour after its
-//! last process. A second service that finds the marker of another logs `prefix_shared` with both names.
+//! last process. A second service that finds the marker of another logs `prefix_shared` with both names. The marker has 32
+//! bits of an HMAC by the configured secret too: a process of the same service with another secret logs `secret_differs`.
 //!
 //! # What a loss can add
 //! - A log lost on the server (flush, failover to a replica that lagged, eviction under `maxmemory`) begins afresh, and so

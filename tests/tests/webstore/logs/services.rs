@@ -1,5 +1,6 @@
 //! Two services that meet under one prefix of a Redis.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use palisade::config::Config;
@@ -132,4 +133,72 @@ async fn a_long_marker_that_is_none_is_not_freed_in_a_call() {
     let lines = written.lines();
     let shared = |line: &serde_json::Value| line["event"] == "prefix_shared";
     assert!(!lines.iter().any(shared), "{lines:?}");
+}
+
+/// A process of one service, with a secret and perhaps one before it.
+fn keyed(
+    server: &RedisServer,
+    files: &Path,
+    secret: &str,
+    previous: &str,
+) -> Stack<HttpMetricsLayer> {
+    let file = |name: &str| {
+        let path = files.join(name);
+        std::fs::write(&path, format!("the {name} secret of a shop")).unwrap();
+        path.display().to_string()
+    };
+    let previous = match previous {
+        "" => String::new(),
+        name => format!("previous_secret_file = '{}'", file(name)),
+    };
+    let config = format!(
+        "[store]\nredis_url = '{}'\ndeadline = '10s'\nprefix = 'p:'\nsecret_file = '{}'\n[sessions]\n{previous}",
+        server.admin_url(),
+        file(secret)
+    );
+    let telemetry = Telemetry::builder("shop").build().unwrap();
+    Stack::builder()
+        .config(Config::from_toml(&config).unwrap())
+        .build_measured(&telemetry)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn another_secret_is_told_once_and_none_that_is_changed_by_the_steps() {
+    let (written, _guard) = Written::warnings();
+    let files = tempfile::tempdir().unwrap();
+    let server = RedisServer::start();
+    let told = || {
+        let lines = written.lines().into_iter();
+        lines
+            .filter(|line| line["event"] == "secret_differs")
+            .collect::<Vec<_>>()
+    };
+    let start = |secret, previous| keyed(&server, files.path(), secret, previous);
+    let marker = || server.cli(&["GET", "p:service"]);
+    let mut prints = Vec::new();
+    // Each process is there before the next: it has met the marker, and made it its own.
+    for (secret, previous) in [("old", ""), ("old", "new"), ("new", "old"), ("new", "")] {
+        let _process = start(secret, previous);
+        until("marked", || {
+            let text = marker();
+            let is_own = prints
+                .last()
+                .is_none_or(|(last, print)| (*last == secret) == (*print == text));
+            text.starts_with("shop ") && is_own
+        })
+        .await;
+        prints.push((secret, marker()));
+        let_all_run().await;
+    }
+    assert!(told().is_empty(), "{:?}", told());
+    assert_eq!(prints[0].1.len(), "shop ".len() + 8, "{prints:?}");
+    let _skipped = start("other", "old");
+    until("told", || !told().is_empty()).await;
+    let lines = told();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["service"], "shop");
+    assert_eq!(lines[0]["prefix"], "p:");
+    assert!(!lines[0].to_string().contains("secret of a shop"));
+    assert!(!marker().contains("secret of a shop"));
 }
