@@ -52,7 +52,9 @@ mod section {
     fn written(value: &toml::Value) -> String {
         match value {
             toml::Value::String(text) => text.clone(),
-            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
+                value.to_string()
+            }
             other => other.type_str().to_owned(),
         }
     }

@@ -14,7 +14,7 @@ use crate::client::ForwardedHeader;
 use crate::client::known_routes::{Fit, KnownRoutes};
 use crate::client::unmet::Unmet;
 use crate::config::{Config, CountVisitors, SegmentsConfig, SessionsConfig, StoreConfig};
-use crate::model::{Exemptions, Nat64Prefixes, Route, RouteFilter, Secret, Written};
+use crate::model::{Cidrs, Exemptions, Nat64Prefixes, Route, RouteFilter, Secret, Written};
 use crate::rate_limit::{OnStoreFailure, PartitionBy, Policy};
 use crate::session::{self, OnConviction};
 use crate::suspicion::IncidentKind;
@@ -236,6 +236,19 @@ fn check_sections(said: &StackBuilder) {
         without_effect("funnel.visitors", Written(window), why);
     }
     let client = &config.client;
+    // What cannot be read is refused by the client layer.
+    let trusted = client.trusted_proxies.iter().map(String::as_str);
+    let trusted = Cidrs::parse("client.trusted_proxies", trusted).unwrap_or_default();
+    for everybody in trusted.whole_families() {
+        tracing::warn!(
+            target: "palisade::stack",
+            event = "everybody_is_a_proxy",
+            key = "client.trusted_proxies",
+            value = %everybody,
+            "every address is trusted as a proxy, so any client can name another address as its own and is never limited nor \
+             banned; list the networks of your proxies alone"
+        );
+    }
     if client.forwarded_header != ForwardedHeader::default() && client.trusted_proxies.is_empty() {
         let why = "no proxy is trusted, so no header is read";
         without_effect(

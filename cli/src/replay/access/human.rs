@@ -63,6 +63,20 @@ fn summary(text: &mut String, report: &Report) {
              by --trusted-proxy, or everybody behind one is one client"
         );
     }
+    for proxy in &report.unmet_proxies {
+        let proxy = proxy.escape_debug();
+        let _ = writeln!(
+            text,
+            "no line has an address of --trusted-proxy {proxy}, so it changes nothing"
+        );
+    }
+    for route in &report.unmet_routes {
+        let route = route.escape_debug();
+        let _ = writeln!(
+            text,
+            "no request met --route {route}, so it changes nothing"
+        );
+    }
     let share = |part: u64| 100.0 * part as f64 / report.parsed as f64;
     let (admitted, denied) = (grouped(report.admitted), grouped(report.denied));
     let _ = writeln!(

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use palisade::client::Route;
@@ -8,6 +9,7 @@ use palisade::suspicion::{IncidentKind, Sentence};
 
 use super::cli::{Access, Suspicious};
 use crate::failure::Failure;
+use crate::replay::log::Log;
 
 /// The limits to try: those of a service's configuration, or the defaults, with what the arguments change.
 pub(super) struct Limits {
@@ -44,7 +46,13 @@ impl Banning {
             },
         };
         if let Some(first) = first {
-            let longest = banning.sentence.longest().max(first);
+            let longest = banning.sentence.longest();
+            if first > longest {
+                let [first, longest] = [first, longest].map(humantime::format_duration);
+                return Err(Failure::Setting(format!(
+                    "--ban cannot be `{first}`: allowed is a duration of 1s to {longest}, the longest ban"
+                )));
+            }
             banning.sentence = Sentence::new(first, longest)
                 .map_err(|error| Failure::Setting(format!("--ban: {error}")))?;
         }
@@ -167,6 +175,16 @@ impl Routes {
             known.push(template);
         }
         Ok(Self(router))
+    }
+
+    /// Those of the templates that no request met.
+    pub(super) fn unmet(&self, log: &Log, templates: &[String]) -> Vec<String> {
+        let paths = log.requests.iter().map(|(_, uri)| uri.path());
+        let met: HashSet<_> = paths
+            .filter_map(|path| Some(self.0.at(path).ok()?.value.as_str()))
+            .collect();
+        let unmet = templates.iter().filter(|it| !met.contains(it.as_str()));
+        unmet.cloned().collect()
     }
 
     pub(super) fn resolve(&self, path: &str) -> Option<Route> {

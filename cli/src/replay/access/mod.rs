@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
         .build()
         .map_err(|error| Failure::Input(format!("the replay cannot start: {error}")))?;
 
-    let forwarding = Forwarding::new(&limits.config.client)?;
+    let forwarding = Forwarding::new(&limits.config.client, &arguments.trusted_proxies)?;
     let log = Log::read(&arguments.files, &forwarding)?;
     let clients = Clients::new(&log, limits.config.client.ipv6_prefix);
     let mut suspects = Suspects::new(&limits, &limited, &clients);
@@ -45,7 +45,9 @@ pub(crate) fn run(arguments: &Access) -> Result<String, Failure> {
             .await;
     });
     let (suspicious, bans) = suspects.report();
-    let report = gathering.report(&log, suspicious, bans);
+    let mut report = gathering.report(&log, suspicious, bans);
+    report.unmet_proxies = forwarding.unmet();
+    report.unmet_routes = limits.routes.unmet(&log, &arguments.routes);
     if !arguments.json {
         return Ok(human::print(&report, arguments.top));
     }

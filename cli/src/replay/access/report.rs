@@ -23,6 +23,10 @@ pub(super) struct Report {
     pub(super) first_unparsed: Option<String>,
     /// Lines whose forwarding header was not heeded, since their address is no trusted proxy's.
     pub(super) forwarded_ignored: u64,
+    /// What --trusted-proxy names and no line has an address of.
+    pub(super) unmet_proxies: Vec<String>,
+    /// What --route names and no request met.
+    pub(super) unmet_routes: Vec<String>,
     pub(super) span: Span,
     pub(super) clients: usize,
     pub(super) admitted: u64,
@@ -211,6 +215,8 @@ impl<'a> Gathering<'a> {
                 .collect(),
             first_unparsed: log.first_unreadable.clone(),
             forwarded_ignored: log.forwarded_ignored,
+            unmet_proxies: Vec::new(),
+            unmet_routes: Vec::new(),
             span: Span {
                 first: time(log.entries.first()),
                 last: time(log.entries.last()),

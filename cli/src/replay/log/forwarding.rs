@@ -1,6 +1,7 @@
 //! Who a line's client is: the service's own walk from the peer through the forwarding header.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use palisade::ConfigError;
@@ -19,13 +20,30 @@ pub(crate) struct Forwarding {
     nat64: Nat64Prefixes,
     /// [`NOBODY`] alone.
     nobody: TrustedProxies,
+    named: Vec<Named>,
+}
+
+/// A proxy that an argument names, and whether a line had an address of it.
+#[derive(Debug)]
+struct Named {
+    text: String,
+    network: TrustedProxies,
+    is_met: Cell<bool>,
 }
 
 /// A peer that no line has.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 impl Forwarding {
-    pub(crate) fn new(settings: &ClientConfig) -> Result<Self, ConfigError> {
+    /// By these settings; the proxies `named` are among them.
+    pub(crate) fn new(settings: &ClientConfig, named: &[String]) -> Result<Self, ConfigError> {
+        let named = named.iter().map(|text| {
+            Ok(Named {
+                text: text.clone(),
+                network: TrustedProxies::parse([text.as_str()])?,
+                is_met: Cell::new(false),
+            })
+        });
         let header = settings.forwarded_header;
         Ok(Self {
             header,
@@ -35,6 +53,7 @@ impl Forwarding {
             },
             trusted: TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?,
             nobody: TrustedProxies::parse(["0.0.0.0"])?,
+            named: named.collect::<Result<_, ConfigError>>()?,
             nat64: Nat64Prefixes::parse(settings.nat64_prefixes.iter().map(String::as_str))?,
         })
     }
@@ -45,6 +64,7 @@ impl Forwarding {
         if !self.trusted.contains(peer) {
             return Ok(peer);
         }
+        self.meet(peer, line.forwarded);
         let mut headers = HeaderMap::new();
         match line.forwarded {
             None => return Err(Unreadable::ProxyAlone),
@@ -58,6 +78,38 @@ impl Forwarding {
         Ok(self
             .header
             .client(peer, &headers, &self.trusted, &self.nat64))
+    }
+
+    /// The proxies that an argument names and no line has an address of.
+    pub(crate) fn unmet(&self) -> Vec<String> {
+        let unmet = self.named.iter().filter(|named| !named.is_met.get());
+        unmet.map(|named| named.text.clone()).collect()
+    }
+
+    /// Notes which of the named proxies a line of a trusted one came through.
+    fn meet(&self, peer: IpAddr, forwarded: Option<&[u8]>) {
+        if self.named.iter().all(|named| named.is_met.get()) {
+            return;
+        }
+        let header = forwarded.and_then(value);
+        let header = header.as_ref().and_then(|value| value.to_str().ok());
+        let elements = header.unwrap_or_default().split([',', ';']);
+        let inner = elements.filter_map(|element| {
+            let (_, node) = element.rsplit_once('=').unwrap_or(("", element));
+            let node = node.trim().trim_matches('"');
+            let plain = || node.trim_matches(['[', ']']).parse().ok();
+            let with_port = || node.parse::<SocketAddr>().map(|it| it.ip()).ok();
+            plain().or_else(with_port)
+        });
+        let through: Vec<IpAddr> = inner
+            .map(|node| self.nat64.read(node))
+            .chain([peer])
+            .collect();
+        for named in &self.named {
+            if through.iter().any(|it| named.network.contains(*it)) {
+                named.is_met.set(true);
+            }
+        }
     }
 
     /// Whether a stranger's line says for whom it may have asked, which is not believed.

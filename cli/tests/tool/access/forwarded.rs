@@ -54,6 +54,33 @@ fn clients_behind_trusted_proxies_are_found_as_the_service_finds_them() {
 }
 
 #[test]
+fn a_proxy_that_no_line_came_through_and_a_route_that_no_request_met_are_told() {
+    let logs = Logs::new();
+    logs.write("access.log", nginx());
+    // The outer one is the peer of every line, and the inner one stands in the header of a tenth.
+    let met = ["--trusted-proxy", "10.0.0.1", "--trusted-proxy", "10.0.0.2"];
+    let met = [&met[..], &["--route", "/{page}"]].concat();
+    let unmet = ["--trusted-proxy", "172.16.0.0/12", "--route", "/{page}/x"];
+    let all = [&met[..], &unmet].concat();
+    let told = report(&logs, &all);
+    assert_eq!(told["unmet_proxies"], serde_json::json!(["172.16.0.0/12"]));
+    assert_eq!(told["unmet_routes"], serde_json::json!(["/{page}/x"]));
+    let said = |arguments: &[&str]| {
+        let arguments = [&["access.log"], arguments].concat();
+        String::from_utf8(logs.replay(&arguments).stdout).unwrap()
+    };
+    let text = said(&all);
+    for note in [
+        "no line has an address of --trusted-proxy 172.16.0.0/12",
+        "no request met --route /{page}/x",
+    ] {
+        assert!(text.contains(note), "{text}");
+    }
+    let text = said(&met);
+    assert!(!text.contains("changes nothing"), "{text}");
+}
+
+#[test]
 fn a_header_that_is_not_heeded_is_told() {
     let logs = Logs::new();
     logs.write("access.log", nginx());

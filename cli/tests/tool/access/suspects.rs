@@ -227,6 +227,10 @@ fn a_banned_client_is_refused_twice_as_long_the_second_time() {
     let (status, error) = logs.refused(&["access.log", "--ban", "1ms"]);
     assert_eq!(status, Some(2), "{error}");
     assert!(error.contains("--ban: "), "{error}");
+    let (status, error) = logs.refused(&["access.log", "--ban", "25h"]);
+    assert_eq!(status, Some(2));
+    let allowed = "--ban cannot be `1day 1h`: allowed is a duration of 1s to 1day, the longest ban";
+    assert!(error.contains(allowed), "{error}");
 }
 
 #[test]

@@ -391,9 +391,9 @@ fn routes_that_the_address_pays_for_are_checked_where_somebody_wrote_them() {
 
 #[test]
 fn secrets_that_change_nothing_or_give_one_away_are_told_and_none_is_shown() {
-    let files = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
-        let path = files.path().join(name);
+        let path =
+            std::env::temp_dir().join(format!("palisade-{}-checks-{name}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
@@ -435,4 +435,22 @@ fn secrets_that_change_nothing_or_give_one_away_are_told_and_none_is_shown() {
     ));
     let lines = built(both);
     assert!(lines[0].contains("operator_token_file"), "{lines:?}");
+}
+
+#[test]
+fn a_list_of_proxies_that_holds_everybody_is_told() {
+    let proxies = |list: &str| built(said(&format!("[client]\ntrusted_proxies = [{list}]")));
+    for (list, value) in [
+        ("'0.0.0.0/0'", "0.0.0.0/0"),
+        ("'0.0.0.0/1', '128.0.0.0/1'", "0.0.0.0/0"),
+        ("'::/0', '10.0.0.0/8'", "::/0"),
+    ] {
+        assert_eq!(
+            proxies(list),
+            [format!(
+                "WARN everybody_is_a_proxy key=client.trusted_proxies value={value}"
+            )]
+        );
+    }
+    assert_eq!(proxies("'10.0.0.0/8', '::1'"), [""; 0]);
 }
