@@ -70,6 +70,8 @@ async fn the_stream_tells_of_ones_own_sessions_and_closes_within_a_second_of_its
                 assert!(opened.1.starts_with("HTTP/1.1 200"), "{}", opened.1);
                 held.push(opened.0);
             }
+            let (_, fifth) = open(webstore, &watching).await;
+            assert!(fifth.starts_with("HTTP/1.1 429"), "{fifth}");
             is_problem(&ask(&shop, EVENTS, &watching, "").await, 429);
             let (other, _) = log_in(&shop, "ada").await;
             assert!(open(webstore, &other).await.1.starts_with("HTTP/1.1 200"));
