@@ -102,7 +102,7 @@ async fn no_secret_is_kept_or_told() {
     for token in &tokens {
         let secret = token.rsplit('.').next().unwrap();
         let raw = bytes(secret);
-        secrets.push(secret[..20].as_bytes().to_vec());
+        secrets.push(secret.as_bytes()[..20].to_vec());
         secrets.push(raw[..32].to_vec());
         secrets.push(raw[32..].to_vec());
     }
