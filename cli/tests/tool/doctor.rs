@@ -230,7 +230,9 @@ fn what_answers_in_place_of_redis_is_named() {
     let seen = Seen::on(&redis.url().replace("rediss:", "redis:"));
     let [verdict, found, _] = seen.check("redis.connection");
     assert_eq!((seen.code, verdict), (Some(1), "fail"));
-    assert!(found.contains("TLS") || found.contains("closed"), "{found}");
+    // Some end the connection without a word.
+    let says = ["TLS", "closed", "reset"];
+    assert!(says.iter().any(|it| found.contains(it)), "{found}");
 }
 
 #[test]
