@@ -77,8 +77,10 @@ async fn ask(
 
 /// A page that a stack feeds.
 fn fed(ops: Ops) -> Ops {
-    let mut config = Config::default();
-    config.sessions = Some(SessionsConfig::default());
+    let config = Config {
+        sessions: Some(SessionsConfig::default()),
+        ..Config::default()
+    };
     Stack::builder().config(config).ops(&ops).build().unwrap();
     ops
 }
