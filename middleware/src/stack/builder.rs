@@ -163,7 +163,7 @@ impl StackBuilder {
     }
 
     /// Is told what users are to be told of their sessions: a login with a new device, and alerts. See
-    /// [`Notify`](crate::session::Notify). It needs `[sessions]`.
+    /// [`Notify`]. It needs `[sessions]`.
     pub fn notify(mut self, notify: impl Notify) -> Self {
         self.listeners = self.listeners.notify(notify);
         self
