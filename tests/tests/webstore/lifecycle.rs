@@ -34,8 +34,11 @@ async fn in_flight(webstore: &Webstore, connections: usize, bytes: &[u8]) -> Vec
 
 /// Waits until no request is active and exactly so many have been measured.
 async fn all_ended(webstore: &Webstore, requests: usize) {
+    // A scrape reads the two one after the other, and a request may end in between.
     let scrape = webstore
-        .scrape_until("no request is active", SOON, |scrape| active(scrape) == 0.0)
+        .scrape_until("all have ended and are measured", SOON, |scrape| {
+            active(scrape) == 0.0 && finished(scrape) >= requests as f64
+        })
         .await;
     assert_eq!(finished(&scrape), requests as f64);
 }
