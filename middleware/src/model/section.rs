@@ -113,12 +113,15 @@ pub(crate) fn mistyped(section: &str, value: &Value, keys: Keys) -> Option<Confi
 }
 
 /// A value in a few words.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(_) => "[…]".to_owned(),
         Value::Table(_) => "{…}".to_owned(),
-        value => value.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Boolean(flag) => flag.to_string(),
+        Value::Datetime(time) => time.to_string(),
     }
 }
 

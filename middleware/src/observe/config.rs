@@ -18,7 +18,7 @@ mod section {
 
     use super::LogConfig;
     use crate::ConfigError;
-    use crate::model::section::{Keys, Section, Takes};
+    use crate::model::section::{Keys, Section, Takes, shown};
     use crate::observe::AccessLog;
 
     #[derive(Deserialize, Default)]
@@ -51,11 +51,10 @@ mod section {
 
     fn written(value: &toml::Value) -> String {
         match value {
-            toml::Value::String(text) => text.clone(),
-            toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
-                value.to_string()
+            toml::Value::Array(_) | toml::Value::Table(_) | toml::Value::Datetime(_) => {
+                value.type_str().to_owned()
             }
-            other => other.type_str().to_owned(),
+            other => shown(other),
         }
     }
 }
