@@ -23,6 +23,11 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             Some(path) => of_file(path, report),
             None => report.ok(CHECK, "set"),
         },
+        Ok(None) if config.store.redis_url.is_some() && config.sessions.is_some() => report.fail(
+            CHECK,
+            "none: with [sessions] on Redis a service does not start, since each process would refuse the others' sessions",
+            MAKE,
+        ),
         Ok(None) if config.store.redis_url.is_some() => report.warn(
             CHECK,
             "none: each process draws its own, so odd user ids and accounts are other keys in each",

@@ -241,6 +241,9 @@ fn the_secret_is_looked_at_and_never_shown() {
     let on_redis = ("REDIS_URL", &*server.url());
     let seen = Seen::of("", &[on_redis]);
     assert_eq!((seen.code, seen.verdict("secret")), (Some(0), "warn"));
+    // A service with sessions would not start.
+    let seen = Seen::of("[sessions]", &[on_redis]);
+    assert_eq!((seen.code, seen.verdict("secret")), (Some(1), "fail"));
     let seen = Seen::of("", &[on_redis, ("PALISADE_SECRET", "short")]);
     assert_eq!((seen.code, seen.verdict("secret")), (Some(1), "fail"));
     let secret = file("the-content-of-the-secret\n");
