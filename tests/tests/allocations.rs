@@ -136,10 +136,10 @@ async fn a_request_allocates_as_little_as_is_documented() {
             "memory, every layer, a known session",
             &sessions,
             false,
-            15.5,
+            13.0,
         ),
         ("memory, every layer, a first sight", &sessions, true, 17.0),
-        ("Redis, every layer, a known session", &shared, false, 39.0),
+        ("Redis, every layer, a known session", &shared, false, 36.0),
         ("Redis, every layer, a first sight", &shared, true, 90.0),
     ] {
         let stack = Stack::builder()
